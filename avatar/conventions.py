@@ -1,0 +1,17 @@
+"""The conventions everything relies on, in one place (docs/design.md, section Conventions).
+
+Lengths in metres, angles in radians, right-handed. Head space is FLAME's: y up, face towards +z.
+Cameras inside the program are OpenCV (x right, y down, z forward) given as `world_from_cam` [4, 4]; files on disk
+hold NeRF's `transform_matrix` (OpenGL camera-to-world). Pixel centres lie at +0.5.
+"""
+
+from __future__ import annotations
+
+SCHEMA_VERSION = 1
+LANDMARK_COUNT = 478
+"""MediaPipe's face mesh: 468 points of the face and 10 of the irises."""
+SPLITS = ("train", "val", "test")
+CAMERA_MODES = ("static", "moving")
+OPEN_HEAD = "open-head"
+SYNTHETIC_TAG = "synthetic"
+"""Written into the metadata of every video that shows a rendered avatar."""

@@ -1,0 +1,146 @@
+"""Reading and writing files so that nothing is lost: atomic writes, claimed folders, checked paths."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from avatar.errors import AvatarError, OutputError
+
+CLAIM_FILE = ".avatar.json"
+
+
+def atomic_write(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let `write` fill a temporary file beside `path`, then rename it into place.
+
+    A reader never sees half a file, and a failed write leaves the old one as it was.
+    Raises OutputError when the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise output_error(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def output_error(error: OSError, path: Path) -> OutputError:
+    """The OutputError that tells a user what an operating-system error at `path` means."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(nearest_existing(path)).free / 2**20
+        return OutputError("the disk is full", where=path, found=f"{free:.0f} MiB free", fix="free some space and run again; what was finished is kept")
+    return OutputError("the file cannot be written", where=path, found=error.strerror or str(error), fix="check the path and its permissions")
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path itself or the closest parent folder that exists."""
+    path = Path(path).absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def require_free_space(folder: Path, needed_bytes: int) -> None:
+    """Raise OutputError before work begins when `folder`'s disk has less than `needed_bytes` free."""
+    free = shutil.disk_usage(nearest_existing(folder)).free
+    if free < needed_bytes:
+        raise OutputError(
+            "the disk has too little free space",
+            where=folder,
+            expected=f"at least {needed_bytes / 2**20:.0f} MiB",
+            found=f"{free / 2**20:.0f} MiB",
+            fix="free some space or choose another --out",
+        )
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    return atomic_write(path, lambda part: part.write_bytes(data))
+
+
+def write_text(path: Path, text: str) -> Path:
+    return write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write JSON, atomically; NaN is refused so that any reader can load it."""
+    return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, error: type[AvatarError] = AvatarError) -> Any:
+    """Read a JSON file; raises `error` where it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError as cause:
+        raise error("a file is missing", where=path) from cause
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as cause:
+        raise error("a file is damaged", where=path, expected="JSON", found=cause) from cause
+
+
+def safe_join(root: Path, relative: str, error: type[AvatarError] = AvatarError) -> Path:
+    """`root / relative`, where a path read from disk may not leave `root`."""
+    root = Path(root).resolve()
+    path = (root / relative).resolve()
+    if not path.is_relative_to(root):
+        raise error("a path leaves its folder", where=root, expected="a path inside the folder", found=relative)
+    return path
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read in pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def claim_folder(folder: Path, kind: str, identity: dict[str, Any]) -> bool:
+    """Make `folder` ours for one purpose, or continue in it.
+
+    `kind` says what the folder is ("capture", "run", "demo", ...), `identity` which input and settings it is
+    made from (JSON values). Returns True when the folder is new or empty, False when it was claimed before with
+    the same kind and identity, so that a stage can resume.
+    Raises OutputError when it holds anything else; nothing is touched then.
+    """
+    folder = Path(folder)
+    claim = {"kind": kind, "identity": identity}
+    if folder.exists() and not folder.is_dir():
+        raise OutputError("the output folder is a file", where=folder, fix="choose another --out")
+    held = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+    if not held:
+        write_json(folder / CLAIM_FILE, claim)
+        return True
+    if CLAIM_FILE not in held:
+        raise OutputError("the output folder already holds something else", where=folder, found=", ".join(held[:4]), fix="choose another --out, or empty the folder")
+    previous = read_json(folder / CLAIM_FILE, OutputError)
+    if previous != claim:
+        raise OutputError(
+            f"the output folder was made by another {previous.get('kind', 'command')}",
+            where=folder,
+            expected=describe_claim(claim),
+            found=describe_claim(previous),
+            fix="choose another --out, or remove the folder",
+        )
+    return False
+
+
+def describe_claim(claim: dict[str, Any]) -> str:
+    identity = claim.get("identity") or {}
+    return f"{claim.get('kind')} " + " ".join(f"{key}={value}" for key, value in sorted(identity.items()))
+
+
+def refuse_existing_file(path: Path, overwrite: bool) -> None:
+    """Raise OutputError when the output file `path` exists and `overwrite` was not asked for."""
+    if Path(path).exists() and not overwrite:
+        raise OutputError("the output file exists already", where=path, fix="choose another --out, or add --overwrite")

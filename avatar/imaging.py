@@ -1,0 +1,44 @@
+"""Images as arrays and files. Colours are sRGB; files are 8-bit, rounded half to even."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from avatar.errors import AvatarError, InputError
+from avatar.files import atomic_write
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Floats in [0, 1] of any shape to 8 bits, rounded half to even, values outside clipped."""
+    return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def to_float(image: np.ndarray) -> np.ndarray:
+    """8-bit values of any shape to float32 in [0, 1]."""
+    return image.astype(np.float32) / 255.0
+
+
+def write_png(path: Path, image: np.ndarray) -> Path:
+    """Write `[H, W, 3]` or `[H, W]` uint8 as PNG, atomically."""
+    import imageio.v3 as iio
+
+    if image.dtype != np.uint8:
+        raise TypeError(f"write_png takes uint8, got {image.dtype}")
+    return atomic_write(path, lambda part: iio.imwrite(part, image, extension=".png", compress_level=1))
+
+
+def read_png(path: Path, error: type[AvatarError] = InputError) -> np.ndarray:
+    """Read an 8-bit image as `[H, W, 3]` or `[H, W]` uint8; raises `error` where it is missing or damaged."""
+    import imageio.v3 as iio
+
+    try:
+        image = iio.imread(path)
+    except FileNotFoundError as cause:
+        raise error("an image is missing", where=path) from cause
+    except Exception as cause:  # imageio's plugins raise many types for damaged files
+        raise error("an image cannot be read", where=path, expected="an 8-bit image", found=cause) from cause
+    if image.dtype != np.uint8:
+        raise error("an image has the wrong depth", where=path, expected="8 bits per channel", found=image.dtype)
+    return image[..., :3] if image.ndim == 3 else image
