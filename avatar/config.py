@@ -1,0 +1,366 @@
+"""Every setting of the field, the renderer and the training, as typed dataclasses with presets in `configs/`.
+
+The defaults below are the `cpu` preset's; a preset file holds overrides only. Reading never guesses: an unknown key or
+a value of the wrong type is a ConfigError that names the key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from avatar.errors import ConfigError
+from avatar.files import write_text
+
+PRESET_FOLDER = Path(__file__).resolve().parent.parent / "configs"
+
+
+@dataclass
+class HashConfig:
+    """A multiresolution hash grid (Mueller et al. 2022, section 3)."""
+
+    levels: int = 12
+    """Number of resolutions."""
+    log2_entries: int = 16
+    """Each level's table holds at most two to this power entries."""
+    features: int = 2
+    """Features per entry."""
+    base_resolution: int = 16
+    """Cells along an axis of the coarsest level."""
+    finest_resolution: int = 384
+    """Cells along an axis of the finest level."""
+
+
+@dataclass
+class BankConfig:
+    """A bank of small hash tables mixed by the gated expression into a second grid."""
+
+    enabled: bool = True
+    """Use the bank. Without it the expression reaches the MLP only."""
+    tables: int = 16
+    """Tables in the bank, and coefficients the condition is projected to."""
+    levels: int = 8
+    """Number of resolutions."""
+    log2_entries: int = 14
+    """Each level's table holds at most two to this power entries."""
+    features: int = 2
+    """Features per entry."""
+    base_resolution: int = 16
+    """Cells along an axis of the coarsest level."""
+    finest_resolution: int = 256
+    """Cells along an axis of the finest level."""
+
+
+@dataclass
+class WarpConfig:
+    """The FLAME warp: head motion and the surface's motion, undone before the field is asked."""
+
+    enabled: bool = True
+    """Warp samples to the reference pose and the neutral expression."""
+    fade: float = 0.04
+    """The surface's motion fades as exp(-distance / fade), in metres."""
+    reach: float = 0.055
+    """The surface's motion is zero beyond this distance from the mesh, in metres."""
+    resolution: int = 40
+    """Nodes along the longest axis of a frame's displacement grid around the head."""
+    fine_cell: float = 0.0025
+    """Cell of the finer displacement grids around mouth and eyes, in metres. 0 leaves them out."""
+    neck_fade: float = 0.10
+    """Over this height below the chin the head's rigid motion gives way to the still torso, in metres."""
+    refine_pose: bool = True
+    """Learn a small correction of every training frame's tracked rigid pose."""
+
+
+@dataclass
+class DeformationConfig:
+    """Nerfies' translation field on per-frame codes (Park et al. 2021)."""
+
+    enabled: bool = True
+    """Use the deformation field."""
+    layers: int = 3
+    """Hidden layers."""
+    width: int = 64
+    """Units per hidden layer."""
+    skip: int = 0
+    """The input is concatenated again before this layer. 0 for none."""
+    bands: int = 6
+    """Frequency bands of the position's encoding."""
+    code_size: int = 8
+    """Length of a frame's deformation code."""
+    coarse_to_fine: bool = True
+    """Open the frequency bands one after another."""
+    coarse_to_fine_end: float = 0.6
+    """Fraction of the training after which every band is open."""
+
+
+@dataclass
+class FieldConfig:
+    """The deformable radiance field."""
+
+    canonical: Literal["hash", "mlp"] = "hash"
+    """What the canonical space is made of: a hash grid, or the paper's frequency encoding and large MLP."""
+    hash: HashConfig = dataclasses.field(default_factory=HashConfig)
+    bank: BankConfig = dataclasses.field(default_factory=BankConfig)
+    warp: WarpConfig = dataclasses.field(default_factory=WarpConfig)
+    deformation: DeformationConfig = dataclasses.field(default_factory=DeformationConfig)
+    gate: bool = True
+    """Let the expression reach a ray only inside the silhouette of the posed head."""
+    expression_size: int = 0
+    """Expression coefficients used as condition. 0 uses all the head model has."""
+    appearance_code_size: int = 4
+    """Length of a frame's appearance code. 0 for none."""
+    hidden_layers: int = 1
+    """Hidden layers of the density network (hash), or layers of the trunk (mlp)."""
+    colour_layers: int = 2
+    """Hidden layers of the colour network."""
+    width: int = 64
+    """Units per hidden layer."""
+    skip: int = 0
+    """The mlp's input is concatenated again before this layer. 0 for none."""
+    position_bands: int = 10
+    """Frequency bands of the canonical position (mlp)."""
+    direction_bands: int = 0
+    """Frequency bands of the view direction. 0 uses spherical harmonics up to degree 2."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the networks. auto takes bfloat16 where the processor has it."""
+
+
+@dataclass
+class RenderConfig:
+    """How rays are sampled and composed."""
+
+    sampling: Literal["occupancy", "hierarchical"] = "occupancy"
+    """Fixed steps through occupied cells, or the paper's coarse and fine samples."""
+    step: float = 0.005
+    """Distance between samples, in metres (occupancy)."""
+    max_samples: int = 32
+    """Most live samples on a ray (occupancy)."""
+    coarse_samples: int = 64
+    """Stratified samples per ray (hierarchical)."""
+    fine_samples: int = 64
+    """Samples drawn from the coarse weights (hierarchical)."""
+    occupancy_resolution: int = 80
+    """Cells along the longest axis of the occupancy grid."""
+    occupancy_alpha: float = 0.01
+    """A cell is kept while one step through it is at least this opaque."""
+    chunk: int = 16384
+    """Rays rendered at a time."""
+
+
+@dataclass
+class LossConfig:
+    """Weights of the losses. The paper does not publish its own; these are ours."""
+
+    huber_delta: float = 0.1
+    """Colour errors beyond this count linearly."""
+    opacity: float = 0.05
+    """Rendered opacity against the matte."""
+    entropy: float = 0.001
+    """Opacity is driven towards 0 or 1."""
+    vertex: float = 1.0
+    """L1 of the deformation at FLAME's vertices, in centimetres: the code may not move the head."""
+    code: float = 0.001
+    """Squared length of the codes."""
+    pose: float = 0.01
+    """Squared size of the pose corrections, in units of one degree and one millimetre."""
+    distortion: float = 0.0
+    """Distortion loss of mip-NeRF 360 on the ray weights."""
+
+
+@dataclass
+class TrainingConfig:
+    """The training loop."""
+
+    seed: int = 0
+    """Seed of everything drawn at random."""
+    steps: int = 4000
+    """Steps when no time budget is set."""
+    minutes: float = 6.0
+    """Time budget. Schedules follow the elapsed fraction of it. 0 trains for `steps`."""
+    rays: int = 2048
+    """Rays per step."""
+    frames_per_batch: int = 8
+    """Frames the rays of a step come from."""
+    mouth_share: float = 0.33
+    """Share of the rays drawn from the mouth's box."""
+    eye_share: float = 0.08
+    """Share of the rays drawn from the eyes' boxes."""
+    table_rate: float = 1e-2
+    """Learning rate of the hash tables."""
+    network_rate: float = 2e-3
+    """Learning rate of the networks."""
+    deformation_rate: float = 1e-3
+    """Learning rate of the deformation field."""
+    code_rate: float = 2e-3
+    """Learning rate of the per-frame codes."""
+    pose_rate: float = 2e-4
+    """Learning rate of the pose corrections (radians and metres)."""
+    final_rate: float = 0.05
+    """Learning rates end at this fraction of their start, on an exponential path."""
+    warmup: int = 20
+    """Steps over which the learning rates rise from zero."""
+    occupancy_interval: int = 16
+    """Steps between updates of the occupancy."""
+    checkpoint_interval: float = 60.0
+    """Seconds between checkpoints."""
+    checkpoint_steps: int = 0
+    """Steps between checkpoints, besides the interval. 0 for none."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept."""
+    preview_interval: float = 60.0
+    """Seconds between preview pictures."""
+    log_interval: int = 25
+    """Steps between lines of the log."""
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+
+
+@dataclass
+class Config:
+    """All settings of one run. `config.yaml` in a run folder holds every value."""
+
+    preset: str = "cpu"
+    """Name of the preset the settings started from."""
+    field: FieldConfig = dataclasses.field(default_factory=FieldConfig)
+    render: RenderConfig = dataclasses.field(default_factory=RenderConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+
+
+def list_presets(folder: Path = PRESET_FOLDER) -> list[str]:
+    """Names `load_preset` knows: the YAML files of `configs/`, ablations as `ablations/NAME`."""
+    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+
+
+def load_preset(name: str, folder: Path = PRESET_FOLDER) -> Config:
+    """The settings of a preset.
+
+    A preset file may name another one as its `base`. Raises ConfigError for an unknown name, listing the known ones.
+    """
+    if name not in list_presets(folder):
+        raise ConfigError("unknown preset", expected=", ".join(list_presets(folder)), found=name)
+    values = _read_yaml(folder / f"{name}.yaml")
+    base = values.pop("base", None)
+    config = load_preset(base, folder) if base is not None else Config()
+    config = merge(config, values, where=str(folder / f"{name}.yaml"))
+    config.preset = name
+    return validate(config, where=str(folder / f"{name}.yaml"))
+
+
+def read_config(path: Path) -> Config:
+    """Read a `config.yaml`; what it leaves out keeps its default. Raises ConfigError."""
+    return validate(merge(Config(), _read_yaml(Path(path)), where=str(path)), where=str(path))
+
+
+def write_config(path: Path, config: Config) -> Path:
+    """Write every value of `config` as YAML, atomically."""
+    import yaml
+
+    return write_text(path, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+
+
+def merge(config: Any, values: dict[str, Any], *, where: str, prefix: str = "") -> Any:
+    """A copy of a config dataclass with `values` (nested dicts) put in; types are checked. Raises ConfigError."""
+    if not isinstance(values, dict):
+        raise ConfigError(
+            "a section of the settings is not a mapping", where=where, found=f"{prefix or 'file'}: {values!r}"
+        )
+    hints = typing.get_type_hints(type(config))
+    unknown = sorted(set(map(str, values)) - set(hints))
+    if unknown:
+        raise ConfigError(
+            f"unknown setting{'s' if len(unknown) > 1 else ''} {', '.join(prefix + key for key in unknown)}",
+            where=where,
+            expected=", ".join(prefix + key for key in hints),
+        )
+    merged = {}
+    for key, hint in hints.items():
+        value = getattr(config, key)
+        if key in values:
+            value = _checked(value, values[key], hint, where, prefix + key)
+        elif dataclasses.is_dataclass(value):
+            value = merge(value, {}, where=where)
+        merged[key] = value
+    return type(config)(**merged)
+
+
+def _checked(current: Any, value: Any, hint: Any, where: str, key: str) -> Any:
+    """`value` as the type `hint` says, or ConfigError."""
+    if dataclasses.is_dataclass(hint):
+        return merge(current, value or {}, where=where, prefix=f"{key}.")
+    if typing.get_origin(hint) is Literal:
+        if value not in typing.get_args(hint):
+            raise ConfigError(
+                f"{key} cannot be this", where=where, expected=", ".join(typing.get_args(hint)), found=value
+            )
+        return value
+    if hint is float:
+        if isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
+            try:
+                return float(value)
+            except ValueError:
+                pass
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+    elif type(value) is hint:
+        return value
+    raise ConfigError(f"{key} has the wrong type", where=where, expected=hint.__name__, found=f"{value!r}")
+
+
+def validate(config: Config, where: str | None = None) -> Config:
+    """Return `config`, or raise ConfigError for a value that cannot work."""
+    f, r, t = config.field, config.render, config.training
+    rules = [
+        ("field.hash.levels", f.hash.levels >= 1, "at least 1", f.hash.levels),
+        ("field.hash.log2_entries", 4 <= f.hash.log2_entries <= 24, "4 to 24", f.hash.log2_entries),
+        ("field.bank.tables", f.bank.tables >= 1, "at least 1", f.bank.tables),
+        ("field.bank.log2_entries", 4 <= f.bank.log2_entries <= 24, "4 to 24", f.bank.log2_entries),
+        ("field.warp.fade", f.warp.fade > 0, "above 0", f.warp.fade),
+        ("field.warp.reach", f.warp.reach > 0, "above 0", f.warp.reach),
+        ("field.warp.resolution", f.warp.resolution >= 8, "at least 8", f.warp.resolution),
+        ("field.warp.fine_cell", f.warp.fine_cell >= 0, "0 or more", f.warp.fine_cell),
+        ("field.deformation.layers", f.deformation.layers >= 1, "at least 1", f.deformation.layers),
+        ("field.deformation.code_size", f.deformation.code_size >= 1, "at least 1", f.deformation.code_size),
+        ("field.expression_size", f.expression_size >= 0, "0 or more", f.expression_size),
+        ("field.appearance_code_size", f.appearance_code_size >= 0, "0 or more", f.appearance_code_size),
+        ("field.hidden_layers", f.hidden_layers >= 1, "at least 1", f.hidden_layers),
+        ("field.width", f.width >= 1, "at least 1", f.width),
+        ("render.step", r.step > 0, "above 0", r.step),
+        ("render.max_samples", r.max_samples >= 1, "at least 1", r.max_samples),
+        ("render.occupancy_resolution", r.occupancy_resolution >= 8, "at least 8", r.occupancy_resolution),
+        ("render.chunk", r.chunk >= 1, "at least 1", r.chunk),
+        ("training.steps", t.steps >= 1, "at least 1", t.steps),
+        ("training.minutes", t.minutes >= 0, "0 or more", t.minutes),
+        ("training.rays", t.rays >= 1, "at least 1", t.rays),
+        ("training.frames_per_batch", t.frames_per_batch >= 1, "at least 1", t.frames_per_batch),
+        (
+            "training.mouth_share + eye_share",
+            0 <= t.mouth_share + t.eye_share <= 1,
+            "0 to 1",
+            t.mouth_share + t.eye_share,
+        ),
+        ("training.final_rate", 0 < t.final_rate <= 1, "above 0, up to 1", t.final_rate),
+        ("training.keep_checkpoints", t.keep_checkpoints >= 1, "at least 1", t.keep_checkpoints),
+        ("training.seed", t.seed >= 0, "0 or more", t.seed),
+    ]
+    for name, holds, expected, found in rules:
+        if not holds:
+            raise ConfigError(f"{name} cannot be this", where=where, expected=expected, found=found)
+    return config
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError as cause:
+        raise ConfigError("the settings file is missing", where=path) from cause
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
+        raise ConfigError("the settings file cannot be read", where=path, expected="YAML", found=cause) from cause
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError("the settings file is not a mapping", where=path, found=type(values).__name__)
+    return values
