@@ -1,0 +1,84 @@
+"""Camera paths round the head: the captured camera carried about a target point.
+
+World frame: OpenCV cameras as `world_from_cam` [4, 4], y up, the head facing +z (docs/design.md, Conventions).
+A path turns the captured camera rigidly about the target, so that at angle zero the picture is framed exactly as
+in the clip.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Literal
+
+import numpy as np
+
+from avatar.errors import ConfigError
+from avatar.geometry.cameras import Camera
+
+PathName = Literal["still", "orbit", "spiral"]
+DEFAULT_AMPLITUDE_DEGREES = 20.0
+MAXIMAL_AMPLITUDE_DEGREES = 60.0
+ELEVATION_SHARE = 0.3
+"""An orbit nods by this share of its sideways swing; a spiral's circle is this much flatter than wide."""
+SPIRAL_DOLLY = 0.08
+"""A spiral moves this share of the distance towards the head and away from it."""
+
+
+def turn_camera(camera: Camera, target: np.ndarray, azimuth: float, elevation: float, scale: float = 1.0) -> Camera:
+    """`camera` turned about `target` [3] (metres, world).
+
+    azimuth: radians about world y, positive carries a camera in front of the face to the person's left (+x).
+    elevation: radians, positive carries the camera up.
+    scale: factor on the distance to the target.
+    """
+    offset = camera.world_from_cam[:3, 3] - target
+    level = np.array([offset[0], 0.0, offset[2]])
+    length = np.linalg.norm(level)
+    side = np.array([1.0, 0.0, 0.0]) if length == 0 else np.cross([0.0, 1.0, 0.0], level / length)
+    rotation = _about_axis(np.array([0.0, 1.0, 0.0]), azimuth) @ _about_axis(side, -elevation)
+    world_from_cam = np.eye(4)
+    world_from_cam[:3, :3] = rotation @ camera.world_from_cam[:3, :3]
+    world_from_cam[:3, 3] = target + scale * (rotation @ offset)
+    return dataclasses.replace(camera, world_from_cam=world_from_cam)
+
+
+def camera_path(
+    name: PathName, camera: Camera, target: np.ndarray, frames: int, amplitude: float = DEFAULT_AMPLITUDE_DEGREES
+) -> list[Camera]:
+    """`frames` cameras of the path `name`, closed so that a video of them loops.
+
+    camera: the captured camera, where every path begins. target: [3] the head's mean position, metres, world.
+    amplitude: the largest sideways angle in degrees.
+    Raises ConfigError for an unknown name or an amplitude outside (0, 60].
+    """
+    if name == "still":
+        return [camera] * frames
+    if name not in ("orbit", "spiral"):
+        raise ConfigError("unknown camera path", expected="still, orbit or spiral", found=name)
+    if not 0 < amplitude <= MAXIMAL_AMPLITUDE_DEGREES:
+        raise ConfigError(
+            "the amplitude of the camera path cannot work",
+            expected=f"more than 0 and at most {MAXIMAL_AMPLITUDE_DEGREES:.0f} degrees",
+            found=amplitude,
+            fix="a clip shows the face from the front; keep near the angles it was filmed from",
+        )
+    swing = math.radians(amplitude)
+    cameras = []
+    for frame in range(frames):
+        phase = 2 * math.pi * frame / frames
+        if name == "orbit":  # to one side, through the front, to the other; up at one side, down at the other
+            azimuth, elevation, scale = swing * math.sin(phase), ELEVATION_SHARE * swing * math.sin(2 * phase), 1.0
+        else:  # a circle that opens from the captured view and closes again, moving in and out
+            radius = swing * math.sin(phase / 2)
+            azimuth, elevation = radius * math.sin(2 * phase), 2 * ELEVATION_SHARE * radius * math.cos(2 * phase)
+            scale = 1.0 - SPIRAL_DOLLY * math.sin(phase)
+        cameras.append(turn_camera(camera, target, azimuth, elevation, scale))
+    return cameras
+
+
+def _about_axis(axis: np.ndarray, angle: float) -> np.ndarray:
+    """Rotation matrix [3, 3] by `angle` radians about the unit vector `axis` (Rodrigues)."""
+    x, y, z = axis
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross

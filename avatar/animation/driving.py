@@ -1,0 +1,167 @@
+"""Which head parameters each frame of an output video gets: from a driver, a named expression or the clip itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from avatar.animation.expressions import ExpressionVector, expression_vector, parse_amounts
+from avatar.errors import ConfigError
+from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+
+if TYPE_CHECKING:
+    from avatar.flame.model import HeadParameters
+
+HeadMotion = Literal["driver", "still"]
+POSE_QUANTILE = 0.98
+POSE_SLACK = 1.25
+"""A driven head pose may go this far beyond the range the training clip showed, bending softly towards the limit."""
+SMALLEST_TURN = 0.06
+SMALLEST_SHIFT = 0.008
+"""Radians and metres that every avatar may move, however still its clip was."""
+SMOOTHING = {"rotation": 0.01, "translation": 0.002, "neck": 0.01, "expr": 0.05, "jaw": 0.012, "eyes": 0.04}
+"""Size of frame-to-frame changes taken for tracking noise: radians, metres, expression units."""
+
+
+def mean_pose(params: HeadParameters) -> HeadParameters:
+    """One frame with the clip's mean head pose and no expression: the avatar at rest. N = 1.
+
+    The mean rotation is the closest rotation to the average of the matrices (chordal mean).
+    """
+    rest = params.select(torch.tensor([0]))
+    zeros = {name: torch.zeros_like(getattr(rest, name)) for name in ("expr", "jaw")}
+    return dataclasses.replace(
+        rest,
+        rotation=matrix_to_axis_angle(mean_rotation(params.rotation))[None],
+        neck=matrix_to_axis_angle(mean_rotation(params.neck))[None],
+        translation=params.translation.mean(0, keepdim=True),
+        eyes=params.eyes.median(0, keepdim=True).values,
+        **zeros,
+    )
+
+
+def mean_rotation(axis_angles: torch.Tensor) -> torch.Tensor:
+    """[N, 3] axis-angle to the rotation matrix [3, 3] nearest to their mean matrix, by SVD."""
+    u, _, vt = torch.linalg.svd(axis_angle_to_matrix(axis_angles).mean(0))
+    flip = torch.ones(3, dtype=u.dtype, device=u.device)
+    flip[2] = torch.sign(torch.linalg.det(u @ vt))
+    return u @ torch.diag(flip) @ vt
+
+
+def retarget(avatar: HeadParameters, driver: HeadParameters, head_motion: HeadMotion = "driver") -> HeadParameters:
+    """The driver's performance on the avatar's identity. Shapes follow the driver's N frames.
+
+    avatar: the parameters of the avatar's training clip; its shape and static offset are kept.
+    driver: tracked with the same head model. Expression, jaw and eyes are taken as they are. Head rotation and
+    translation are taken relative to the driver's mean pose, put on the avatar's mean pose, and limited to a little
+    beyond what the training clip showed; `head_motion` "still" leaves the avatar's mean pose.
+    """
+    frames = driver.expr.shape[0]
+    rest = mean_pose(avatar)
+    rotation, neck, translation = (
+        getattr(rest, name).repeat(frames, 1) for name in ("rotation", "neck", "translation")
+    )
+    if head_motion == "driver":
+        seen_turn, seen_shift = _relative_pose(avatar)
+        turn, shift = _relative_pose(driver)
+        turn = soft_limit(turn, _range_of(seen_turn, SMALLEST_TURN))
+        shift = soft_limit(shift, _range_of(seen_shift, SMALLEST_SHIFT))
+        rotation = matrix_to_axis_angle(axis_angle_to_matrix(turn) @ axis_angle_to_matrix(rest.rotation))
+        translation = translation + shift
+        neck_turn = axis_angle_to_matrix(driver.neck) @ mean_rotation(driver.neck).T
+        neck = matrix_to_axis_angle(neck_turn @ axis_angle_to_matrix(rest.neck))
+    return dataclasses.replace(
+        driver,
+        shape=avatar.shape,
+        static_offset=avatar.static_offset,
+        rotation=rotation,
+        neck=neck,
+        translation=translation,
+    )
+
+
+def _relative_pose(params: HeadParameters) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rotation [N, 3] (axis-angle, world) and translation [N, 3] of each frame relative to the clip's mean pose."""
+    turn = axis_angle_to_matrix(params.rotation) @ mean_rotation(params.rotation).T
+    return matrix_to_axis_angle(turn), params.translation - params.translation.mean(0)
+
+
+def _range_of(values: torch.Tensor, smallest: float) -> torch.Tensor:
+    """Per component [3], the size that 98 % of the frames stay under, and at least `smallest`."""
+    return torch.quantile(values.abs(), POSE_QUANTILE, dim=0).clamp(min=smallest)
+
+
+def soft_limit(values: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
+    """Values up to `limit` in size stay; beyond, they bend smoothly towards `POSE_SLACK * limit`. Any shape, broadcast."""
+    room = (POSE_SLACK - 1.0) * limit
+    beyond = (values.abs() - limit).clamp(min=0)
+    return torch.sign(values) * (torch.minimum(values.abs(), limit) + room * torch.tanh(beyond / room))
+
+
+def smooth_tracking(params: HeadParameters) -> HeadParameters:
+    """Take the tracker's jitter out of a clip and leave real movement, blinks above all, as it is.
+
+    Each coefficient is split into a local mean over five frames and the rest; the rest is kept where it is larger
+    than noise of that kind is (a Wiener-like weight r^2 / (r^2 + noise^2)). No delay: the filter looks both ways.
+    Rotations are filtered as axis-angle vectors, which holds for heads turned less than half a turn.
+    """
+    return dataclasses.replace(
+        params, **{name: keep_large_changes(getattr(params, name), noise) for name, noise in SMOOTHING.items()}
+    )
+
+
+def keep_large_changes(values: torch.Tensor, noise: float) -> torch.Tensor:
+    """[N, C] values with deviations from the local mean shrunk where they are about `noise` or smaller."""
+    if values.shape[0] < 3:
+        return values
+    weights = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=values.dtype, device=values.device) / 16.0
+    padded = torch.cat([values[:1], values[:1], values, values[-1:], values[-1:]])
+    local = sum(weight * padded[k : k + values.shape[0]] for k, weight in enumerate(weights))
+    rest = values - local
+    return local + rest * rest.square() / (rest.square() + noise**2)
+
+
+def expression_frames(
+    text: str, avatar: HeadParameters, expression_names: tuple[str, ...], frames: int
+) -> HeadParameters:
+    """`frames` frames of the avatar at its mean pose showing what `text` asks for.
+
+    text: `neutral`; an expression such as `smile` or `smile=0.7,jawOpen=0.3`, held throughout; `sweep:A` or
+    `sweep:A,B`, each from nothing to full and back, one after the other; `clip`, the training clip's own frames.
+    Raises ConfigError for unknown names.
+    """
+    if text == "clip":
+        count = avatar.expr.shape[0]
+        return avatar.select(torch.arange(frames) % count)
+    kind, colon, rest = text.partition(":")
+    if colon and kind != "sweep":
+        raise ConfigError(
+            "an expression cannot be read", expected="NAME, NAME=AMOUNT, sweep:NAME, neutral or clip", found=text
+        )
+    if not colon:
+        held = expression_vector(parse_amounts(text), expression_names)
+        return posed(mean_pose(avatar), [held] * frames)
+    swept = [expression_vector({name: amount}, expression_names) for name, amount in parse_amounts(rest).items()]
+    return posed(mean_pose(avatar), [sweep(swept, frame / frames) for frame in range(frames)])
+
+
+def sweep(vectors: list[ExpressionVector], time: float) -> ExpressionVector:
+    """The expression at `time` in [0, 1) of a tour that raises and lowers each of `vectors` in turn."""
+    position = time * len(vectors)
+    which = min(int(position), len(vectors) - 1)
+    return vectors[which].scaled(0.5 - 0.5 * math.cos(2 * math.pi * (position - which)))
+
+
+def posed(rest: HeadParameters, vectors: list[ExpressionVector]) -> HeadParameters:
+    """The rest pose (N = 1) repeated with each of the expressions: N = len(vectors)."""
+    frames = rest.select(torch.zeros(len(vectors), dtype=torch.long))
+    like = {"dtype": rest.expr.dtype, "device": rest.expr.device}
+    return dataclasses.replace(
+        frames,
+        expr=torch.stack([vector.expr for vector in vectors]).to(**like),
+        jaw=torch.stack([vector.jaw for vector in vectors]).to(**like),
+        eyes=frames.eyes + torch.stack([vector.eyes for vector in vectors]).to(**like),
+    )

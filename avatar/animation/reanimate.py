@@ -1,0 +1,214 @@
+"""Videos of an avatar: driven by another clip, or with a chosen expression along a camera path."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName, camera_path
+from avatar.animation.driving import HeadMotion, expression_frames, mean_pose, retarget, smooth_tracking
+from avatar.errors import AvatarError, CaptureError, HeadModelError, InputError
+from avatar.files import refuse_existing_file
+from avatar.flame.model import HeadParameters
+from avatar.geometry.cameras import Camera
+from avatar.imaging import to_uint8, write_png
+from avatar.progress import Progress
+from avatar.videos import write_video
+
+if TYPE_CHECKING:
+    from avatar.flame.assets import HeadAsset
+    from avatar.training.avatar_model import Avatar
+
+DEFAULT_FPS = 25.0
+DEFAULT_FRAMES = 100
+PARAMETER_KEYS = {
+    # key in the file: (field of HeadParameters, components; None means the head's expression count)
+    "expr": ("expr", None),
+    "jaw_pose": ("jaw", 3),
+    "eyes_pose": ("eyes", 6),
+    "neck_pose": ("neck", 3),
+    "rotation": ("rotation", 3),
+    "translation": ("translation", 3),
+}
+"""Keys of a parameter file: those of a capture's flame_param files, stacked over frames. `expr` is needed."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A performance: head parameters of N frames, their rate, and where the sound is."""
+
+    params: HeadParameters
+    fps: float
+    audio: Path | None
+
+
+def load_driver(source: Path, asset: HeadAsset) -> Driver:
+    """A driver from a video (tracked now), a capture folder, or an .npz of parameters.
+
+    Raises InputError for a file that is none of these, CaptureError for a damaged capture, HeadModelError where a
+    capture or parameter file belongs to another head model than `asset`.
+    """
+    source = Path(source)
+    if source.is_dir():
+        return _driver_from_capture(source, asset)
+    if not source.exists():
+        raise InputError(
+            "the driver does not exist", where=source, expected="a video, a capture folder or an .npz of parameters"
+        )
+    if source.suffix.lower() == ".npz":
+        return read_parameter_file(source, asset)
+    from capture_tools.pipeline import track_driver
+
+    params, fps, audio, _ = track_driver(source, asset)
+    return Driver(params, fps, audio)
+
+
+def _driver_from_capture(folder: Path, asset: HeadAsset) -> Driver:
+    from avatar.data.capture import read_capture
+
+    capture = read_capture(folder, expect_head=asset)
+    return Driver(capture.parameters(), capture.fps, None)
+
+
+def read_parameter_file(path: Path, asset: HeadAsset) -> Driver:
+    """Parameters from an .npz: `expr [N, E]`, and where wanted `jaw_pose [N, 3] eyes_pose [N, 6] neck_pose [N, 3]
+    rotation [N, 3] translation [N, 3]` (axis-angle in radians, metres), `fps` and `head_fingerprint`.
+
+    Raises InputError for wrong keys, shapes or values, HeadModelError for another model's fingerprint.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {key: np.asarray(stored[key]) for key in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as cause:
+        raise InputError(
+            "the parameter file cannot be read", where=path, expected="an .npz of arrays", found=cause
+        ) from cause
+    if "expr" not in arrays or arrays["expr"].ndim != 2 or arrays["expr"].shape[0] == 0:
+        raise InputError(
+            "the parameter file has no expressions",
+            where=path,
+            expected="expr [N, E]",
+            found=", ".join(arrays) or "nothing",
+        )
+    if "head_fingerprint" in arrays and str(arrays["head_fingerprint"]) != asset.fingerprint:
+        raise HeadModelError(
+            "the parameters belong to another head model",
+            where=path,
+            expected=f"{asset.name} {asset.fingerprint}",
+            found=str(arrays["head_fingerprint"]),
+        )
+    frames = arrays["expr"].shape[0]
+    params = HeadParameters.neutral(asset, frames)
+    chosen = {}
+    for key, (field, components) in PARAMETER_KEYS.items():
+        if key not in arrays:
+            continue
+        expected = (frames, components if components is not None else len(asset.expression_names))
+        if arrays[key].shape != expected:
+            error = HeadModelError if key == "expr" else InputError
+            raise error(
+                f"{key} has the wrong shape for this head model", where=path, expected=expected, found=arrays[key].shape
+            )
+        if not np.isfinite(arrays[key].astype(np.float64)).all():
+            bad = int(np.argwhere(~np.isfinite(arrays[key].astype(np.float64)))[0, 0])
+            raise InputError(f"{key} holds a value that is not a finite number", where=path, frame=bad)
+        chosen[field] = torch.tensor(arrays[key], dtype=params.expr.dtype)
+    fps = float(arrays["fps"]) if "fps" in arrays else DEFAULT_FPS
+    return Driver(dataclasses.replace(params, **chosen), fps, None)
+
+
+def reanimate(
+    avatar: Avatar, driver: Driver, out: Path, *, head_motion: HeadMotion = "driver", overwrite: bool = False
+) -> Path:
+    """Write the avatar performing what the driver does, with the driver's sound and the synthetic tag.
+
+    Raises OutputError where `out` exists and `overwrite` is False, or cannot be written.
+    """
+    require_suffix(out, (".mp4",))
+    refuse_existing_file(out, overwrite)
+    params = retarget(avatar.parameters, smooth_tracking(driver.params.to(avatar.parameters.expr.device)), head_motion)
+    cameras = [avatar.camera] * params.expr.shape[0]
+    return _write(avatar, params, cameras, out, driver.fps, driver.audio, "reanimate")
+
+
+def render_path(
+    avatar: Avatar,
+    out: Path,
+    *,
+    path: PathName = "orbit",
+    expression: str = "neutral",
+    frames: int | None = None,
+    fps: float = DEFAULT_FPS,
+    size: int | None = None,
+    amplitude: float = DEFAULT_AMPLITUDE_DEGREES,
+    overwrite: bool = False,
+) -> Path:
+    """Write the avatar with a chosen expression along a camera path, as .mp4, or its first frame as .png.
+
+    expression: see `driving.expression_frames`. size: longer side in pixels, the captured size by default.
+    frames: 100 by default, the clip's own number for the expression `clip`; in a .png a sweep is at its fullest.
+    Raises ConfigError for unknown names, OutputError where `out` exists and `overwrite` is False.
+    """
+    require_suffix(out, (".mp4", ".png"))
+    refuse_existing_file(out, overwrite)
+    still = Path(out).suffix.lower() == ".png"
+    if still:
+        frames, expression = 1, expression.removeprefix("sweep:")
+    elif frames is None:
+        frames = avatar.parameters.expr.shape[0] if expression == "clip" else DEFAULT_FRAMES
+    params = expression_frames(expression, avatar.parameters, avatar.asset.expression_names, frames)
+    camera = avatar.camera
+    if size is not None:
+        scale = size / max(camera.width, camera.height)
+        camera = camera.scaled(max(2, round(camera.width * scale)), max(2, round(camera.height * scale)))
+    cameras = camera_path(path, camera, head_centre(avatar), frames, amplitude)
+    if still:
+        return write_png(out, _frame(avatar, params, 0, cameras[0]))
+    return _write(avatar, params, cameras, out, fps, None, "render")
+
+
+def head_centre(avatar: Avatar) -> np.ndarray:
+    """[3] the middle of the face of the avatar at rest, metres, world: what camera paths turn about."""
+    with torch.no_grad():
+        rest = mean_pose(avatar.parameters)
+        vertices = avatar.head(rest).vertices[0]
+        return avatar.head.landmarks(vertices[None])[0].mean(0).double().cpu().numpy()
+
+
+def require_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
+    """Raise InputError unless the output file has one of the endings."""
+    if Path(path).suffix.lower() not in suffixes:
+        raise InputError(
+            "the output file has an ending that cannot be written", where=path, expected=" or ".join(suffixes)
+        )
+
+
+def _frame(avatar: Avatar, params: HeadParameters, index: int, camera: Camera) -> np.ndarray:
+    with torch.no_grad():
+        image = avatar.render(params.frame(index), camera).image
+    return to_uint8(image.float().cpu().numpy())
+
+
+def _write(
+    avatar: Avatar,
+    params: HeadParameters,
+    cameras: list[Camera],
+    out: Path,
+    fps: float,
+    audio: Path | None,
+    label: str,
+) -> Path:
+    def images() -> Iterator[np.ndarray]:
+        with Progress(label, len(cameras)) as bar:
+            for index, camera in enumerate(cameras):
+                yield _frame(avatar, params, index, camera)
+                bar.update(index + 1)
+
+    return write_video(out, images(), fps, audio_from=audio, synthetic=True)

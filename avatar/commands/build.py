@@ -1,0 +1,182 @@
+"""Commands that make an avatar: create, capture, train, eval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from avatar.commands.outcome import Outcome, shown
+from avatar.conventions import OPEN_HEAD
+
+Preset = Literal["auto", "cpu", "fast", "paper"]
+Split = Literal["train", "val", "test"]
+
+
+@dataclass
+class Create:
+    """Make an avatar from a video of one person: capture, train and eval in one go.
+
+    A run that was stopped goes on where it was when the same command is given again.
+    """
+
+    video: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")]
+    """Video of one face, 10 to 60 seconds (docs/capture.md says what a good one is)."""
+    out: Annotated[Path, tyro.conf.arg(metavar="RUN")]
+    """Folder for the run; the capture goes to RUN/capture."""
+    preset: Preset = "auto"
+    """Settings of the field and the training. auto takes fast on a CUDA GPU, cpu otherwise."""
+    minutes: Annotated[float | None, tyro.conf.arg(metavar="M")] = None
+    """Longest time to train, in minutes. The preset's own by default."""
+    size: Annotated[int, tyro.conf.arg(metavar="PX")] = 256
+    """Side of the square crop around head and shoulders, in pixels."""
+    head_model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = OPEN_HEAD
+    """Head model: a name that `avatar model list` shows, or a FLAME file."""
+    start: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
+    """Leave out what comes before this second of the video."""
+    end: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
+    """Leave out what comes after this second of the video."""
+    max_frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Use at most this many frames, evenly spread over the clip."""
+
+    def run(self) -> Outcome:
+        from avatar.create import create
+
+        return create(
+            self.video,
+            self.out,
+            preset=self.preset,
+            minutes=self.minutes,
+            size=self.size,
+            head_model=self.head_model,
+            start=self.start,
+            end=self.end,
+            max_frames=self.max_frames,
+        )
+
+
+@dataclass
+class Capture:
+    """Turn a video into a capture folder: frames, mattes, camera and the head's parameters in every frame."""
+
+    video: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")]
+    """Video of one face."""
+    out: Annotated[Path, tyro.conf.arg(metavar="CAPTURE")]
+    """Folder for the capture."""
+    size: Annotated[int, tyro.conf.arg(metavar="PX")] = 256
+    """Side of the square crop around head and shoulders, in pixels."""
+    head_model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = OPEN_HEAD
+    """Head model: a name that `avatar model list` shows, or a FLAME file."""
+    start: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
+    """Leave out what comes before this second of the video."""
+    end: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
+    """Leave out what comes after this second of the video."""
+    max_frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Use at most this many frames, evenly spread over the clip."""
+
+    def run(self) -> Outcome:
+        from avatar.create import capture_video
+
+        folder = capture_video(
+            self.video,
+            self.out,
+            size=self.size,
+            head_model=self.head_model,
+            start=self.start,
+            end=self.end,
+            max_frames=self.max_frames,
+        )
+        return Outcome(
+            capture_files(folder),
+            f"look at {shown(folder)}/report/contact_sheet.png, then: avatar train {shown(folder)} --out RUN",
+        )
+
+
+@dataclass
+class Train:
+    """Train an avatar on a capture folder."""
+
+    capture: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")]
+    """Capture folder, made by `avatar capture`."""
+    out: Annotated[Path, tyro.conf.arg(metavar="RUN")]
+    """Folder for the run."""
+    preset: Preset = "auto"
+    """Settings of the field and the training. auto takes fast on a CUDA GPU, cpu otherwise."""
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """YAML file with settings to use instead of a preset (a run's config.yaml is one)."""
+    minutes: Annotated[float | None, tyro.conf.arg(metavar="M")] = None
+    """Longest time to train, in minutes. The preset's own by default."""
+    resume: bool = False
+    """Go on with a run that was stopped."""
+
+    def run(self) -> Outcome:
+        from avatar.create import train_run
+
+        train_run(
+            self.capture,
+            self.out,
+            preset=self.preset,
+            config_file=self.config,
+            minutes=self.minutes,
+            resume=self.resume,
+        )
+        return Outcome(run_files(self.out), f"avatar eval {shown(self.out)}")
+
+
+@dataclass
+class Eval:
+    """Render the frames an avatar was not trained on and measure how close they are."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """Run folder, made by `avatar create` or `avatar train`."""
+    splits: Annotated[tuple[Split, ...], tyro.conf.arg(metavar="{train,val,test}...")] = ("val", "test")
+    """Which frames to render."""
+
+    def run(self) -> Outcome:
+        from avatar.create import evaluate_run
+
+        metrics = evaluate_run(self.run_folder, self.splits)
+        files = [(self.run_folder / "eval" / "metrics.json", "the numbers")]
+        files += [(self.run_folder / "eval" / split, "pred, gt and mask of every frame") for split in metrics]
+        return Outcome(
+            files, f"avatar reanimate {shown(self.run_folder)} --driver VIDEO --out out.mp4", metric_lines(metrics)
+        )
+
+
+def capture_files(folder: Path) -> list[tuple[Path, str]]:
+    """What a capture leaves for a person to look at."""
+    return [
+        (folder / "transforms.json", "the capture: cameras and head parameters"),
+        (folder / "report" / "report.json", "how well the head was tracked"),
+        (folder / "report" / "overlay.mp4", "the tracked head over the video"),
+        (folder / "report" / "contact_sheet.png", "the same at a glance"),
+    ]
+
+
+def run_files(run: Path) -> list[tuple[Path, str]]:
+    """What a training leaves."""
+    previews = sorted((run / "previews").glob("*.png"))[-1:]
+    return [
+        (run / "config.yaml", "every setting"),
+        (run / "checkpoints", "the avatar"),
+        (run / "log.jsonl", "losses over time; also in tensorboard/"),
+        *[(preview, "the last preview") for preview in previews],
+    ]
+
+
+def metric_lines(metrics: dict) -> list[str]:
+    """The numbers of metrics.json as a small table."""
+    rows = [f"{'split':<6} {'frames':>6} {'psnr':>6} {'face':>6} {'mouth':>6} {'ssim':>6} {'expression error':>16}"]
+    for split, values in metrics.items():
+        rows.append(
+            f"{split:<6} {values.get('frames', 0):>6} {_number(values, 'psnr', 1)} {_number(values, 'face_psnr', 1)} "
+            f"{_number(values, 'mouth_psnr', 1)} {_number(values, 'ssim', 3)} {_number(values, 'expression_error', 4, 16)}"
+        )
+    return rows
+
+
+def _number(values: dict, key: str, digits: int, width: int = 6) -> str:
+    value = values.get(key)
+    return f"{value:{width}.{digits}f}" if isinstance(value, (int, float)) else f"{'-':>{width}}"

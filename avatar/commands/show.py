@@ -1,0 +1,82 @@
+"""Commands that show an avatar: reanimate and render."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from avatar.commands.outcome import Outcome, shown
+
+
+@dataclass
+class Reanimate:
+    """Let an avatar perform what the person in another video does."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """Run folder, made by `avatar create` or `avatar train`."""
+    driver: Annotated[Path, tyro.conf.arg(metavar="VIDEO|CAPTURE|PARAMS.npz")]
+    """The performance: a video, a capture folder, or an .npz with `expr [N, E]` and where wanted `jaw_pose`,
+    `eyes_pose`, `neck_pose`, `rotation`, `translation` and `fps` (docs/design.md)."""
+    out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4")]
+    """Video to write, with the driver's sound."""
+    head_motion: Literal["driver", "still"] = "driver"
+    """Move the head as the driver does, within the range of the training clip, or keep it still."""
+    overwrite: bool = False
+    """Replace the output file if it exists."""
+
+    def run(self) -> Outcome:
+        from avatar.animation.reanimate import load_driver, reanimate, require_suffix
+        from avatar.files import refuse_existing_file
+        from avatar.training.checkpoint import load_avatar
+
+        require_suffix(self.out, (".mp4",))
+        refuse_existing_file(self.out, self.overwrite)  # before the tracking, which takes a while
+        avatar = load_avatar(self.run_folder)
+        driver = load_driver(self.driver, avatar.asset)
+        written = reanimate(avatar, driver, self.out, head_motion=self.head_motion, overwrite=self.overwrite)
+        return Outcome([(written, "tagged as synthetic in its metadata")], f"watch {shown(written)}")
+
+
+@dataclass
+class Render:
+    """Show an avatar with a chosen expression along a camera path."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """Run folder, made by `avatar create` or `avatar train`."""
+    out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4|OUT.png")]
+    """Video to write, or one picture."""
+    path: Literal["still", "orbit", "spiral"] = "orbit"
+    """How the camera moves."""
+    expression: Annotated[str, tyro.conf.arg(metavar="E")] = "neutral"
+    """neutral; a name such as smile, or a mix such as smile=0.7,jawOpen=0.3; sweep:NAME (also sweep:A,B) from nothing
+    to full and back; clip for the training clip's own."""
+    frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Frames to render. 100 by default, for the expression clip as many as it has."""
+    fps: Annotated[float, tyro.conf.arg(metavar="F")] = 25.0
+    """Frames per second of the video."""
+    size: Annotated[int | None, tyro.conf.arg(metavar="PX")] = None
+    """Longer side of the picture in pixels. The captured size by default."""
+    amplitude: Annotated[float, tyro.conf.arg(metavar="DEG")] = 20.0
+    """How far the camera swings to each side, in degrees."""
+    overwrite: bool = False
+    """Replace the output file if it exists."""
+
+    def run(self) -> Outcome:
+        from avatar.animation.reanimate import render_path
+        from avatar.training.checkpoint import load_avatar
+
+        written = render_path(
+            load_avatar(self.run_folder),
+            self.out,
+            path=self.path,
+            expression=self.expression,
+            frames=self.frames,
+            fps=self.fps,
+            size=self.size,
+            amplitude=self.amplitude,
+            overwrite=self.overwrite,
+        )
+        return Outcome([(written, "tagged as synthetic in its metadata")], f"look at {shown(written)}")
