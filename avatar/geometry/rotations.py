@@ -1,0 +1,80 @@
+"""Rotations as axis-angle vectors, matrices and the continuous 6D form; batched, differentiable, safe at zero."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+SMALL_ANGLE = 1e-2
+"""Below this the power series are used (squared in them: 1e-4), exact to float64 rounding with the terms kept."""
+
+
+def skew(v: Tensor) -> Tensor:
+    """The cross-product matrices `[..., 3, 3]` of vectors `[..., 3]`: skew(a) @ b = a x b."""
+    x, y, z = v.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
+
+
+def axis_angle_to_matrix(v: Tensor) -> Tensor:
+    """Rotation matrices `[..., 3, 3]` from axis-angle vectors `[..., 3]` in radians (Rodrigues' formula).
+
+    Value and gradients (also second ones) are finite at the zero vector.
+    """
+    squared = (v * v).sum(-1)
+    small = squared < SMALL_ANGLE**2
+    safe = torch.where(small, torch.ones_like(squared), squared)
+    angle = safe.sqrt()
+    sine = torch.where(small, 1 - squared / 6 * (1 - squared / 20 * (1 - squared / 42)), angle.sin() / angle)
+    # (1 - cos a) / a^2 as half the square of sin(a/2) / (a/2): no cancellation in float32
+    half = torch.sin(0.5 * angle) / angle
+    cosine = torch.where(small, 0.5 - squared / 24 * (1 - squared / 30 * (1 - squared / 56)), 2 * half * half)
+    k = skew(v)
+    eye = torch.eye(3, dtype=v.dtype, device=v.device)
+    return eye + sine[..., None, None] * k + cosine[..., None, None] * (k @ k)
+
+
+def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
+    """Axis-angle vectors `[..., 3]`, of length 0 to pi, from rotation matrices `[..., 3, 3]`.
+
+    Goes through the quaternion whose largest component is well conditioned, so it holds from the identity up to half
+    a turn. The gradient is finite at the identity.
+    """
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = matrix.flatten(-2).unbind(-1)
+    # 4 q_i^2 for i = w, x, y, z; the rows below are 4 q_i * (w, x, y, z)
+    squares = torch.stack([1 + m00 + m11 + m22, 1 + m00 - m11 - m22, 1 - m00 + m11 - m22, 1 - m00 - m11 + m22], dim=-1)
+    rows = torch.stack(
+        [
+            torch.stack([squares[..., 0], m21 - m12, m02 - m20, m10 - m01], dim=-1),
+            torch.stack([m21 - m12, squares[..., 1], m10 + m01, m02 + m20], dim=-1),
+            torch.stack([m02 - m20, m10 + m01, squares[..., 2], m21 + m12], dim=-1),
+            torch.stack([m10 - m01, m02 + m20, m21 + m12, squares[..., 3]], dim=-1),
+        ],
+        dim=-2,
+    )
+    best = squares.argmax(-1, keepdim=True)
+    row = rows.gather(-2, best[..., None].expand(*best.shape, 4)).squeeze(-2)
+    quaternion = row / (2 * squares.gather(-1, best).sqrt())
+    quaternion = torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+    w, axis = quaternion[..., 0], quaternion[..., 1:]
+    squared = (axis * axis).sum(-1)
+    small = squared < SMALL_ANGLE**2
+    length = torch.where(small, torch.ones_like(squared), squared).sqrt()
+    ratio = squared / (w * w).clamp_min(0.5)  # tan^2 of half the angle; only read where it is small
+    series = 2 / w.clamp_min(0.5) * (1 - ratio / 3 * (1 - ratio * 3 / 5 * (1 - ratio * 5 / 7)))
+    scale = torch.where(small, series, 2 * torch.atan2(length, w) / length)
+    return scale[..., None] * axis
+
+
+def rotation_6d_to_matrix(d6: Tensor) -> Tensor:
+    """Rotation matrices `[..., 3, 3]` from the 6D form `[..., 6]` (Zhou et al. 2019, the first two rows before
+    Gram-Schmidt)."""
+    a, b = d6[..., :3], d6[..., 3:]
+    x = torch.nn.functional.normalize(a, dim=-1)
+    y = torch.nn.functional.normalize(b - (x * b).sum(-1, keepdim=True) * x, dim=-1)
+    return torch.stack([x, y, torch.linalg.cross(x, y)], dim=-2)
+
+
+def matrix_to_rotation_6d(matrix: Tensor) -> Tensor:
+    """The 6D form `[..., 6]` of rotation matrices `[..., 3, 3]`: their first two rows."""
+    return matrix[..., :2, :].flatten(-2)
