@@ -1,0 +1,54 @@
+"""Which of MediaPipe's 478 landmarks mean what, and the lengths measured between them.
+
+Left and right are the person's own. Indices from MediaPipe's `face_mesh_connections.py` (Apache-2.0), in contour
+order. Everything works on numpy arrays of any leading shape.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
+INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
+LIPS = OUTER_LIPS + INNER_LIPS
+RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+RIGHT_IRIS = (468, 469, 470, 471, 472)
+LEFT_IRIS = (473, 474, 475, 476, 477)
+EYE_OUTER_CORNERS = (33, 263)
+"""Right and left outer eye corner: the two ends of the inter-ocular distance."""
+INNER_LIP_MIDDLE = (13, 14)
+"""Upper and lower inner lip, on the middle line."""
+
+
+def inter_ocular_distance(landmarks: np.ndarray) -> np.ndarray:
+    """Distance between the outer eye corners, the normaliser of the iBUG 300-W benchmark.
+
+    `landmarks` [..., 478, D] in any unit; returns [...] in the same unit (NaN where a corner is missing). The one
+    definition of "inter-ocular" in this program: `landmark_error_iod`, `expression_error` and `lip_distance` use it.
+    """
+    right, left = EYE_OUTER_CORNERS
+    return np.linalg.norm(landmarks[..., right, :] - landmarks[..., left, :], axis=-1)
+
+
+def lip_distance(landmarks: np.ndarray) -> np.ndarray:
+    """Gap between the inner lips on the middle line over the inter-ocular distance; [..., 478, D] -> [...]."""
+    upper, lower = INNER_LIP_MIDDLE
+    gap = np.linalg.norm(landmarks[..., upper, :] - landmarks[..., lower, :], axis=-1)
+    return gap / inter_ocular_distance(landmarks)
+
+
+def bounding_box(points: np.ndarray, width: int, height: int, grow: float = 0.25) -> tuple[int, int, int, int]:
+    """Pixel box (x0, y0, x1, y1), upper ends excluded, around `points` [K, 2], grown by `grow` of its own width.
+
+    The growth is the same on all four sides; the box is clipped to the image. Points that are NaN are ignored; where
+    none is left, or the box lies outside the image, the box is empty: (0, 0, 0, 0).
+    """
+    points = points[np.isfinite(points).all(axis=-1)]
+    if len(points) == 0:
+        return (0, 0, 0, 0)
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = grow * (high[0] - low[0])
+    x0, y0 = np.maximum(np.floor(low - margin), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(high + margin), (width, height)).astype(int)
+    return (int(x0), int(y0), int(x1), int(y1)) if x1 > x0 and y1 > y0 else (0, 0, 0, 0)
