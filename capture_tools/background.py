@@ -1,0 +1,142 @@
+"""What stands still behind the person: the background plate, and whether it does stand still."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+PLATE_FRAMES = 120
+"""The plate is the median over at most this many frames, spread over the clip."""
+FREE_BELOW = 8
+"""Matte values (of 255) counted as empty, after the matte was widened."""
+MINIMAL_SEEN = 3
+"""A background pixel counts as seen from this many frames on (fewer in clips of a few frames)."""
+MINIMAL_FEATURES = 12
+MOVING_SHARE = 0.01
+"""A background that moves by more than this share of the picture's side is called moving."""
+
+
+@dataclass(frozen=True)
+class Plate:
+    """The empty scene."""
+
+    image: np.ndarray
+    """uint8 `[H, W, 3]`."""
+    seen: np.ndarray
+    """bool `[H, W]`: pixels that were free in enough frames; the rest is filled smoothly from around."""
+
+
+def background_plate(images: np.ndarray, mattes: np.ndarray) -> Plate:
+    """The per-pixel median over the frames where the widened matte is empty, holes filled smoothly.
+
+    `images` uint8 `[N, H, W, 3]`, `mattes` uint8 `[N, H, W]` (memory maps are read in bands). A pixel no frame ever
+    shows lies behind the person: it is a smooth continuation of its surroundings.
+    """
+    import cv2
+
+    count, height, width = mattes.shape
+    chosen = np.unique(np.linspace(0, count - 1, min(count, PLATE_FRAMES)).round().astype(int))
+    reach = max(3, round(height / 40)) | 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    free = np.stack([cv2.dilate(mattes[i], kernel) < FREE_BELOW for i in chosen])
+    needed = min(MINIMAL_SEEN, max(1, count // 4))
+    seen = free.sum(axis=0) >= needed
+    plate = np.zeros((height, width, 3), np.float32)
+    band = max(1, int(2e7 // (len(chosen) * width * 3)))
+    for top in range(0, height, band):
+        rows = slice(top, min(top + band, height))
+        values = np.stack([images[i, rows] for i in chosen]).astype(np.int16)
+        plate[rows] = _masked_median(values, free[:, rows])
+    filled = fill_smoothly(plate, seen)
+    return Plate(np.rint(np.clip(filled, 0, 255)).astype(np.uint8), seen)
+
+
+def _masked_median(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Median over axis 0 of `[N, h, w, 3]` where `valid` `[N, h, w]`; 0 where nothing is."""
+    beyond = np.int16(1000)
+    ordered = np.sort(np.where(valid[..., None], values, beyond), axis=0)
+    n = valid.sum(axis=0)
+    low, high = np.maximum((n - 1) // 2, 0), np.maximum(n // 2, 0)
+    pick = [
+        np.take_along_axis(ordered, np.broadcast_to(k[None, ..., None], (1, *n.shape, 3)), 0)[0] for k in (low, high)
+    ]
+    return np.where((n > 0)[..., None], (pick[0].astype(np.float32) + pick[1]) / 2, 0)
+
+
+def fill_smoothly(image: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Continue `image` float32 `[H, W, 3]` into the pixels not `known` `[H, W]`: pull-push over a pyramid.
+
+    Gortler et al., "The lumigraph", 1996, section 3.4. Known pixels keep their values; with none known the image comes
+    back grey.
+    """
+    import cv2
+
+    if not known.any():
+        return np.full_like(image, 127.5)
+    levels = [(image * known[..., None], known.astype(np.float32))]
+    while min(levels[-1][1].shape) > 1:
+        colour, weight = levels[-1]
+        size = (max(1, weight.shape[1] // 2), max(1, weight.shape[0] // 2))
+        small_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(colour * weight[..., None], size, interpolation=cv2.INTER_AREA)
+        mean = small / np.maximum(small_weight, 1e-6)[..., None]
+        levels.append((mean, np.minimum(small_weight * 4, 1.0) * (small_weight > 0)))
+    result = levels[-1][0]
+    for colour, weight in reversed(levels[:-1]):
+        up = cv2.resize(result, (weight.shape[1], weight.shape[0]), interpolation=cv2.INTER_LINEAR)
+        up = up.reshape(colour.shape)
+        result = np.where(weight[..., None] > 0, colour * weight[..., None] + up * (1 - weight[..., None]), up)
+    soft = cv2.GaussianBlur(result, (0, 0), max(1.0, image.shape[0] / 128))
+    inside = cv2.erode((~known).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    result = np.where(inside[..., None], soft, result)
+    return np.where(known[..., None], image, result)
+
+
+@dataclass(frozen=True)
+class BackgroundMotion:
+    """How far the background moved in a clip."""
+
+    pixels: float | None
+    """Largest median displacement of background features from the middle frame; None where too few were found."""
+    share: float | None
+    """The same over the picture's side."""
+
+    @property
+    def moves(self) -> bool:
+        return self.share is not None and self.share > MOVING_SHARE
+
+
+def background_motion(images: np.ndarray, mattes: np.ndarray, samples: int = 12) -> BackgroundMotion:
+    """Follow corners of the free background from the middle frame to frames across the clip (Lucas-Kanade).
+
+    `images` uint8 `[N, H, W, 3]`, `mattes` uint8 `[N, H, W]`. A plain wall gives no corners and no answer.
+    """
+    import cv2
+
+    count, height, _ = mattes.shape
+    middle = count // 2
+    reach = max(5, round(height / 16)) | 1
+    kernel = np.ones((reach, reach), np.uint8)
+    grey = cv2.cvtColor(images[middle], cv2.COLOR_RGB2GRAY)
+    free = (cv2.dilate(mattes[middle], kernel) < FREE_BELOW).astype(np.uint8)
+    # Corners on the border, as those of black bars, do not move with the scene.
+    rim = max(2, height // 64)
+    free[:rim], free[-rim:], free[:, :rim], free[:, -rim:] = 0, 0, 0, 0
+    corners = cv2.goodFeaturesToTrack(grey, 200, 0.02, max(4, height // 64), mask=free)
+    if corners is None or len(corners) < MINIMAL_FEATURES:
+        return BackgroundMotion(None, None)
+    medians = []
+    for i in np.unique(np.linspace(0, count - 1, samples).round().astype(int)):
+        other = cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY)
+        moved, status, _ = cv2.calcOpticalFlowPyrLK(grey, other, corners, None, winSize=(21, 21), maxLevel=3)
+        back, status_back, _ = cv2.calcOpticalFlowPyrLK(other, grey, moved, None, winSize=(21, 21), maxLevel=3)
+        place = np.clip(moved[:, 0].round().astype(int), 0, height - 1)
+        clear = cv2.dilate(mattes[i], kernel)[place[:, 1], place[:, 0]] < FREE_BELOW
+        good = (status[:, 0] > 0) & (status_back[:, 0] > 0) & clear
+        good &= np.linalg.norm((back - corners)[:, 0], axis=-1) < 1.0
+        if good.sum() >= MINIMAL_FEATURES:
+            medians.append(float(np.median(np.linalg.norm((moved - corners)[good, 0], axis=-1))))
+    if not medians:
+        return BackgroundMotion(None, None)
+    return BackgroundMotion(max(medians), max(medians) / height)
