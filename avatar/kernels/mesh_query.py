@@ -1,0 +1,209 @@
+"""Rays and closest points on a triangle mesh that changes its pose, through Warp's bounding volume hierarchy.
+
+The peers in plain PyTorch, which try every triangle, are `reference.cast_rays` and `reference.closest_points`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from avatar.errors import InputError
+from avatar.kernels.warp_runtime import get_warp, launch_chunks, view
+
+FAR = 1e9
+"""Metres; stands for "no limit" in queries."""
+RUN = 16
+"""Consecutive points that share one kernel index in `closest_points` on a CPU."""
+
+
+@dataclass(frozen=True)
+class RayHits:
+    """Where rays meet the mesh first, from either side of a face."""
+
+    face: Tensor
+    """`[N]` int32, -1 for a miss."""
+    depth: Tensor
+    """`[N]` float32 in lengths of the ray's direction, infinite for a miss."""
+    barycentrics: Tensor
+    """`[N, 3]` float32 weights of the face's vertices in their order, zero for a miss."""
+
+
+@dataclass(frozen=True)
+class ClosestPoints:
+    """The nearest points of the mesh's surface."""
+
+    face: Tensor
+    """`[N]` int32, -1 where the surface is not nearer than the limit."""
+    barycentrics: Tensor
+    """`[N, 3]` float32 weights of the face's vertices in their order, zero where there is none."""
+    distance: Tensor
+    """`[N]` float32 metres, infinite where there is none."""
+
+
+class MeshQuery:
+    """A mesh of fixed faces whose vertices may move between queries.
+
+    faces: `[F, 3]` integers, F >= 1. device: where the vertices and all queries live.
+    Call `update` with vertices before the first query. Queries carry no gradient; differentiate through
+    `interpolate(vertices, faces, hits.face, hits.barycentrics)`.
+    """
+
+    def __init__(self, faces: Tensor, device: torch.device | str = "cpu") -> None:
+        if faces.dim() != 2 or faces.shape[1] != 3 or len(faces) == 0 or faces.dtype.is_floating_point:
+            raise InputError(
+                "a mesh needs faces of three vertex indices",
+                expected="integers [F, 3] with F >= 1",
+                found=f"{faces.dtype} {tuple(faces.shape)}",
+            )
+        self.device = torch.device(device)
+        self.faces = faces.detach().to(self.device, torch.int32).contiguous()
+        self._last_vertex = int(self.faces.max())
+        if int(self.faces.min()) < 0:
+            raise InputError("a face names a vertex below 0", found=int(self.faces.min()))
+        self._vertices: Tensor | None = None
+        self._mesh: Any = None
+
+    @property
+    def vertices(self) -> Tensor:
+        """The vertices `[V, 3]` float32 of the last `update`."""
+        return self._require_vertices()
+
+    def update(self, vertices: Tensor) -> MeshQuery:
+        """Move the mesh to vertices `[V, 3]` (metres) and refit its hierarchy; returns itself."""
+        if vertices.dim() != 2 or vertices.shape[1] != 3 or len(vertices) <= self._last_vertex:
+            raise InputError(
+                "the vertices do not fit the mesh's faces",
+                expected=f"[V, 3] with V > {self._last_vertex}",
+                found=tuple(vertices.shape),
+            )
+        _check(vertices, "vertices", self.device)
+        warp = get_warp()
+        if self._vertices is None or self._vertices.shape != vertices.shape:
+            # the mesh owns a buffer, so that moving it needs no new hierarchy
+            self._vertices = vertices.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
+            with self._stream():
+                self._mesh = warp.Mesh(
+                    points=warp.from_torch(self._vertices, dtype=warp.vec3, requires_grad=False),
+                    indices=warp.from_torch(self.faces.reshape(-1), requires_grad=False),
+                )
+            return self
+        self._vertices.copy_(vertices.detach())
+        with self._stream():
+            self._mesh.refit()
+        return self
+
+    def cast_rays(self, origins: Tensor, directions: Tensor, *, max_depth: float = FAR) -> RayHits:
+        """First hits of rays with origins and directions `[N, 3]`; directions need not have unit length."""
+        from avatar.kernels.mesh_kernels import cast_rays_kernel
+
+        self._require_vertices()
+        _check_points(origins, "ray origins", self.device)
+        _check_points(directions, "ray directions", self.device)
+        if origins.shape != directions.shape:
+            raise InputError(
+                "rays need as many directions as origins",
+                expected=tuple(origins.shape),
+                found=tuple(directions.shape),
+            )
+        origins, directions = origins.detach().float().contiguous(), directions.detach().float().contiguous()
+        face, depth, barycentrics = self._outputs(len(origins))
+        vec3 = get_warp().vec3
+        launch_chunks(
+            cast_rays_kernel,
+            len(origins),
+            [
+                self._mesh.id,
+                float(min(max_depth, FAR)),
+                view(origins, vec3),
+                view(directions, vec3),
+                view(face),
+                view(depth),
+                view(barycentrics, vec3),
+            ],
+            self.device,
+        )
+        return RayHits(face, depth, barycentrics)
+
+    def closest_points(self, points: Tensor, max_distance: float = FAR) -> ClosestPoints:
+        """The nearest surface point of each of `points` `[N, 3]`, where it is nearer than `max_distance` metres.
+
+        Fast where consecutive points are close together (a grid in its own order, or points sorted along a curve),
+        and where `max_distance` is small.
+        """
+        from avatar.kernels.mesh_kernels import closest_points_kernel
+
+        self._require_vertices()
+        _check_points(points, "points", self.device)
+        if not max_distance > 0:
+            raise InputError("max_distance must be above 0", found=max_distance)
+        points = points.detach().float().contiguous()
+        face, distance, barycentrics = self._outputs(len(points))
+        run = 1 if self.device.type == "cuda" else RUN
+        vec3 = get_warp().vec3
+        launch_chunks(
+            closest_points_kernel,
+            -(-len(points) // run),
+            [
+                self._mesh.id,
+                float(min(max_distance, FAR)),
+                run,
+                view(points, vec3),
+                view(face),
+                view(distance),
+                view(barycentrics, vec3),
+            ],
+            self.device,
+            smallest=max(1, 256 // run),
+        )
+        return ClosestPoints(face, barycentrics, distance)
+
+    def _require_vertices(self) -> Tensor:
+        if self._vertices is None:
+            raise InputError("a mesh was asked before it has vertices", fix="call update(vertices) first")
+        return self._vertices
+
+    def _outputs(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        face = torch.empty(count, dtype=torch.int32, device=self.device)
+        values = torch.empty(count, dtype=torch.float32, device=self.device)
+        return face, values, torch.empty(count, 3, dtype=torch.float32, device=self.device)
+
+    def _stream(self) -> Any:
+        warp = get_warp()
+        if self.device.type != "cuda":
+            return warp.ScopedDevice("cpu")
+        return warp.ScopedStream(warp.stream_from_torch(torch.cuda.current_stream(self.device)))
+
+
+def interpolate(values: Tensor, faces: Tensor, face: Tensor, barycentrics: Tensor) -> Tensor:
+    """Vertex values `[V, C]` at surface points `[N]` given by face and barycentrics `[N, 3]`: `[N, C]`.
+
+    Differentiable in values and barycentrics. Points without a face (-1) give zero.
+    """
+    found = face >= 0
+    corners = faces.long()[face.long().clamp_min(0)]
+    weights = barycentrics * found[..., None]
+    return (values[corners] * weights[..., None]).sum(-2)
+
+
+def _check(tensor: Tensor, name: str, device: torch.device) -> None:
+    """Refuse another device, another kind of number, or (on a CPU, where it costs no wait) NaN and infinity."""
+    if tensor.device.type != device.type or (device.index is not None and tensor.device != device):
+        raise InputError(f"{name} are on another device than the mesh", expected=device, found=tensor.device)
+    if not tensor.dtype.is_floating_point:
+        raise InputError(f"{name} are not floating point", expected="float32", found=tensor.dtype)
+    if device.type == "cpu" and len(tensor) and not bool(torch.isfinite(tensor.detach().sum())):
+        bad = (~torch.isfinite(tensor)).any(-1).nonzero()
+        if len(bad):
+            raise InputError(
+                f"{len(bad)} of {len(tensor)} {name} are not finite", found=f"the first at index {bad[0].tolist()}"
+            )
+
+
+def _check_points(points: Tensor, name: str, device: torch.device) -> None:
+    if points.dim() != 2 or points.shape[1] != 3:
+        raise InputError(f"{name} have a wrong shape", expected="[N, 3]", found=tuple(points.shape))
+    _check(points, name, device)
