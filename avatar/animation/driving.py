@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from avatar.animation.expressions import ExpressionVector, expression_vector, parse_amounts
+from avatar.animation.expressions import ExpressionVector, expression_vector, jaw_share_of, parse_amounts
 from avatar.errors import ConfigError
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 
 if TYPE_CHECKING:
+    from avatar.flame.assets import HeadAsset
     from avatar.flame.model import HeadParameters
 
 HeadMotion = Literal["driver", "still"]
@@ -95,7 +96,7 @@ def _range_of(values: torch.Tensor, smallest: float) -> torch.Tensor:
 
 
 def soft_limit(values: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
-    """Values up to `limit` in size stay; beyond, they bend smoothly towards `POSE_SLACK * limit`. Any shape, broadcast."""
+    """Values up to `limit` in size stay; beyond, they bend smoothly towards `POSE_SLACK * limit`. Shapes broadcast."""
     room = (POSE_SLACK - 1.0) * limit
     beyond = (values.abs() - limit).clamp(min=0)
     return torch.sign(values) * (torch.minimum(values.abs(), limit) + room * torch.tanh(beyond / room))
@@ -124,27 +125,25 @@ def keep_large_changes(values: torch.Tensor, noise: float) -> torch.Tensor:
     return local + rest * rest.square() / (rest.square() + noise**2)
 
 
-def expression_frames(
-    text: str, avatar: HeadParameters, expression_names: tuple[str, ...], frames: int
-) -> HeadParameters:
+def expression_frames(text: str, avatar: HeadParameters, asset: HeadAsset, frames: int) -> HeadParameters:
     """`frames` frames of the avatar at its mean pose showing what `text` asks for.
 
     text: `neutral`; an expression such as `smile` or `smile=0.7,jawOpen=0.3`, held throughout; `sweep:A` or
     `sweep:A,B`, each from nothing to full and back, one after the other; `clip`, the training clip's own frames.
-    Raises ConfigError for unknown names.
+    avatar: the parameters of the training clip. Raises ConfigError for unknown names.
     """
     if text == "clip":
-        count = avatar.expr.shape[0]
-        return avatar.select(torch.arange(frames) % count)
+        return avatar.select(torch.arange(frames) % len(avatar))
     kind, colon, rest = text.partition(":")
     if colon and kind != "sweep":
         raise ConfigError(
             "an expression cannot be read", expected="NAME, NAME=AMOUNT, sweep:NAME, neutral or clip", found=text
         )
+    share = jaw_share_of(avatar, asset)
     if not colon:
-        held = expression_vector(parse_amounts(text), expression_names)
+        held = expression_vector(parse_amounts(text), asset, jaw_share=share)
         return posed(mean_pose(avatar), [held] * frames)
-    swept = [expression_vector({name: amount}, expression_names) for name, amount in parse_amounts(rest).items()]
+    swept = [expression_vector({name: amount}, asset, jaw_share=share) for name, amount in parse_amounts(rest).items()]
     return posed(mean_pose(avatar), [sweep(swept, frame / frames) for frame in range(frames)])
 
 

@@ -9,24 +9,27 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from avatar.errors import ConfigError
 
+if TYPE_CHECKING:
+    from avatar.flame.assets import HeadAsset
+    from avatar.flame.model import HeadParameters
+
 JOINT_CONTROLS: dict[str, tuple[str, int, float]] = {
     # name: joint parameter, component, radians at amount 1. FLAME axes: x to the person's left, y up, z forward.
     "jawOpen": ("jaw", 0, 0.35),
-    "jawTurnLeft": ("jaw", 1, 0.12),
-    "jawTurnRight": ("jaw", 1, -0.12),
     "lookUp": ("eyes", 0, -0.35),
     "lookDown": ("eyes", 0, 0.35),
-    "lookLeft": ("eyes", 1, 0.5),
-    "lookRight": ("eyes", 1, -0.5),
+    "lookLeft": ("eyes", 1, 0.45),
+    "lookRight": ("eyes", 1, -0.45),
 }
-"""Used where the head has no expression direction of that name. Eye controls turn both eyes."""
+"""What every FLAME head can do with its joints. Left is the person's; eye controls turn both eyes."""
 
 PRESETS: dict[str, dict[str, float]] = {
     "neutral": {},
@@ -59,9 +62,9 @@ class ExpressionVector:
         return ExpressionVector(self.expr * amount, self.jaw * amount, self.eyes * amount)
 
 
-def known_names(expression_names: Iterable[str]) -> list[str]:
-    """Every name that `expression_vector` takes for a head with these expression directions."""
-    names = list(expression_names)
+def known_names(asset: HeadAsset) -> list[str]:
+    """Every name that `expression_vector` takes for this head."""
+    names = list(asset.expression_names)
     both = [name[: -len("Left")] for name in names if name.endswith("Left") and name[:-4] + "Right" in names]
     usable = [preset for preset in PRESETS if _preset_fits(preset, names)]
     return sorted({*names, *both, *JOINT_CONTROLS, *usable})
@@ -75,6 +78,7 @@ def parse_amounts(text: str) -> dict[str, float]:
     amounts: dict[str, float] = {}
     for part in text.split(","):
         name, equals, value = part.strip().partition("=")
+        name = name.strip()
         try:
             amount = float(value) if equals else 1.0
         except ValueError:
@@ -82,45 +86,70 @@ def parse_amounts(text: str) -> dict[str, float]:
         if not name or not abs(amount) <= AMOUNT_LIMIT:
             raise ConfigError(
                 "an expression cannot be read",
-                expected=f"NAME or NAME=AMOUNT with an amount between -{AMOUNT_LIMIT:g} and {AMOUNT_LIMIT:g}, joined by commas",
+                expected=f"NAME or NAME=AMOUNT, joined by commas, amounts from -{AMOUNT_LIMIT:g} to {AMOUNT_LIMIT:g}",
                 found=part or "nothing",
             )
         amounts[name] = amounts.get(name, 0.0) + amount
     return amounts
 
 
-def expression_vector(amounts: Mapping[str, float], expression_names: Iterable[str]) -> ExpressionVector:
+def expression_vector(amounts: Mapping[str, float], asset: HeadAsset, *, jaw_share: float = 1.0) -> ExpressionVector:
     """The coefficients that the named amounts add up to.
 
-    expression_names: the head's expression directions, in order [E]. Names are looked up as a preset, an expression
-    direction, a pair of them (`mouthSmile` is left and right) and a joint control, in that order.
+    Names are looked up as a preset, a joint control, an expression direction of the head and a pair of directions
+    (`mouthSmile` is left and right), in that order. Where the head has both a direction and a jaw joint that open
+    the mouth, `jaw_share` of `jawOpen` goes to the joint and the rest to the direction. Directions that turn an eye
+    (`eyeLook...`) turn its joint too, where the head knows by how much.
     Raises ConfigError for a name that the head does not have, with the closest ones it has.
     """
-    names = list(expression_names)
-    vector = ExpressionVector(torch.zeros(len(names)), torch.zeros(3), torch.zeros(6))
+    vector = ExpressionVector(torch.zeros(asset.expression_count), torch.zeros(3), torch.zeros(6))
     for name, amount in amounts.items():
-        _add(vector, name, amount, names)
+        _add(vector, name, amount, asset, jaw_share)
     return vector
 
 
-def _add(vector: ExpressionVector, name: str, amount: float, names: list[str]) -> None:
+def _add(vector: ExpressionVector, name: str, amount: float, asset: HeadAsset, jaw_share: float) -> None:
+    names = asset.expression_names
     if name in PRESETS and _preset_fits(name, names):
         for part, share in PRESETS[name].items():
-            _add(vector, part, amount * share, names)
+            _add(vector, part, amount * share, asset, jaw_share)
+    elif name == "jawOpen":
+        share = jaw_share if name in names else 1.0
+        vector.jaw[0] += amount * share * jaw_open_angle(asset)
+        if name in names:
+            vector.expr[names.index(name)] += amount * (1.0 - share)
+    elif name in JOINT_CONTROLS:
+        _, component, radians = JOINT_CONTROLS[name]
+        vector.eyes[component] += amount * radians
+        vector.eyes[component + 3] += amount * radians
     elif name in names:
         vector.expr[names.index(name)] += amount
+        turns = asset.extras.get("eye_look_rotations")
+        if turns is not None:
+            eye = slice(0, 3) if name.endswith("Left") else slice(3, 6)
+            vector.eyes[eye] += amount * torch.as_tensor(turns[names.index(name)], dtype=torch.float32)
     elif all(name + side in names for side in SIDES):
         for side in SIDES:
-            vector.expr[names.index(name + side)] += amount
-    elif name in JOINT_CONTROLS:
-        joint, component, radians = JOINT_CONTROLS[name]
-        if joint == "jaw":
-            vector.jaw[component] += amount * radians
-        else:
-            vector.eyes[component] += amount * radians
-            vector.eyes[component + 3] += amount * radians
+            _add(vector, name + side, amount, asset, jaw_share)
     else:
-        raise unknown_expression(name, known_names(names))
+        raise unknown_expression(name, known_names(asset))
+
+
+def jaw_open_angle(asset: HeadAsset) -> float:
+    """Radians by which the jaw joint turns to open the mouth wide."""
+    return float(asset.extras.get("jaw_open_angle", JOINT_CONTROLS["jawOpen"][2]))
+
+
+def jaw_share_of(params: HeadParameters, asset: HeadAsset) -> float:
+    """How much of the mouth's opening a tracked clip gave to the jaw joint rather than to the direction `jawOpen`.
+
+    An avatar is driven the way it was trained: the field has only seen the mouth open in that way.
+    """
+    if "jawOpen" not in asset.expression_names:
+        return 1.0
+    joint = float(params.jaw[:, 0].std(unbiased=False)) / jaw_open_angle(asset)
+    direction = float(params.expr[:, asset.expression_names.index("jawOpen")].std(unbiased=False))
+    return joint / (joint + direction) if joint + direction > 0 else 1.0
 
 
 def unknown_expression(name: str, known: list[str]) -> ConfigError:
@@ -136,7 +165,7 @@ def _fold(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _preset_fits(preset: str, names: list[str]) -> bool:
+def _preset_fits(preset: str, names: Sequence[str]) -> bool:
     """Whether the head has every direction the preset is made of (imported heads number theirs)."""
     return all(
         part in names or part in JOINT_CONTROLS or all(part + side in names for side in SIDES)

@@ -14,7 +14,7 @@ import torch
 
 from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName, camera_path
 from avatar.animation.driving import HeadMotion, expression_frames, mean_pose, retarget, smooth_tracking
-from avatar.errors import AvatarError, CaptureError, HeadModelError, InputError
+from avatar.errors import HeadModelError, InputError
 from avatar.files import refuse_existing_file
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
@@ -110,7 +110,7 @@ def read_parameter_file(path: Path, asset: HeadAsset) -> Driver:
     for key, (field, components) in PARAMETER_KEYS.items():
         if key not in arrays:
             continue
-        expected = (frames, components if components is not None else len(asset.expression_names))
+        expected = (frames, components if components is not None else asset.expression_count)
         if arrays[key].shape != expected:
             error = HeadModelError if key == "expr" else InputError
             raise error(
@@ -163,7 +163,7 @@ def render_path(
         frames, expression = 1, expression.removeprefix("sweep:")
     elif frames is None:
         frames = avatar.parameters.expr.shape[0] if expression == "clip" else DEFAULT_FRAMES
-    params = expression_frames(expression, avatar.parameters, avatar.asset.expression_names, frames)
+    params = expression_frames(expression, avatar.parameters, avatar.asset, frames)
     camera = avatar.camera
     if size is not None:
         scale = size / max(camera.width, camera.height)

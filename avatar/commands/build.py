@@ -30,8 +30,8 @@ class Create:
     """Settings of the field and the training. auto takes fast on a CUDA GPU, cpu otherwise."""
     minutes: Annotated[float | None, tyro.conf.arg(metavar="M")] = None
     """Longest time to train, in minutes. The preset's own by default."""
-    size: Annotated[int, tyro.conf.arg(metavar="PX")] = 256
-    """Side of the square crop around head and shoulders, in pixels."""
+    size: Annotated[int | None, tyro.conf.arg(metavar="PX")] = None
+    """Side of the square crop around head and shoulders, in pixels. 512 on a GPU, else 256 by default."""
     head_model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = OPEN_HEAD
     """Head model: a name that `avatar model list` shows, or a FLAME file."""
     start: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
@@ -65,8 +65,8 @@ class Capture:
     """Video of one face."""
     out: Annotated[Path, tyro.conf.arg(metavar="CAPTURE")]
     """Folder for the capture."""
-    size: Annotated[int, tyro.conf.arg(metavar="PX")] = 256
-    """Side of the square crop around head and shoulders, in pixels."""
+    size: Annotated[int | None, tyro.conf.arg(metavar="PX")] = None
+    """Side of the square crop around head and shoulders, in pixels. 512 on a GPU, else 256 by default."""
     head_model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = OPEN_HEAD
     """Head model: a name that `avatar model list` shows, or a FLAME file."""
     start: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
@@ -168,11 +168,12 @@ def run_files(run: Path) -> list[tuple[Path, str]]:
 
 def metric_lines(metrics: dict) -> list[str]:
     """The numbers of metrics.json as a small table."""
-    rows = [f"{'split':<6} {'frames':>6} {'psnr':>6} {'face':>6} {'mouth':>6} {'ssim':>6} {'expression error':>16}"]
+    rows = [f"{'split':<6} {'frames':>6} {'psnr':>6} {'face':>6} {'mouth':>6} {'ssim':>6} {'expr.error':>10}"]
     for split, values in metrics.items():
         rows.append(
             f"{split:<6} {values.get('frames', 0):>6} {_number(values, 'psnr', 1)} {_number(values, 'face_psnr', 1)} "
-            f"{_number(values, 'mouth_psnr', 1)} {_number(values, 'ssim', 3)} {_number(values, 'expression_error', 4, 16)}"
+            f"{_number(values, 'mouth_psnr', 1)} {_number(values, 'ssim', 3)} "
+            f"{_number(values, 'expression_error', 4, 10)}"
         )
     return rows
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from avatar.commands.outcome import Outcome
+from avatar.commands.outcome import Outcome, shown
 
 
 @dataclass
@@ -37,9 +37,8 @@ class ModelList:
     def run(self) -> Outcome:
         from avatar.flame.assets import list_heads
 
-        return Outcome(
-            lines=[str(name) for name in list_heads()], next_step="avatar create VIDEO --out RUN --head-model NAME"
-        )
+        lines = [f"{name:<24} {shown(path)}" for name, path in list_heads().items()]
+        return Outcome(lines=lines, next_step="avatar create VIDEO --out RUN --head-model NAME")
 
 
 ModelAction = (

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Lint and tests. Arguments go to pytest, for example: scripts/test.sh -m "not slow"
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
+.venv/bin/ruff check .
+exec .venv/bin/python -m pytest "$@"
