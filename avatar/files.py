@@ -39,8 +39,18 @@ def output_error(error: OSError, path: Path) -> OutputError:
     """The OutputError that tells a user what an operating-system error at `path` means."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(nearest_existing(path)).free / 2**20
-        return OutputError("the disk is full", where=path, found=f"{free:.0f} MiB free", fix="free some space and run again; what was finished is kept")
-    return OutputError("the file cannot be written", where=path, found=error.strerror or str(error), fix="check the path and its permissions")
+        return OutputError(
+            "the disk is full",
+            where=path,
+            found=f"{free:.0f} MiB free",
+            fix="free some space and run again; what was finished is kept",
+        )
+    return OutputError(
+        "the file cannot be written",
+        where=path,
+        found=error.strerror or str(error),
+        fix="check the path and its permissions",
+    )
 
 
 def nearest_existing(path: Path) -> Path:
@@ -122,7 +132,12 @@ def claim_folder(folder: Path, kind: str, identity: dict[str, Any]) -> bool:
         write_json(folder / CLAIM_FILE, claim)
         return True
     if CLAIM_FILE not in held:
-        raise OutputError("the output folder already holds something else", where=folder, found=", ".join(held[:4]), fix="choose another --out, or empty the folder")
+        raise OutputError(
+            "the output folder already holds something else",
+            where=folder,
+            found=", ".join(held[:4]),
+            fix="choose another --out, or empty the folder",
+        )
     previous = read_json(folder / CLAIM_FILE, OutputError)
     if previous != claim:
         raise OutputError(
