@@ -1,0 +1,217 @@
+"""Render the held-out frames of a run and measure them: eval/<split>/{pred,gt,mask}/*.png and eval/metrics.json.
+
+A held-out frame is rendered with its own tracked parameters and camera. The field has never seen it, so it has no
+deformation code of its own: the mean of the training codes is used. All figures are computed on the 8-bit values
+that are written, `mask` is the head model's silhouette, and eval/<split>/frames.json keeps each frame's figures and
+boxes, so that everything can be recomputed from the folder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from avatar.data.capture import Capture
+from avatar.data.capture_reference import open_run_capture
+from avatar.data.landmark_sets import LEFT_EYE, LIPS, RIGHT_EYE, bounding_box, lip_distance
+from avatar.files import write_json
+from avatar.geometry.cameras import project
+from avatar.imaging import to_uint8, write_png
+from avatar.progress import Progress
+from avatar.training import metrics
+
+if TYPE_CHECKING:
+    from avatar.training.avatar_model import Avatar
+
+MOUTH_GROWTH = 0.25
+"""The mouth's box is grown on each side by this share of its width (docs/design.md, metrics.json)."""
+EYE_GROWTH = 0.5
+
+Detect = Callable[[np.ndarray], tuple[np.ndarray | None, int]]
+"""uint8 [H, W, 3] -> (landmarks [478, 2] in pixels or None, faces found), as LandmarkDetector.detect."""
+LpipsDistance = Callable[[np.ndarray, np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What the avatar shows for one frame of the capture."""
+
+    image: np.ndarray
+    """uint8 [H, W, 3]."""
+    mask: np.ndarray
+    """bool [H, W], the head model's silhouette."""
+    mouth_box: metrics.Box
+    """Around the projected lips, grown; empty where they are outside the picture."""
+    eye_boxes: tuple[metrics.Box, metrics.Box]
+    """Right and left, likewise."""
+
+
+def evaluate(
+    run: Path,
+    splits: Sequence[str] = ("val", "test"),
+    *,
+    detect: Detect | None = None,
+    device: str = "auto",
+    max_frames: int | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Evaluate a run's latest checkpoint on its capture; writes and returns eval/metrics.json: split -> figures.
+
+    detect: landmark detector for `expression_error`, run on each rendered and each real frame; None = the program's
+    own, treating every frame by itself. max_frames: at most so many frames per split, evenly spread.
+    Raises RunError, CaptureError or HeadModelError where run and capture do not fit, OutputError on a full disk.
+    """
+    from avatar.training.checkpoint import load_avatar
+
+    run = Path(run)
+    avatar = load_avatar(run, device=device)
+    capture = open_run_capture(run, expect_head=avatar.asset)
+    own_detector = None
+    if detect is None:
+        from capture_tools.landmarks import LandmarkDetector
+
+        own_detector = LandmarkDetector(static=True)
+        detect = own_detector.detect
+    lpips, lpips_reason = metrics.load_lpips()
+    result: dict[str, Any] = {}
+    try:
+        render = frame_renderer(avatar, capture)
+        for split in splits:
+            indices = spread(capture.splits[split], max_frames)
+            result[split] = evaluate_frames(
+                render,
+                capture,
+                indices,
+                run / "eval" / split,
+                detect=detect,
+                lpips=lpips,
+                label=split,
+                progress=progress,
+            )
+            if lpips is None:
+                result[split]["lpips_reason"] = lpips_reason
+    finally:
+        if own_detector is not None:
+            own_detector.close()
+    write_json(run / "eval" / "metrics.json", result)
+    return result
+
+
+def spread(indices: Sequence[int], most: int | None) -> list[int]:
+    """At most `most` of the indices, evenly spread over them."""
+    if most is None or len(indices) <= most:
+        return list(indices)
+    return [indices[i] for i in np.linspace(0, len(indices) - 1, most).round().astype(int)]
+
+
+def frame_renderer(avatar: Avatar, capture: Capture) -> Callable[[int], Rendering]:
+    """A function that renders frame `index` of the capture from its tracked parameters and camera."""
+    params = capture.parameters()
+    device = next(iter(avatar.head.buffers())).device
+
+    @torch.no_grad()
+    def render(index: int) -> Rendering:
+        camera = capture.frames[index].camera
+        frame = params.select([index]).to(device)
+        shown = avatar.render(frame, camera, deform_code=None)  # None: the mean of the training codes
+        image, mask = to_uint8(shown.image.float().cpu().numpy()), shown.mask.cpu().numpy().astype(bool)
+        pose = avatar.head(frame)
+        pixels, depth = project(avatar.head.landmarks(pose.vertices)[0].cpu(), camera)
+        points = np.where((depth > 0).numpy()[:, None], pixels.numpy(), np.nan)
+
+        def box(part: Sequence[int], grow: float) -> metrics.Box:
+            return bounding_box(points[list(part)], camera.width, camera.height, grow)
+
+        eyes = (box(RIGHT_EYE, EYE_GROWTH), box(LEFT_EYE, EYE_GROWTH))
+        return Rendering(image, mask, box(LIPS, MOUTH_GROWTH), eyes)
+
+    return render
+
+
+def evaluate_frames(
+    render: Callable[[int], Rendering],
+    capture: Capture,
+    indices: Sequence[int],
+    folder: Path,
+    *,
+    detect: Detect | None,
+    lpips: LpipsDistance | None = None,
+    label: str = "eval",
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Render, write and measure the frames at `indices` of the capture; returns one split's entry of metrics.json.
+
+    Writes pred/, gt/, mask/ and frames.json below `folder`, replacing what an earlier evaluation left there.
+    `seconds_per_frame` is the mean time of `render`, without the first frame (kernels compile then) where there are
+    more. Without a detector `expression_error` is null.
+    """
+    for kind in ("pred", "gt", "mask"):
+        for old in (folder / kind).glob("*.png"):
+            old.unlink()
+    rows: list[dict[str, Any]] = []
+    seconds: list[float] = []
+    with Progress(f"eval {label}", len(indices)) if progress else nullcontext() as bar:
+        for done, index in enumerate(indices, 1):
+            began = time.perf_counter()
+            shown = render(index)
+            seconds.append(time.perf_counter() - began)
+            truth = capture.read_image(index)
+            name = capture.frames[index].name
+            write_png(folder / "pred" / f"{name}.png", shown.image)
+            write_png(folder / "gt" / f"{name}.png", truth)
+            write_png(folder / "mask" / f"{name}.png", shown.mask.astype(np.uint8) * 255)
+            rows.append({"name": name, **measure(shown, truth, detect, lpips), "seconds": seconds[-1]})
+            if bar is not None:
+                bar.update(done, note=f"psnr {metrics.mean(row['psnr'] for row in rows):.1f}")
+    write_json(folder / "frames.json", rows)
+    return summary(rows, seconds, detected=detect is not None)
+
+
+def measure(shown: Rendering, truth: np.ndarray, detect: Detect | None, lpips: LpipsDistance | None) -> dict[str, Any]:
+    """The figures of one frame; None where one does not exist."""
+    eyes = [metrics.box_psnr(shown.image, truth, box) for box in shown.eye_boxes]
+    figures: dict[str, Any] = {
+        "psnr": metrics.psnr(shown.image, truth),
+        "ssim": metrics.ssim(shown.image, truth),
+        "lpips": None if lpips is None else lpips(shown.image, truth),
+        "face_psnr": metrics.psnr(shown.image, truth, shown.mask),
+        "mouth_psnr": metrics.box_psnr(shown.image, truth, shown.mouth_box),
+        "eye_psnr": metrics.mean(eyes),
+        "mouth_box": list(shown.mouth_box),
+        "eye_boxes": [list(box) for box in shown.eye_boxes],
+        "expression_error": None,
+        "lips_rendered": None,
+        "lips_real": None,
+    }
+    if detect is not None:
+        rendered, real = detect(shown.image)[0], detect(truth)[0]
+        if rendered is not None and real is not None:
+            figures["expression_error"] = metrics.expression_error(rendered, real)
+            figures["lips_rendered"] = float(lip_distance(rendered))
+            figures["lips_real"] = float(lip_distance(real))
+    return figures
+
+
+def summary(rows: Sequence[dict[str, Any]], seconds: Sequence[float], *, detected: bool) -> dict[str, Any]:
+    """One split's entry of metrics.json from its frames' figures."""
+    figures = ("psnr", "ssim", "lpips", "face_psnr", "mouth_psnr", "eye_psnr", "expression_error")
+    seen = [row for row in rows if row["expression_error"] is not None]
+    result: dict[str, Any] = {key: metrics.mean(row[key] for row in rows) for key in figures}
+    result["lip_correlation"] = metrics.pearson(
+        np.array([row["lips_rendered"] for row in seen]), np.array([row["lips_real"] for row in seen])
+    )
+    result["expression_frames_missed"] = len(rows) - len(seen) if detected else None
+    if not detected:
+        result["expression_error_reason"] = "no landmark detector was given"
+    elif not seen and rows:
+        result["expression_error_reason"] = "no face was found in any pair of rendered and real frame"
+    result["seconds_per_frame"] = metrics.mean(seconds[1:] or seconds)
+    result["frames"] = len(rows)
+    return result
