@@ -1,0 +1,158 @@
+"""Warp kernels of `hash_grid`, made for a number of features and a table type. Imported on first use."""
+
+# ruff: noqa: UP018, RUF046, SIM108
+# Warp wants `float(1.0)` for a variable (a literal is a constant to it) and knows no conditional expression on both sides.
+
+from functools import cache
+from types import SimpleNamespace
+
+from avatar.kernels.warp_runtime import get_warp
+
+wp = get_warp()
+
+PRIME_Y = wp.constant(wp.uint32(2654435761))
+PRIME_Z = wp.constant(wp.uint32(805459861))
+
+
+@wp.struct
+class Level:
+    """One resolution: its cells along an axis, place in the table, and weight."""
+
+    resolution: int
+    offset: int
+    size: int
+    hashed: int
+
+
+@wp.func
+def corner_entry(cell: wp.vec3i, corner: int, level: Level):
+    x = cell[0] + (corner & 1)
+    y = cell[1] + ((corner >> 1) & 1)
+    z = cell[2] + ((corner >> 2) & 1)
+    if level.hashed == 1:
+        mixed = wp.uint32(x) ^ (wp.uint32(y) * PRIME_Y) ^ (wp.uint32(z) * PRIME_Z)
+        return level.offset + int(mixed & wp.uint32(level.size - 1))
+    row = level.resolution + 1
+    return level.offset + x + row * (y + row * z)
+
+
+@wp.func
+def corner_weight(part: wp.vec3, corner: int):
+    weight = float(1.0)
+    for axis in range(3):
+        if (corner >> axis) & 1 == 1:
+            weight = weight * part[axis]
+        else:
+            weight = weight * (1.0 - part[axis])
+    return weight
+
+
+@wp.func
+def scale(position: wp.vec3, resolution: int):
+    n = float(resolution)
+    return wp.vec3(
+        wp.clamp(position[0], 0.0, 1.0) * n, wp.clamp(position[1], 0.0, 1.0) * n, wp.clamp(position[2], 0.0, 1.0) * n
+    )
+
+
+@wp.func
+def cell_of(scaled: wp.vec3, resolution: int):
+    return wp.vec3i(
+        wp.min(int(scaled[0]), resolution - 1),
+        wp.min(int(scaled[1]), resolution - 1),
+        wp.min(int(scaled[2]), resolution - 1),
+    )
+
+
+@cache
+def make_kernels(features: int, dtype: type) -> SimpleNamespace:
+    """`encode` and `gradient` for entries of `features` numbers of a Warp scalar type; compiled on first launch.
+
+    Both take an index over (level, point), level by level: one level's table at a time stays in a CPU's cache, the
+    threads of a CUDA block share a level, and a CPU may give whole levels to its threads.
+    """
+    entry_type = wp.types.vector(features, dtype)
+    vec = wp.types.vector(features, float)
+
+    def encode(
+        first: int,
+        levels: wp.array(dtype=Level),
+        weights: wp.array(dtype=float),
+        positions: wp.array(dtype=wp.vec3),
+        table: wp.array2d(dtype=entry_type),
+        table_index: wp.array(dtype=wp.int32),
+        output: wp.array2d(dtype=vec),
+    ):
+        index = first + wp.tid()
+        level_index = index // positions.shape[0]
+        i = index - level_index * positions.shape[0]
+        level = levels[level_index]
+        position = positions[i]
+        # not finite in, not finite out: the clamp alone would hide it
+        total = vec(0.0 * (position[0] + position[1] + position[2]))
+        if weights[level_index] != 0.0:
+            scaled = scale(position, level.resolution)
+            cell = cell_of(scaled, level.resolution)
+            part = scaled - wp.vec3(float(cell[0]), float(cell[1]), float(cell[2]))
+            which = int(0)
+            if table_index:
+                which = wp.clamp(table_index[i], 0, table.shape[0] - 1)
+            for corner in range(8):
+                value = table[which, corner_entry(cell, corner, level)]
+                total += corner_weight(part, corner) * vec(value)
+        output[i, level_index] = weights[level_index] * total
+
+    def gradient(
+        first: int,
+        levels: wp.array(dtype=Level),
+        weights: wp.array(dtype=float),
+        positions: wp.array(dtype=wp.vec3),
+        table: wp.array2d(dtype=entry_type),
+        table_index: wp.array(dtype=wp.int32),
+        grad_output: wp.array2d(dtype=vec),
+        grad_table: wp.array2d(dtype=vec),
+        grad_positions: wp.array(dtype=wp.vec3),
+    ):
+        index = first + wp.tid()
+        level_index = index // positions.shape[0]
+        i = index - level_index * positions.shape[0]
+        if weights[level_index] == 0.0:
+            return
+        level = levels[level_index]
+        position = positions[i]
+        scaled = scale(position, level.resolution)
+        cell = cell_of(scaled, level.resolution)
+        part = scaled - wp.vec3(float(cell[0]), float(cell[1]), float(cell[2]))
+        which = int(0)
+        if table_index:
+            which = wp.clamp(table_index[i], 0, table.shape[0] - 1)
+        incoming = weights[level_index] * grad_output[i, level_index]
+        slope = wp.vec3(0.0, 0.0, 0.0)
+        for corner in range(8):
+            entry = corner_entry(cell, corner, level)
+            if grad_table:
+                wp.atomic_add(grad_table, which, entry, corner_weight(part, corner) * incoming)
+            if grad_positions:
+                product = wp.dot(incoming, vec(table[which, entry]))
+                for axis in range(3):
+                    others = product
+                    for other in range(3):
+                        if other != axis:
+                            if (corner >> other) & 1 == 1:
+                                others = others * part[other]
+                            else:
+                                others = others * (1.0 - part[other])
+                    if (corner >> axis) & 1 == 1:
+                        slope[axis] = slope[axis] + others
+                    else:
+                        slope[axis] = slope[axis] - others
+        if grad_positions:
+            for axis in range(3):
+                if position[axis] < 0.0 or position[axis] > 1.0:
+                    slope[axis] = 0.0  # clamped
+            wp.atomic_add(grad_positions, i, float(level.resolution) * slope)
+
+    return SimpleNamespace(
+        encode=wp.kernel(encode, enable_backward=False, module="unique"),
+        gradient=wp.kernel(gradient, enable_backward=False, module="unique"),
+    )

@@ -1,0 +1,124 @@
+"""The kernels' twins in plain PyTorch: slow, short, differentiable by autograd, and what the kernels are tested by.
+
+They run on any device and in double precision, and stand in for the kernels where the backend `torch` is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from avatar.kernels.mesh_query import ClosestPoints, RayHits
+
+if TYPE_CHECKING:
+    from avatar.kernels.hash_grid import HashGridSpec
+
+CORNERS = tuple((i & 1, i >> 1 & 1, i >> 2 & 1) for i in range(8))
+
+
+def hash_corners(cell: Tensor, resolution: int, size: int, hashed: bool) -> Tensor:
+    """Entries `[N, 8]` int64, within their level, of the corners of cells `[N, 3]` int64 (Instant-NGP, equation 4)."""
+    from avatar.kernels.hash_grid import PRIMES
+
+    corner = cell.unsqueeze(1) + torch.tensor(CORNERS, device=cell.device)
+    if hashed:
+        mixed = corner * torch.tensor(PRIMES, device=cell.device)
+        return (mixed[..., 0] ^ mixed[..., 1] ^ mixed[..., 2]) & (size - 1)
+    row = resolution + 1
+    return corner[..., 0] + row * (corner[..., 1] + row * corner[..., 2])
+
+
+def hash_encode(
+    positions: Tensor,
+    table: Tensor,
+    spec: HashGridSpec,
+    *,
+    table_index: Tensor | None = None,
+    level_weights: Tensor | None = None,
+) -> Tensor:
+    """Features `[N, L * F]`; arguments as `hash_grid.hash_encode`, the table being `[B, T, F]`."""
+    dtype = torch.promote_types(positions.dtype, torch.float32)
+    flat = table.flatten(0, 1)
+    base = 0 if table_index is None else (table_index.long() * spec.table_size).unsqueeze(1)
+    inside = positions.to(dtype).clamp(0, 1)
+    corner = torch.tensor(CORNERS, device=positions.device, dtype=torch.bool)
+    parts = []
+    for level, resolution in enumerate(spec.level_resolutions):
+        scaled = inside * resolution
+        cell = scaled.detach().floor().clamp(max=resolution - 1)
+        part = (scaled - cell).unsqueeze(1)
+        weight = torch.where(corner, part, 1 - part).prod(-1)
+        entry = hash_corners(cell.long(), resolution, spec.level_sizes[level], spec.level_hashed[level])
+        values = flat[base + spec.level_offsets[level] + entry].to(dtype)
+        features = (weight.unsqueeze(-1) * values).sum(1)
+        parts.append(features if level_weights is None else features * level_weights[level].to(dtype))
+    return torch.cat(parts, dim=-1)
+
+
+def cast_rays(
+    vertices: Tensor, faces: Tensor, origins: Tensor, directions: Tensor, *, max_depth: float = 1e9
+) -> RayHits:
+    """First hits of rays `[N, 3]` by trying every face (Moeller and Trumbore 1997), both sides."""
+    a, b, c = (vertices[faces[:, i].long()] for i in range(3))
+    first, second = b - a, c - a
+    normal = torch.linalg.cross(directions.unsqueeze(1), second.unsqueeze(0))
+    determinant = (normal * first).sum(-1)
+    safe = torch.where(determinant == 0, torch.ones_like(determinant), determinant)
+    offset = origins.unsqueeze(1) - a
+    u = (offset * normal).sum(-1) / safe
+    other = torch.linalg.cross(offset, first.unsqueeze(0).expand_as(offset))
+    v = (directions.unsqueeze(1) * other).sum(-1) / safe
+    depth = (second * other).sum(-1) / safe
+    hit = (determinant != 0) & (u >= 0) & (v >= 0) & (u + v <= 1) & (depth >= 0) & (depth <= max_depth)
+    depth, face = torch.where(hit, depth, torch.inf).min(1)
+    found = torch.isfinite(depth)
+    u, v = (value.gather(1, face.unsqueeze(1)).squeeze(1) for value in (u, v))
+    weights = torch.stack([1 - u - v, u, v], dim=-1) * found.unsqueeze(1)
+    return RayHits(torch.where(found, face, -1).int(), depth, weights)
+
+
+def closest_on_triangles(points: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Barycentrics `[..., 3]` of the points of triangles nearest to points `[..., 3]`.
+
+    By the regions of Ericson, Real-Time Collision Detection (2005), section 5.1.5.
+    """
+    ab, ac = b - a, c - a
+    d1, d2 = (ab * (points - a)).sum(-1), (ac * (points - a)).sum(-1)
+    d3, d4 = (ab * (points - b)).sum(-1), (ac * (points - b)).sum(-1)
+    d5, d6 = (ab * (points - c)).sum(-1), (ac * (points - c)).sum(-1)
+    va, vb, vc = d3 * d6 - d5 * d4, d5 * d2 - d1 * d6, d1 * d4 - d3 * d2
+    zero, one = torch.zeros_like(va), torch.ones_like(va)
+
+    def share(top: Tensor, bottom: Tensor) -> Tensor:
+        return top / torch.where(bottom == 0, one, bottom)
+
+    v, w = share(vb, va + vb + vc), share(vc, va + vb + vc)
+    result = torch.stack([1 - v - w, v, w], -1)  # inside
+    t = share(d4 - d3, (d4 - d3) + (d5 - d6))
+    edge_bc = (va <= 0) & (d4 - d3 >= 0) & (d5 - d6 >= 0)
+    result = torch.where(edge_bc.unsqueeze(-1), torch.stack([zero, 1 - t, t], -1), result)
+    t = share(d2, d2 - d6)
+    edge_ac = (vb <= 0) & (d2 >= 0) & (d6 <= 0)
+    result = torch.where(edge_ac.unsqueeze(-1), torch.stack([1 - t, zero, t], -1), result)
+    t = share(d1, d1 - d3)
+    edge_ab = (vc <= 0) & (d1 >= 0) & (d3 <= 0)
+    result = torch.where(edge_ab.unsqueeze(-1), torch.stack([1 - t, t, zero], -1), result)
+    at_c, at_b, at_a = (d6 >= 0) & (d5 <= d6), (d3 >= 0) & (d4 <= d3), (d1 <= 0) & (d2 <= 0)
+    for where, corner in ((at_c, (zero, zero, one)), (at_b, (zero, one, zero)), (at_a, (one, zero, zero))):
+        result = torch.where(where.unsqueeze(-1), torch.stack(corner, -1), result)
+    return result
+
+
+def closest_points(vertices: Tensor, faces: Tensor, points: Tensor, max_distance: float = 1e9) -> ClosestPoints:
+    """Nearest surface points of `points` `[N, 3]` by trying every face."""
+    a, b, c = (vertices[faces[:, i].long()].unsqueeze(0) for i in range(3))
+    weights = closest_on_triangles(points.unsqueeze(1), a, b, c)
+    nearest = weights[..., :1] * a + weights[..., 1:2] * b + weights[..., 2:] * c
+    distance, face = (nearest - points.unsqueeze(1)).norm(dim=-1).min(1)
+    found = distance < max_distance
+    weights = weights.gather(1, face.view(-1, 1, 1).expand(-1, 1, 3)).squeeze(1) * found.unsqueeze(1)
+    return ClosestPoints(
+        torch.where(found, face, -1).int(), weights, torch.where(found, distance, torch.full_like(distance, torch.inf))
+    )
