@@ -1,0 +1,155 @@
+"""Imports point downward only (docs/design.md, The house), and nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from source_tree import PACKAGES, ROOT, imports_of, module_name, python_files, tracked_files
+
+LAYERS: tuple[tuple[str, ...], ...] = (
+    (
+        "avatar.errors",
+        "avatar.conventions",
+        "avatar.files",
+        "avatar.imaging",
+        "avatar.config",
+        "avatar.optional",
+        "avatar.progress",
+        "avatar.videos",
+    ),
+    ("avatar.geometry", "avatar.kernels"),
+    ("avatar.flame",),
+    ("avatar.field", "avatar.render"),
+    ("avatar.data",),
+    ("capture_tools",),
+    ("avatar.training", "avatar.animation", "avatar.viewer", "avatar.export"),
+    ("avatar.commands", "avatar.create", "avatar.demo", "avatar.demo_page", "avatar.doctor", "avatar.cli"),
+)
+"""From the bottom up; a module may import from its own layer and from those below it."""
+
+HEAVY = {"torch", "torchvision", "warp", "mediapipe", "cv2"}
+ONLY_WHERE_USED = {"mediapipe", "tinycudann", "nerfacc", "pytorch3d", "lpips", "pycolmap", "anny", "smplx", "viser"}
+"""Never imported when a module of the package is: optional, or slow to start."""
+MOST_LINES = 420
+
+
+def layer_of(module: str) -> int | None:
+    """The layer of a module of the project, None for modules of others; fails for one that is in no layer."""
+    if module.split(".")[0] not in PACKAGES or module in ("avatar", "avatar.__version__"):
+        return None
+    for layer, names in enumerate(LAYERS):
+        if any(module == name or module.startswith(name + ".") for name in names):
+            return layer
+    pytest.fail(f"{module} is in no layer: add it to LAYERS and to docs/design.md")
+
+
+def package_files() -> list[Path]:
+    files = python_files(*PACKAGES)
+    assert len(files) > 20, "the walk must see the package"
+    return files
+
+
+def test_imports_point_downward():
+    upward = []
+    for path in package_files():
+        layer = layer_of(module_name(path))
+        if layer is None:
+            continue
+        for imported in imports_of(path):
+            target = layer_of(imported.module)
+            if target is not None and target > layer:
+                upward.append(
+                    f"{path.relative_to(ROOT)}:{imported.line} (L{layer}) imports {imported.module} (L{target})"
+                )
+    assert not upward, "\n".join(upward)
+
+
+def test_rendering_never_sees_a_model():
+    """render/ takes functions (density, colour), never a field."""
+    seen = [
+        f"{path.relative_to(ROOT)}:{imported.line}"
+        for path in package_files()
+        if module_name(path).startswith("avatar.render")
+        for imported in imports_of(path)
+        if imported.module.startswith("avatar.field")
+    ]
+    assert not seen, "\n".join(seen)
+
+
+def test_the_product_never_imports_its_tests_or_scripts():
+    for path in package_files():
+        for imported in imports_of(path):
+            assert imported.module.split(".")[0] not in ("tests", "scripts", "pytest"), f"{path}:{imported.line}"
+
+
+def test_the_bottom_layer_is_light():
+    heavy = [
+        f"{path.relative_to(ROOT)}:{imported.line} {imported.module}"
+        for path in package_files()
+        if layer_of(module_name(path)) in (None, 0)
+        for imported in imports_of(path)
+        if imported.top and imported.module.split(".")[0] in HEAVY
+    ]
+    assert not heavy, "\n".join(heavy)
+
+
+def test_optional_and_slow_packages_are_imported_where_used():
+    early = []
+    for path in package_files():
+        for imported in imports_of(path):
+            package = imported.module.split(".")[0]
+            # Warp's kernels are module-level functions, so their own files import it; those are imported lazily.
+            kernels = package == "warp" and not path.stem.endswith("_kernels")
+            if imported.top and (package in ONLY_WHERE_USED or kernels):
+                early.append(f"{path.relative_to(ROOT)}:{imported.line} {imported.module}")
+    assert not early, "\n".join(early)
+
+
+def test_the_walk_sees_what_it_should(tmp_path, monkeypatch):
+    """The tests above are worth nothing if the walk misses imports."""
+    import source_tree
+
+    monkeypatch.setattr(source_tree, "ROOT", tmp_path)
+    path = tmp_path / "avatar" / "data" / "thing.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "import torch\nfrom avatar.cli import main\nfrom . import sibling\nfrom ..flame import model\n"
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import cv2\n"
+        "def f():\n    import warp\n    if True:\n        from avatar.training import trainer\n"
+        "class C:\n    import json\n"
+    )
+    found = {(i.module, i.top) for i in source_tree.imports_of(path)}
+    assert found == {
+        ("torch", True),
+        ("avatar.cli.main", True),
+        ("avatar.data.sibling", True),
+        ("avatar.flame.model", True),
+        ("typing.TYPE_CHECKING", True),
+        ("cv2", False),
+        ("warp", False),
+        ("avatar.training.trainer", False),
+        ("json", True),
+    }
+    assert layer_of("avatar.cli.main") > layer_of("avatar.data.thing") > layer_of("avatar.flame.model")
+
+
+def test_the_command_line_starts_without_torch():
+    code = "import sys, avatar.cli; print(sorted({name.split('.')[0] for name in sys.modules}))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(ast.literal_eval(found.stdout))
+    assert "avatar" in loaded
+    assert not loaded & (HEAVY | ONLY_WHERE_USED | {"scipy", "tensorboard", "imageio", "av"})
+
+
+def test_files_have_one_purpose_and_fit_a_head():
+    long = []
+    for path in tracked_files():
+        if path.suffix in (".py", ".sh"):
+            lines = len(path.read_text().splitlines())
+            if lines > MOST_LINES:
+                long.append(f"{path.relative_to(ROOT)}: {lines} lines, at most {MOST_LINES}")
+    assert not long, "\n".join(long)
