@@ -14,7 +14,7 @@ import torch
 
 from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName, camera_path
 from avatar.animation.driving import HeadMotion, expression_frames, mean_pose, retarget, smooth_tracking
-from avatar.errors import HeadModelError, InputError
+from avatar.errors import ConfigError, HeadModelError, InputError
 from avatar.files import refuse_existing_file
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 DEFAULT_FPS = 25.0
 DEFAULT_FRAMES = 100
+MAXIMAL_FPS = 240.0
+SMALLEST_SIZE = 16
 PARAMETER_KEYS = {
     # key in the file: (field of HeadParameters, components; None means the head's expression count)
     "expr": ("expr", None),
@@ -116,12 +118,22 @@ def read_parameter_file(path: Path, asset: HeadAsset) -> Driver:
             raise error(
                 f"{key} has the wrong shape for this head model", where=path, expected=expected, found=arrays[key].shape
             )
-        if not np.isfinite(arrays[key].astype(np.float64)).all():
-            bad = int(np.argwhere(~np.isfinite(arrays[key].astype(np.float64)))[0, 0])
+        values = _numbers(arrays[key], key, path)
+        if not np.isfinite(values).all():
+            bad = int(np.argwhere(~np.isfinite(values))[0, 0])
             raise InputError(f"{key} holds a value that is not a finite number", where=path, frame=bad)
-        chosen[field] = torch.tensor(arrays[key], dtype=params.expr.dtype)
-    fps = float(arrays["fps"]) if "fps" in arrays else DEFAULT_FPS
+        chosen[field] = torch.tensor(values, dtype=params.expr.dtype)
+    fps = float(_numbers(arrays["fps"], "fps", path).reshape(-1)[0]) if "fps" in arrays else DEFAULT_FPS
+    if not 0 < fps <= MAXIMAL_FPS:
+        raise InputError("fps cannot be this", where=path, expected=f"above 0, up to {MAXIMAL_FPS:g}", found=fps)
     return Driver(dataclasses.replace(params, **chosen), fps, None)
+
+
+def _numbers(array: np.ndarray, key: str, path: Path) -> np.ndarray:
+    """The array as float64; InputError where it holds something else than numbers."""
+    if array.dtype.kind not in "fiu" or array.size == 0:
+        raise InputError(f"{key} does not hold numbers", where=path, found=f"{array.dtype} {array.shape}")
+    return array.astype(np.float64)
 
 
 def reanimate(
@@ -133,7 +145,8 @@ def reanimate(
     """
     require_suffix(out, (".mp4",))
     refuse_existing_file(out, overwrite)
-    params = retarget(avatar.parameters, smooth_tracking(driver.params.to(avatar.parameters.expr.device)), head_motion)
+    own = avatar.parameters
+    params = retarget(own, smooth_tracking(driver.params.to(own.expr.device)), head_motion)
     cameras = [avatar.camera] * params.expr.shape[0]
     return _write(avatar, params, cameras, out, driver.fps, driver.audio, "reanimate")
 
@@ -158,6 +171,12 @@ def render_path(
     """
     require_suffix(out, (".mp4", ".png"))
     refuse_existing_file(out, overwrite)
+    if (frames is not None and frames < 1) or not 0 < fps <= MAXIMAL_FPS or (size is not None and size < SMALLEST_SIZE):
+        raise ConfigError(
+            "a number cannot be this",
+            expected=f"--frames from 1, --fps above 0 and up to {MAXIMAL_FPS:g}, --size from {SMALLEST_SIZE}",
+            found=f"frames {frames}, fps {fps:g}, size {size}",
+        )
     still = Path(out).suffix.lower() == ".png"
     if still:
         frames, expression = 1, expression.removeprefix("sweep:")
@@ -175,11 +194,12 @@ def render_path(
 
 
 def head_centre(avatar: Avatar) -> np.ndarray:
-    """[3] the middle of the face of the avatar at rest, metres, world: what camera paths turn about."""
+    """[3] the middle of the face (of the head, where the model has no region `face`) of the avatar at rest, in metres,
+    world: what camera paths turn about."""
     with torch.no_grad():
-        rest = mean_pose(avatar.parameters)
-        vertices = avatar.head(rest).vertices[0]
-        return avatar.head.landmarks(vertices[None])[0].mean(0).double().cpu().numpy()
+        vertices = avatar.head(mean_pose(avatar.parameters)).vertices[0].double().cpu().numpy()
+    face = vertices[avatar.asset.regions.get("face", slice(None))]
+    return (face.min(0) + face.max(0)) / 2
 
 
 def require_suffix(path: Path, suffixes: tuple[str, ...]) -> None:

@@ -1,0 +1,186 @@
+"""Reanimation and rendering with a stand-in for the trained field: its pictures tell what it was asked for."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from avatar.animation.reanimate import Driver, head_centre, load_driver, read_parameter_file, reanimate, render_path
+from avatar.errors import ConfigError, HeadModelError, InputError, OutputError
+from avatar.flame.assets import load_head
+from avatar.flame.model import HeadModel, HeadParameters
+from avatar.geometry.cameras import Camera, look_at
+from avatar.imaging import read_png
+from avatar.videos import has_synthetic_tag, probe_video, read_video
+
+
+@dataclass
+class Shown:
+    image: torch.Tensor
+
+
+class GreyAvatar:
+    """Answers every request with a grey picture: brightness is the jaw's angle, brighter on the left for a camera
+    that has moved to +x."""
+
+    def __init__(self, asset):
+        self.asset, self.head = asset, HeadModel(asset)
+        pose = np.asarray(look_at((0.0, 0.0, 1.0), (0.0, 0.0, 0.0)), dtype=np.float64)
+        self.camera = Camera(48, 32, 80.0, 80.0, 24.0, 16.0, pose)
+        self.parameters = HeadParameters.neutral(asset, 4)
+        self.asked = []
+
+    def render(self, params, camera, *, deform_code=None):
+        self.asked.append((params, camera))
+        image = torch.full((camera.height, camera.width, 3), float(params.jaw[0, 0]).__abs__())
+        return Shown(image)
+
+
+@pytest.fixture(scope="module")
+def head():
+    return load_head()
+
+
+@pytest.fixture
+def avatar(head):
+    return GreyAvatar(head)
+
+
+def performance(head, frames=6):
+    params = HeadParameters.neutral(head, frames)
+    params.jaw[:, 0] = torch.linspace(0.0, 0.9, frames)
+    params.shape[:] = 1.0
+    return params
+
+
+def save_parameters(path, head, frames=5, **changes):
+    arrays = {"expr": np.zeros((frames, head.expression_count), np.float32), "fps": np.float32(12.5)} | changes
+    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    return path
+
+
+def test_reanimate_writes_every_frame_with_the_drivers_rate_and_the_tag(avatar, head, tmp_path):
+    out = reanimate(avatar, Driver(performance(head), 12.5, None), tmp_path / "o.mp4")
+    info = probe_video(out)
+    assert (info.width, info.height, info.frame_count) == (48, 32, 6)
+    assert info.fps == pytest.approx(12.5)
+    assert has_synthetic_tag(out)
+    brightness = [float(image.mean()) / 255 for _, image in read_video(out)]
+    np.testing.assert_allclose(brightness, np.linspace(0, 0.9, 6), atol=0.04)
+    for params, camera in avatar.asked:
+        assert camera is avatar.camera
+        assert not params.shape.any()  # the avatar's identity, not the driver's
+
+
+def test_an_existing_video_is_kept_unless_asked(avatar, head, tmp_path):
+    out = tmp_path / "o.mp4"
+    out.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="exists already"):
+        reanimate(avatar, Driver(performance(head), 25.0, None), out)
+    assert out.read_bytes() == b"mine"
+    assert not avatar.asked
+    reanimate(avatar, Driver(performance(head), 25.0, None), out, overwrite=True)
+    assert has_synthetic_tag(out)
+
+
+def test_a_failure_while_rendering_leaves_nothing(avatar, head, tmp_path, monkeypatch):
+    def fails(params, camera):
+        raise OutputError("stop")
+
+    monkeypatch.setattr(avatar, "render", fails)
+    with pytest.raises(OutputError, match="stop"):
+        reanimate(avatar, Driver(performance(head), 25.0, None), tmp_path / "o.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["o.avi", "o", "o.png"])
+def test_reanimate_writes_mp4_only(avatar, head, tmp_path, name):
+    with pytest.raises(InputError, match="ending"):
+        reanimate(avatar, Driver(performance(head), 25.0, None), tmp_path / name)
+
+
+def test_render_sweeps_along_an_orbit(avatar, head, tmp_path):
+    out = render_path(avatar, tmp_path / "o.mp4", path="orbit", expression="sweep:jawOpen", frames=8, fps=10.0)
+    assert probe_video(out).frame_count == 8
+    assert has_synthetic_tag(out)
+    jaws = [float(params.jaw[0, 0]) for params, _ in avatar.asked]
+    assert jaws[0] == 0
+    assert max(jaws) == jaws[4] == pytest.approx(float(head.extras["jaw_open_angle"]))
+    sides = [camera.position[0] for _, camera in avatar.asked]
+    assert max(sides) > 0.2
+    assert min(sides) < -0.2
+
+
+def test_render_a_picture_at_another_size(avatar, head, tmp_path):
+    out = render_path(avatar, tmp_path / "o.png", path="orbit", expression="sweep:jawOpen", size=24)
+    assert read_png(out).shape == (16, 24, 3)
+    params, camera = avatar.asked[0]
+    assert float(params.jaw[0, 0]) == pytest.approx(float(head.extras["jaw_open_angle"]))
+    assert camera.fl_x == pytest.approx(40.0)
+
+
+def test_clip_has_as_many_frames_as_the_training(avatar, tmp_path):
+    assert probe_video(render_path(avatar, tmp_path / "o.mp4", path="still", expression="clip")).frame_count == 4
+
+
+def test_unknown_expression_writes_nothing(avatar, tmp_path):
+    with pytest.raises(ConfigError, match="smile"):
+        render_path(avatar, tmp_path / "o.mp4", expression="smlie")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("frames", "fps", "size"), [(0, 25.0, None), (5, 0.0, None), (5, 25.0, 4)])
+def test_numbers_that_cannot_work(avatar, tmp_path, frames, fps, size):
+    with pytest.raises(ConfigError):
+        render_path(avatar, tmp_path / "o.mp4", frames=frames, fps=fps, size=size)
+
+
+def test_head_centre_is_in_the_face(avatar):
+    centre = head_centre(avatar)
+    template = avatar.asset.template[avatar.asset.region("face")]
+    assert (template.min(0) < centre).all()
+    assert (centre < template.max(0)).all()
+
+
+def test_parameter_file(head, tmp_path):
+    jaw = np.linspace(0, 0.3, 15, dtype=np.float32).reshape(5, 3)
+    driver = load_driver(save_parameters(tmp_path / "p.npz", head, jaw_pose=jaw), head)
+    assert driver.fps == 12.5
+    assert driver.audio is None
+    np.testing.assert_array_equal(driver.params.jaw, jaw)
+    assert driver.params.expr.shape == (5, head.expression_count)
+    assert not driver.params.rotation.any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"expr": None}, InputError, "no expressions"),
+        ({"expr": np.zeros((5, 7), np.float32)}, HeadModelError, "expr has the wrong shape"),
+        ({"jaw_pose": np.zeros((4, 3), np.float32)}, InputError, "jaw_pose has the wrong shape"),
+        ({"eyes_pose": np.full((5, 6), np.nan, np.float32)}, InputError, "finite"),
+        ({"head_fingerprint": np.array("f00")}, HeadModelError, "another head model"),
+        ({"fps": np.float32(0)}, InputError, "fps"),
+        ({"rotation": np.array([["a"] * 3] * 5)}, InputError, "rotation"),
+    ],
+)
+def test_parameter_files_that_do_not_fit(head, tmp_path, changes, error, words):
+    path = save_parameters(tmp_path / "p.npz", head, **changes)
+    with pytest.raises(error, match=words):
+        read_parameter_file(path, head)
+
+
+def test_parameter_files_are_never_unpickled(head, tmp_path):
+    path = tmp_path / "p.npz"
+    np.savez(path, expr=np.array([object()], dtype=object))
+    with pytest.raises(InputError, match="cannot be read"):
+        read_parameter_file(path, head)
+    path.write_bytes(b"no archive")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_parameter_file(path, head)
+
+
+def test_a_driver_that_is_not_there(head, tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        load_driver(tmp_path / "you.mp4", head)
