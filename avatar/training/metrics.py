@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from avatar.data.landmark_sets import inter_ocular_distance
 from avatar.optional import is_installed
@@ -59,25 +58,23 @@ def ssim(first: np.ndarray, second: np.ndarray) -> float:
     check_pair(first, second)
     if min(first.shape[:2]) < SSIM_WINDOW:
         raise ValueError(f"ssim needs at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, got {first.shape[:2]}")
-    a, b = (torch.from_numpy(image.astype(np.float64)).permute(2, 0, 1) for image in (first, second))
-    # One pass over five stacked images; the window is separable.
-    moments = gaussian_mean(torch.stack([a, b, a * a, b * b, a * b]))
-    mean_a, mean_b = moments[0], moments[1]
-    variance_a, variance_b = moments[2] - mean_a**2, moments[3] - mean_b**2
-    covariance = moments[4] - mean_a * mean_b
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    mean_a, mean_b = gaussian_mean(a), gaussian_mean(b)
+    variance_a, variance_b = gaussian_mean(a * a) - mean_a**2, gaussian_mean(b * b) - mean_b**2
+    covariance = gaussian_mean(a * b) - mean_a * mean_b
     numerator = (2 * mean_a * mean_b + SSIM_C1) * (2 * covariance + SSIM_C2)
     denominator = (mean_a**2 + mean_b**2 + SSIM_C1) * (variance_a + variance_b + SSIM_C2)
     return float((numerator / denominator).mean())
 
 
-def gaussian_mean(images: torch.Tensor) -> torch.Tensor:
-    """Weighted means of [K, C, H, W] over SSIM's window, [K, C, H - 10, W - 10]."""
-    offsets = torch.arange(SSIM_WINDOW, dtype=images.dtype) - SSIM_WINDOW // 2
-    weights = torch.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
-    weights = weights / weights.sum()
-    flat = images.reshape(-1, 1, *images.shape[-2:])
-    flat = F.conv2d(F.conv2d(flat, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))
-    return flat.reshape(*images.shape[:2], *flat.shape[-2:])
+def gaussian_mean(images: np.ndarray) -> np.ndarray:
+    """Weighted means over SSIM's window, [..., H, W, C] -> [..., H - 10, W - 10, C] (separable, eleven shifts each)."""
+    offsets = np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
+    weights = np.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
+    weights /= weights.sum()
+    height, width = images.shape[-3] - SSIM_WINDOW + 1, images.shape[-2] - SSIM_WINDOW + 1
+    columns = sum(weight * images[..., i : i + height, :, :] for i, weight in enumerate(weights))
+    return sum(weight * columns[..., i : i + width, :] for i, weight in enumerate(weights))
 
 
 def check_pair(first: np.ndarray, second: np.ndarray) -> None:
