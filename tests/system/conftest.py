@@ -1,0 +1,88 @@
+"""What the system tests share: running a command as a user would, and tiny clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avatar import cli
+from avatar.videos import write_video
+
+RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+
+
+class Done:
+    """A finished command: status, printed text and messages."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+    @property
+    def message(self) -> str:
+        """The one failure message; the test fails where there is none or a traceback."""
+        assert "Traceback" not in self.err, self.err
+        assert self.err.count("avatar: ") == 1, self.err
+        return self.err[self.err.index("avatar: ") :]
+
+
+@pytest.fixture
+def avatar(capfd, monkeypatch) -> Callable[..., Done]:
+    """Run `avatar ARGUMENTS...` in this process and return what a user would see."""
+    monkeypatch.delenv("AVATAR_DEBUG", raising=False)
+
+    def run(*arguments: object) -> Done:
+        capfd.readouterr()
+        status = cli.main([str(argument) for argument in arguments])
+        printed = capfd.readouterr()
+        return Done(status, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of real recordings, which are not part of the project."""
+    if not RECORDINGS.exists():
+        pytest.skip(f"the recordings are not at {RECORDINGS}")
+    return RECORDINGS
+
+
+@pytest.fixture(scope="session")
+def flat_clip(tmp_path_factory) -> Path:
+    """Thirty frames of one colour: a readable video without a face."""
+    frames = (np.full((96, 128, 3), (90, 120, 150), np.uint8) for _ in range(30))
+    return write_video(tmp_path_factory.mktemp("flat") / "flat.mp4", frames, 25.0, synthetic=True)
+
+
+def synthetic(folder: Path, seed: int, size: int, frames: int) -> Path:
+    from avatar.data.synthetic import make_synthetic_clip
+
+    make_synthetic_clip(folder, seed=seed, size=size, frames=frames)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Path:
+    """clip.mp4 and truth/ of an invented person: 44 frames of 128 pixels."""
+    return synthetic(tmp_path_factory.mktemp("tiny"), seed=3, size=128, frames=44)
+
+
+@pytest.fixture(scope="session")
+def tiny_driver(tmp_path_factory) -> Path:
+    """The same of another person, 24 frames."""
+    return synthetic(tmp_path_factory.mktemp("driver"), seed=4, size=128, frames=24)
+
+
+@pytest.fixture
+def snapshot() -> Iterator[Callable[[Path], dict[str, bytes]]]:
+    """Every file below a folder with its bytes, to show that nothing was touched."""
+
+    def take(folder: Path) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+        }
+
+    return take
