@@ -1,7 +1,8 @@
-"""Warp kernels of `hash_grid`, made for a number of features and a table type. Imported on first use."""
+"""Warp's portable kernels of `hash_grid`, made for a number of features and a table type. They serve CUDA; a CPU has
+faster ones in `hash_grid_cpu`. Imported on first use."""
 
 # ruff: noqa: UP018, RUF046, SIM108
-# Warp wants `float(1.0)` for a variable (a literal is a constant to it) and knows no conditional expression on both sides.
+# Warp takes a bare literal for a constant, so variables start as `float(1.0)`.
 
 from functools import cache
 from types import SimpleNamespace

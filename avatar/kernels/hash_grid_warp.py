@@ -1,4 +1,4 @@
-"""The autograd function of `hash_grid` on Warp's kernels."""
+"""The autograd function of `hash_grid` on Warp's kernels: native blocks on a CPU, the portable kernels on CUDA."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from avatar.kernels.hash_grid import HashGridSpec
+from avatar.kernels.hash_grid_cpu import make_cpu_kernels
 from avatar.kernels.hash_grid_kernels import Level, make_kernels
-from avatar.kernels.warp_runtime import get_warp, launch_chunks, load_for_cpu, run_parallel, thread_count, view
+from avatar.kernels.warp_runtime import get_warp, launch_chunks, launch_on_cpu, run_parallel, thread_count, view
 
 SMALLEST_CHUNK = 2048
-"""Points of one level that are worth a launch of their own on a CPU."""
+"""Points that are worth a thread of their own on a CPU."""
 
 
 class HashEncode(torch.autograd.Function):
-    """Forward and backward of the encoding; see `hash_grid.hash_encode` for the arguments."""
+    """Forward and backward of the encoding; see `hash_grid.hash_encode` for the arguments.
+
+    `portable` takes the CUDA kernels on a CPU too (slower); the tests do.
+    """
 
     @staticmethod
     def forward(
@@ -30,80 +34,136 @@ class HashEncode(torch.autograd.Function):
         spec: HashGridSpec,
         table_index: Tensor | None,
         level_weights: list[float] | None,
+        portable: bool = False,
     ) -> Tensor:
-        device = positions.device
+        native = positions.device.type == "cpu" and not portable
         kept = positions.detach().float().contiguous()
-        entries = table.detach().contiguous()
+        entries = (table.detach().float() if native else table.detach()).contiguous()
         index = None if table_index is None else table_index.contiguous()
-        weights = torch.tensor(level_weights or [1.0] * spec.levels, dtype=torch.float32, device=device)
-        output = torch.empty(len(kept), spec.output_size, dtype=torch.float32, device=device)
+        weights = torch.tensor(level_weights or [1.0] * spec.levels, dtype=torch.float32, device=positions.device)
+        output = torch.empty(len(kept), spec.output_size, dtype=torch.float32, device=positions.device)
         ctx.save_for_backward(kept, entries, index, weights)
-        ctx.spec, ctx.position_dtype = spec, positions.dtype
-        if len(kept):
+        ctx.spec, ctx.native, ctx.dtypes = spec, native, (positions.dtype, table.dtype)
+        if len(kept) == 0:
+            return output
+        if native:
+            _encode_natively(spec, kept, entries, index, weights, output)
+        else:
             launch_chunks(
-                make_kernels(spec.features, _scalar(table.dtype)).encode,
+                make_kernels(spec.features, _scalar(entries.dtype)).encode,
                 spec.levels * len(kept),
-                [*_inputs(spec, kept, entries, index, weights), _features(output, spec)],
-                device,
-                smallest=SMALLEST_CHUNK,
+                [*_portable_inputs(spec, kept, entries, index, weights), _features(output, spec)],
+                kept.device,
             )
         return output
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         positions, table, index, weights = ctx.saved_tensors
-        spec, device = ctx.spec, positions.device
+        spec, (position_dtype, table_dtype) = ctx.spec, ctx.dtypes
         want_positions, want_table = ctx.needs_input_grad[:2]
-        incoming = grad_output.detach().float().contiguous()
-        grad_table = torch.zeros(table.shape, dtype=torch.float32, device=device) if want_table else None
-        if len(positions) == 0 or not (want_table or want_positions):
-            grad_positions = torch.zeros_like(positions, dtype=ctx.position_dtype) if want_positions else None
-            return grad_positions, None if grad_table is None else grad_table.to(table.dtype), None, None, None
-        kernel = make_kernels(spec.features, _scalar(table.dtype)).gradient
-        arguments = [*_inputs(spec, positions, table, index, weights), _features(incoming, spec)]
-        arguments.append(None if grad_table is None else _entries(grad_table))
-        if device.type == "cuda":
-            partial = torch.zeros(1, *positions.shape, device=device) if want_positions else None
-            pointers = [*arguments, None if partial is None else view(partial[0], get_warp().vec3)]
-            launch_chunks(kernel, spec.levels * len(positions), pointers, device)
-        else:
-            partial = _backward_on_cpu(kernel, arguments, spec, positions, want_positions)
-        grad_positions = None if partial is None else partial.sum(0).to(ctx.position_dtype)
-        return grad_positions, None if grad_table is None else grad_table.to(table.dtype), None, None, None
+        grad_table = torch.zeros(table.shape, dtype=torch.float32, device=table.device) if want_table else None
+        partial = None
+        if want_positions:
+            # on a CPU one buffer a thread, summed below in one order, so that the result repeats exactly
+            buffers = _workers(spec, positions) if ctx.native else 1
+            partial = torch.zeros(buffers, *positions.shape, device=positions.device)
+        if len(positions) and (want_table or want_positions):
+            incoming = grad_output.detach().float().contiguous()
+            run = _gradient_natively if ctx.native else _gradient_portably
+            run(spec, positions, table, index, weights, incoming, grad_table, partial)
+        grad_positions = None if partial is None else (partial[0] if len(partial) == 1 else partial.sum(0))
+        return (
+            None if grad_positions is None else grad_positions.to(position_dtype),
+            None if grad_table is None else grad_table.to(table_dtype),
+            *([None] * 4),
+        )
 
 
-def _backward_on_cpu(
-    kernel: Any, arguments: list[Any], spec: HashGridSpec, positions: Tensor, want_positions: bool
-) -> Tensor | None:
-    """Give whole levels to the threads, since levels own disjoint parts of the table: no atomics, no races.
+def _encode_natively(
+    spec: HashGridSpec, positions: Tensor, table: Tensor, index: Tensor | None, weights: Tensor, output: Tensor
+) -> None:
+    """Split the points between the threads."""
+    kernel = make_cpu_kernels(spec.features).encode
+    inputs = [*_native_inputs(spec, positions, table, index, weights), view(output.view(-1))]
+    chunks = max(1, min(len(positions) // SMALLEST_CHUNK, thread_count()))
+    bounds = [len(positions) * i // chunks for i in range(chunks + 1)]
 
-    Position gradients `[threads, N, 3]` are summed by the caller, in one order: the result repeats exactly.
-    """
-    warp = get_warp()
-    load_for_cpu(kernel)
-    cpu = warp.get_device("cpu")
-    count = len(positions)
-    workers = max(1, min(thread_count(), spec.levels if count >= SMALLEST_CHUNK else 1))
-    partial = torch.zeros(workers, count, 3) if want_positions else None
+    def job(chunk: int) -> Callable[[], None]:
+        return lambda: launch_on_cpu(kernel, 1, [*inputs, bounds[chunk], bounds[chunk + 1]])
+
+    run_parallel([job(chunk) for chunk in range(chunks)])
+
+
+def _gradient_natively(
+    spec: HashGridSpec,
+    positions: Tensor,
+    table: Tensor,
+    index: Tensor | None,
+    weights: Tensor,
+    incoming: Tensor,
+    grad_table: Tensor | None,
+    partial: Tensor | None,
+) -> None:
+    """Give whole levels to the threads: levels own disjoint parts of the table, so no two threads write one entry."""
+    kernel = make_cpu_kernels(spec.features).gradient
+    inputs = [*_native_inputs(spec, positions, table, index, weights), view(incoming.view(-1))]
+    inputs.append(None if grad_table is None else view(grad_table.view(-1)))
+    workers = _workers(spec, positions)
 
     def job(worker: int) -> Callable[[], None]:
-        slot = None if partial is None else view(partial[worker], warp.vec3)
-
-        def work() -> None:
-            for level in range(worker, spec.levels, workers):
-                inputs = [level * count, *arguments, slot]
-                warp.launch(kernel, dim=count, inputs=inputs, device=cpu, record_tape=False)
-
-        return work
+        slot = None if partial is None else view(partial[worker].view(-1))
+        return lambda: launch_on_cpu(kernel, 1, [*inputs, slot, worker, workers])
 
     run_parallel([job(worker) for worker in range(workers)])
-    return partial
 
 
-def _inputs(spec: HashGridSpec, positions: Tensor, table: Tensor, index: Tensor | None, weights: Tensor) -> list[Any]:
+def _gradient_portably(
+    spec: HashGridSpec,
+    positions: Tensor,
+    table: Tensor,
+    index: Tensor | None,
+    weights: Tensor,
+    incoming: Tensor,
+    grad_table: Tensor | None,
+    partial: Tensor | None,
+) -> None:
+    kernel = make_kernels(spec.features, _scalar(table.dtype)).gradient
+    inputs = [
+        *_portable_inputs(spec, positions, table, index, weights),
+        _features(incoming, spec),
+        None if grad_table is None else _entries(grad_table),
+        None if partial is None else view(partial[0], get_warp().vec3),
+    ]
+    count = spec.levels * len(positions)
+    # one chunk: on a CPU the kernel's atomic additions hold for one thread only
+    launch_chunks(kernel, count, inputs, positions.device, smallest=count)
+
+
+def _workers(spec: HashGridSpec, positions: Tensor) -> int:
+    return max(1, min(thread_count(), spec.levels, len(positions) // SMALLEST_CHUNK))
+
+
+def _native_inputs(
+    spec: HashGridSpec, positions: Tensor, table: Tensor, index: Tensor | None, weights: Tensor
+) -> list[Any]:
     return [
-        _levels(spec, str(positions.device)),
+        _level_rows(spec),
+        spec.levels,
+        view(weights),
+        view(positions),
+        view(table.view(-1)),
+        table.shape[1] * table.shape[2],
+        None if index is None else view(index),
+    ]
+
+
+def _portable_inputs(
+    spec: HashGridSpec, positions: Tensor, table: Tensor, index: Tensor | None, weights: Tensor
+) -> list[Any]:
+    return [
+        _level_structs(spec, str(positions.device)),
         view(weights),
         view(positions, get_warp().vec3),
         _entries(table),
@@ -111,13 +171,21 @@ def _inputs(spec: HashGridSpec, positions: Tensor, table: Tensor, index: Tensor 
     ]
 
 
+def _rows(spec: HashGridSpec) -> np.ndarray:
+    """`[L, 4]` int32: resolution, offset, size and whether it is hashed."""
+    columns = (spec.level_resolutions, spec.level_offsets[:-1], spec.level_sizes, spec.level_hashed)
+    return np.array(columns, dtype=np.int32).T.copy()
+
+
 @cache
-def _levels(spec: HashGridSpec, device: str) -> Any:
-    """The levels as a Warp array of structs."""
-    rows = list(zip(spec.level_resolutions, spec.level_offsets, spec.level_sizes, spec.level_hashed, strict=False))
-    return get_warp().array(
-        np.array(rows, dtype=np.int32).view(Level.numpy_dtype()).reshape(-1), dtype=Level, device=device
-    )
+def _level_rows(spec: HashGridSpec) -> Any:
+    return get_warp().array(_rows(spec).reshape(-1), dtype=get_warp().int32, device="cpu")
+
+
+@cache
+def _level_structs(spec: HashGridSpec, device: str) -> Any:
+    structs = _rows(spec).view(Level.numpy_dtype()).reshape(-1)
+    return get_warp().array(structs, dtype=Level, device=device)
 
 
 def _scalar(dtype: torch.dtype) -> Any:

@@ -75,6 +75,13 @@ def run_parallel(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
     return [first, *(future.result() for future in futures)]
 
 
+def launch_on_cpu(kernel: Any, count: int, arguments: Sequence[Any]) -> None:
+    """One launch of `kernel` over `count` indices on the calling thread."""
+    load_for_cpu(kernel)
+    warp = get_warp()
+    warp.launch(kernel, dim=count, inputs=list(arguments), device=warp.get_device("cpu"), record_tape=False)
+
+
 def launch_on_cuda(kernel: Any, count: int, arguments: Sequence[Any], device: torch.device) -> None:
     """One launch of `kernel` over `count` threads on torch's current stream of a CUDA device."""
     warp = get_warp()
@@ -95,19 +102,14 @@ def launch_chunks(
     if device.type == "cuda":
         launch_on_cuda(kernel, count, [0, *arguments], device)
         return
-    warp = get_warp()
     chunks = max(1, min(count // max(1, smallest), thread_count() * CHUNKS_PER_THREAD))
     if chunks > 1 and thread_count() == 1:
         chunks = 1
     load_for_cpu(kernel)
     bounds = [count * i // chunks for i in range(chunks + 1)]
-    cpu = warp.get_device("cpu")
 
     def job(first: int, last: int) -> Callable[[], None]:
-        def work() -> None:
-            warp.launch(kernel, dim=last - first, inputs=[first, *arguments], device=cpu, record_tape=False)
-
-        return work
+        return lambda: launch_on_cpu(kernel, last - first, [first, *arguments])
 
     run_parallel([job(a, b) for a, b in pairwise(bounds) if b > a])
 
