@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from avatar.data import synthetic_shading as shading
+from avatar.data.synthetic_lids import LASH_LENGTH
 from avatar.data.synthetic_looks import make_looks, to_linear, to_srgb
 from avatar.data.synthetic_motion import make_motion
 from avatar.data.synthetic_person import (
     CLOTH,
     EYE,
     HAIR,
+    LASH,
     MOUTH,
     SKIN,
     TEETH,
@@ -113,7 +115,7 @@ def render_synthetic_frame(scene: SyntheticScene, index: int) -> SyntheticFrame:
     size = scene.camera.width
     big = scene.camera.scaled(SUPERSAMPLING * size, SUPERSAMPLING * size)
     origins, directions = (rays.reshape(-1, 3) for rays in image_rays(big))
-    hits = cast_with_strands(scene.person, origins, directions)
+    hits = cast_with_strands(scene.person, posed.normals, origins, directions)
     seen = hits.face >= 0
     colours = torch.zeros(len(seen), 3)
     colours[seen] = shade(scene, posed, hits, origins, directions, seen)
@@ -151,15 +153,21 @@ class Hits:
     barycentrics: Tensor
 
 
-def cast_with_strands(person: Person, origins: Tensor, directions: Tensor, layers: int = 3) -> Hits:
+def cast_with_strands(person: Person, normals: Tensor, origins: Tensor, directions: Tensor, layers: int = 4) -> Hits:
     """First hits of rays, looking through gaps between strands at the edges of the hair."""
     first = person.query.cast_rays(origins, directions)
     hits = Hits(first.face, first.depth, first.barycentrics)
     for _ in range(layers):
         candidates = torch.nonzero(hits.face >= 0).squeeze(1)
-        candidates = candidates[person.materials[hits.face[candidates].long()] == HAIR]
-        at = interpolate(person.canonical, person.faces, hits.face[candidates], hits.barycentrics[candidates])
-        through = candidates[strand_gap(person, at)]
+        material = person.materials[hits.face[candidates].long()]
+        hairy = (material == HAIR) | (material == LASH)
+        candidates, material = candidates[hairy], material[hairy]
+        face, weights = hits.face[candidates], hits.barycentrics[candidates]
+        carried = interpolate(torch.cat([person.canonical, normals], 1), person.faces, face, weights)
+        normal = torch.nn.functional.normalize(carried[:, 3:], dim=-1)
+        slant = (normal * directions[candidates]).sum(-1).abs()
+        hair_gaps, lash_gaps = strand_gaps(person, carried[:, :3], slant), lash_gap(person, carried[:, :3])
+        through = candidates[torch.where(material == LASH, lash_gaps, hair_gaps)]
         if len(through) == 0:
             break
         depth = hits.depth[through] + 2e-4
@@ -169,11 +177,21 @@ def cast_with_strands(person: Person, origins: Tensor, directions: Tensor, layer
     return hits
 
 
-def strand_gap(person: Person, at: Tensor) -> Tensor:
-    """Where a hair surface point (across, along, edge) lies between strands: bool `[P]`."""
+def strand_gaps(person: Person, at: Tensor, slant: Tensor) -> Tensor:
+    """Where hair surface points (across, along, edge) lie between strands: bool `[P]`.
+
+    Hair thins out towards its ends and where it is seen from the side (`slant` `[P]`, 0 edge-on to 1 face-on).
+    """
     grain = sample(person.strands, at[:, 0] * 3.0, at[:, 1] / 0.30)
-    reach = {"short": 0.007, "parted": 0.007, "long": 0.010}[person.looks.hair_style]
-    return at[:, 2] < reach * (0.42 + 0.40 * grain)
+    reach = {"short": 0.013, "parted": 0.013, "long": 0.010}[person.looks.hair_style]
+    thin_end = (at[:, 2] < reach) & (grain < 1.5 - 2.9 * at[:, 2] / reach)
+    return thin_end | (grain < 0.3 - 7.0 * slant)
+
+
+def lash_gap(person: Person, at: Tensor) -> Tensor:
+    """Where lash surface points (across, along, edge) lie between lashes: bool `[P]`, more towards the tips."""
+    grain = sample(person.strands, at[:, 0] * 0.33, torch.full_like(at[:, 1], 0.5))
+    return grain < 2.4 * at[:, 1] / LASH_LENGTH - 0.5
 
 
 def sample(texture: np.ndarray, x: Tensor, y: Tensor) -> Tensor:
@@ -208,7 +226,7 @@ def shade(scene: SyntheticScene, posed: Posed, hits: Hits, origins: Tensor, dire
             person.canonical,
             posed.occlusion[:, None],
             shadow[:, None],
-            person.inside[:, None],
+            person.marks,
             posed.tangents,
         ],
         1,
@@ -229,7 +247,7 @@ def shade(scene: SyntheticScene, posed: Posed, hits: Hits, origins: Tensor, dire
             centre = posed.vertices[: len(ball)][ball].mean(0)
             rest = person.canonical[: len(ball)][ball].mean(0)
             colours[mask] = paint_eye(scene, samples.select(mask), points[mask] - centre, values[mask, 3:6] - rest)
-    for kind, paint in ((HAIR, paint_hair), (CLOTH, paint_cloth)):
+    for kind, paint in ((HAIR, paint_hair), (CLOTH, paint_cloth), (LASH, paint_lashes)):
         mask = material == kind
         if mask.any():
             colours[mask] = paint(scene, facing(samples.select(mask)), values[mask])
@@ -270,7 +288,23 @@ def paint_skin(scene: SyntheticScene, samples: shading.Samples, values: Tensor) 
     inside = values[:, 8:9].clamp(0, 1)
     inside = inside * inside * (3 - 2 * inside)
     albedo = albedo + (torch.tensor([0.20, 0.035, 0.035]) - albedo) * inside
+    albedo = paint_lid_rims(person, albedo, values[:, 9], values[:, 10])
     return shading.skin(scene.light, samples, albedo, gloss * (1 - 0.8 * inside[:, 0]))
+
+
+def paint_lid_rims(person: Person, albedo: Tensor, upper: Tensor, lower: Tensor) -> Tensor:
+    """Moist, redder rims and the dark roots of lashes; `upper` and `lower` `[P]` are metres to the rims."""
+    dark = torch.from_numpy(to_linear(person.looks.brow * 0.35))
+    strong = 0.85 if person.looks.hair_style == "long" else 0.6
+    moist = torch.exp(-((lower / 0.0011) ** 2))[:, None]
+    albedo = albedo * (1 - moist * torch.tensor([0.12, 0.38, 0.36]))
+    albedo = albedo + (dark - albedo) * (0.45 * strong * torch.exp(-(((lower - 0.0017) / 0.0007) ** 2)))[:, None]
+    return albedo + (dark - albedo) * (strong * torch.exp(-((upper / 0.0013) ** 2)))[:, None]
+
+
+def paint_lashes(scene: SyntheticScene, samples: shading.Samples, values: Tensor) -> Tensor:
+    colour = torch.from_numpy(to_linear(scene.person.looks.brow * 0.35))
+    return shading.matte(scene.light, samples, colour)
 
 
 def paint_teeth(scene: SyntheticScene, samples: shading.Samples, values: Tensor) -> Tensor:
@@ -292,7 +326,7 @@ def paint_hair(scene: SyntheticScene, samples: shading.Samples, values: Tensor) 
     person = scene.person
     across, along = values[:, 3], values[:, 4]
     grain = sample(person.strands, across * 3.0, along / 0.30)
-    tangent = torch.nn.functional.normalize(values[:, 9:12], dim=-1)
+    tangent = torch.nn.functional.normalize(values[:, 11:14], dim=-1)
     colour = torch.from_numpy(to_linear(person.looks.hair))
     albedo = colour * (1 + 0.38 * grain.clamp(-2, 2))[:, None].clamp_min(0.15)
     return shading.hair(scene.light, samples, tangent, albedo, 0.5 * grain)

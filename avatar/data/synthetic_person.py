@@ -9,17 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avatar.data.synthetic_lids import LASH_COLUMNS, LASH_LENGTH, LASH_ROWS, Rim, find_rims, lash_points
 from avatar.data.synthetic_looks import Looks
 from avatar.data.synthetic_motion import Motion
-from avatar.data.synthetic_shapes import Shell, fit_collar, make_hair, make_torso
-from avatar.data.synthetic_skin import Atlas, make_atlas, paint_skin
+from avatar.data.synthetic_shapes import Shell, fit_collar, grid_faces, hairline, make_hair, make_torso
+from avatar.data.synthetic_skin import Atlas, make_atlas, paint_roots, paint_skin
 from avatar.data.synthetic_textures import cloth, noise
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.meshes import vertex_normals
 from avatar.kernels.mesh_query import MeshQuery
 
-SKIN, EYE, TEETH, TONGUE, MOUTH, HAIR, CLOTH = range(7)
+SKIN, EYE, TEETH, TONGUE, MOUTH, HAIR, CLOTH, LASH = range(8)
 """Materials of faces."""
 SHAPE_SPREAD = 0.55
 """Standard deviation of the shape coefficients; the model's own is 1, which gives caricatures now and then."""
@@ -32,7 +33,7 @@ OCCLUSION_REACH = 0.09
 
 @dataclass
 class Person:
-    """One identity; vertices are the head's, then the hair's, then the torso's."""
+    """One identity; vertices are the head's, then the hair's, the torso's and the lashes'."""
 
     asset: HeadAsset
     model: HeadModel
@@ -57,9 +58,11 @@ class Person:
     materials: Tensor
     """`[F]` int64."""
     canonical: Tensor
-    """`[V, 3]`: template position (head); across, along, edge (hair); across, along, 0 (torso)."""
-    inside: Tensor
-    """`[V]` 1 on the inside of the mouth, 0 elsewhere: lips fade into it."""
+    """`[V, 3]`: template position (head); across, along, edge (hair, lashes); across, along, 0 (torso)."""
+    marks: Tensor
+    """`[V, 3]`: 1 on the inside of the mouth and 0 elsewhere; metres to the rims of the upper and the lower lids."""
+    rims: list[Rim]
+    """Where the lashes grow."""
     occlusion: Tensor
     """`[V]` openness of the neutral pose."""
     moving: Tensor
@@ -116,6 +119,10 @@ def make_person(seed: int, looks: Looks, asset: HeadAsset, motion: Motion) -> Pe
         hits = skull.cast_rays(torch.from_numpy(start).float(), torch.from_numpy(direction).float())
         return hits.depth.numpy().astype(np.float64)
 
+    column_angle = ((np.arange(atlas.width) + 0.5) / atlas.width - 0.5) * 2 * np.pi
+    template = asset.template.astype(np.float64)
+    roots = hairline(looks, landmarks_of(asset, template), template[ears], atlas.axis_z, column_angle, roots=True)
+    paint_roots(np.random.default_rng([seed, 10]), looks, atlas, albedo, roots)
     hair_rng = np.random.default_rng([seed, 5])
     axis_z = make_atlas(points).axis_z
     hair = make_hair(hair_rng, looks, landmarks_of(asset, points), points[ears], axis_z, surface)
@@ -127,21 +134,33 @@ def make_person(seed: int, looks: Looks, asset: HeadAsset, motion: Motion) -> Pe
     # The wide, open lower end of the neck would cut through the shoulders when the head turns: the shirt covers it.
     covered = neck & collar.hides(points)
     head_faces = asset.faces[~covered[asset.faces].all(1)]
-    faces = np.concatenate([head_faces, hair.faces + heads, torso.faces + heads + hairs]).astype(np.int32)
+    rims, lid_distances = find_rims(asset)
+    lash_grid, lashes = grid_faces(LASH_ROWS, LASH_COLUMNS), LASH_ROWS * LASH_COLUMNS
+    first_lash = heads + hairs + len(torso.vertices)
+    parts = [head_faces, hair.faces + heads, torso.faces + heads + hairs]
+    parts += [lash_grid + first_lash + lashes * side for side in range(len(rims))]
+    faces = np.concatenate(parts).astype(np.int32)
     materials = np.full(len(faces), SKIN)
     for name, material in (("mouth_interior", MOUTH), ("tongue", TONGUE), ("teeth", TEETH), ("eyeballs", EYE)):
         materials[: len(head_faces)][asset.region(name)[head_faces].all(1)] = material
     materials[len(head_faces) :] = HAIR
     materials[len(head_faces) + len(hair.faces) :] = CLOTH
+    materials[len(faces) - len(rims) * len(lash_grid) :] = LASH
+    row, column = np.divmod(np.arange(lashes), LASH_COLUMNS)
+    down_lash = LASH_LENGTH * row / (LASH_ROWS - 1)
+    lash_place = np.stack([column / (LASH_COLUMNS - 1), down_lash, LASH_LENGTH - down_lash], 1)
     canonical = np.concatenate(
         [
             asset.template,
             np.stack([hair.across, hair.along, hair.edge], 1),
             np.stack([torso.across, torso.along, np.zeros_like(torso.along)], 1),
+            *[lash_place] * len(rims),
         ]
     )
-    inside = np.zeros(len(canonical), np.float32)
-    inside[:heads] = asset.region("mouth_interior")
+    marks = np.ones((len(canonical), 3), np.float32)
+    marks[:, 0] = 0
+    marks[:heads, 0] = asset.region("mouth_interior")
+    marks[:heads, 1:] = lid_distances
     moving = np.zeros(heads, bool)
     for name in ("lips", "mouth_interior", "teeth", "tongue", "eyes", "eyeballs"):
         moving |= asset.region(name)
@@ -163,15 +182,28 @@ def make_person(seed: int, looks: Looks, asset: HeadAsset, motion: Motion) -> Pe
         faces=torch.from_numpy(faces),
         materials=torch.from_numpy(materials),
         canonical=torch.from_numpy(canonical.astype(np.float32)),
-        inside=torch.from_numpy(inside),
+        marks=torch.from_numpy(marks),
+        rims=rims,
         occlusion=torch.ones(len(canonical)),
         moving=torch.from_numpy(np.flatnonzero(moving)),
         query=MeshQuery(torch.from_numpy(faces)),
     )
-    rest = torch.cat([shaped, torch.from_numpy(hair.vertices), torch.from_numpy(torso.vertices)])
+    rest = torch.cat(
+        [
+            shaped,
+            torch.from_numpy(hair.vertices),
+            torch.from_numpy(torso.vertices),
+            *grow_lashes(person, shaped, torch.tensor([0.0, 1.0, 0.0])),
+        ]
+    )
     person.query.update(rest)
     person.occlusion = openness(person.query, rest, vertex_normals(rest, person.faces))
     return person
+
+
+def grow_lashes(person: Person, head_vertices: Tensor, up: Tensor) -> list[Tensor]:
+    faces = torch.from_numpy(person.asset.faces)
+    return [lash_points(rim, head_vertices, faces, up) for rim in person.rims]
 
 
 def strand_texture(rng: np.random.Generator) -> np.ndarray:
@@ -212,7 +244,8 @@ def pose_person(person: Person, index: int) -> Posed:
     hair = torch.from_numpy(person.hair.vertices) @ skull[:3, :3].T + skull[:3, 3]
     turn, shift = torso_motion(person.parameters, index)
     torso = torch.from_numpy(person.torso.vertices) @ turn.T + shift
-    vertices = torch.cat([head.vertices[0], hair, torso])
+    lashes = grow_lashes(person, head.vertices[0], skull[:3, 1])
+    vertices = torch.cat([head.vertices[0], hair, torso, *lashes])
     normals = vertex_normals(vertices, person.faces)
     person.query.update(vertices)
     occlusion = person.occlusion.clone()

@@ -55,11 +55,11 @@ def room_light(side: float) -> Light:
 
     return Light(
         key_direction=unit(0.62 * side, 0.62, 0.85),
-        key=torch.tensor([0.74, 0.70, 0.64]),
+        key=torch.tensor([0.86, 0.80, 0.72]),
         fill_direction=unit(-0.8 * side, 0.15, 0.6),
         fill=torch.tensor([0.10, 0.11, 0.13]),
-        sky=torch.tensor([0.50, 0.52, 0.55]),
-        ground=torch.tensor([0.27, 0.24, 0.22]),
+        sky=torch.tensor([0.44, 0.44, 0.455]),
+        ground=torch.tensor([0.25, 0.215, 0.19]),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -101,7 +101,29 @@ def make_hair(
         points = cover_ears(points, ears, axis_z, ear_reach)
     points[:, -1] = points[:, 0]
     points[0] = points[0].mean(0)
-    return grid_shell(points)
+    return comb(looks, grid_shell(points), angle, q)
+
+
+def comb(looks: Looks, shell: Shell, angle: np.ndarray, q: np.ndarray) -> Shell:
+    """Lay the strands: straight down behind, swept to the side in front; they turn `across` and the tangents."""
+    rows, columns = q.shape
+    front = np.clip(np.cos(angle * 0.8), 0, 1) ** 2
+    side = looks.part_side
+    if looks.hair_style == "long":
+        sweep = -0.060 * np.tanh((angle - 0.15 * side) / 0.12) * front
+    elif looks.hair_style == "parted":
+        sweep = side * np.where(angle * side < 0.62, 0.085, -0.045) * front
+        sweep = np.convolve(np.pad(sweep, 4, mode="edge"), np.full(9, 1 / 9), "valid")
+    else:
+        sweep = 0.030 * side * front
+    drift = np.minimum(q / 0.11, 1.25) ** 2 * sweep
+    across = shell.across.reshape(rows, columns) + drift
+    points = shell.vertices.reshape(rows, columns, 3).astype(np.float64)
+    # Along a strand `across` stays the same: step down a row and sideways by as much as cancels its change.
+    slope = np.gradient(drift, axis=0) * (columns - 1)
+    tangents = np.gradient(points, axis=0) - slope[..., None] * np.gradient(points, axis=1)
+    tangents /= np.maximum(np.linalg.norm(tangents, axis=-1, keepdims=True), 1e-9)
+    return replace(shell, across=across.ravel().astype(np.float32), tangents=tangents.reshape(-1, 3).astype(np.float32))
 
 
 def column_frame(centre: np.ndarray, angle: np.ndarray, path: np.ndarray, arc: float) -> tuple[np.ndarray, np.ndarray]:
@@ -130,32 +152,40 @@ def fill_and_smooth(radius: np.ndarray) -> np.ndarray:
     return cv2.GaussianBlur(filled, (0, 0), 2.0)[:, pad:-pad]
 
 
-def hairline(looks: Looks, landmarks: np.ndarray, ears: np.ndarray, axis_z: float, angle: np.ndarray) -> np.ndarray:
-    """Height y in metres `[columns]` at which the hair ends in each direction around the head."""
+def hairline(
+    looks: Looks, landmarks: np.ndarray, ears: np.ndarray, axis_z: float, angle: np.ndarray, *, roots: bool = False
+) -> np.ndarray:
+    """Height y in metres `[columns]` at which the hair ends in each direction around the head.
+
+    `roots`: where it grows, instead of where it hangs to.
+    """
     brow, eye = landmarks[list(BROW_MIDDLES), 1].mean(), landmarks[list(EYE_LINE), 1].mean()
     nose, mouth, chin = landmarks[NOSE_BASE, 1], landmarks[MOUTH, 1], landmarks[CHIN, 1]
-    top = brow + 0.92 * (brow - nose)  # a face is three equal thirds: hairline, brow, nose, chin
+    top = brow + 0.70 * (brow - nose)
     ear = np.degrees(np.abs(np.arctan2(ears[:, 0], ears[:, 2] - axis_z)))
     front, back = np.percentile(ear, 4), np.percentile(ear, 96)
     ear_top, ear_middle = ears[:, 1].max() + 0.004, ears[:, 1].mean()
-    if looks.hair_style == "long":
+    if looks.hair_style == "long" and not roots:
         low = chin - 0.03
+        angle = angle - 0.15 * looks.part_side * np.cos(angle / 2) ** 2
         knots = [
-            (0, top - 0.004), (22, top - 0.004), (front - 44, top - 0.012), (front - 34, brow + 0.01),
-            (front - 27, mouth), (front - 20, low + 0.012), (front, low), (back, low), (180, low - 0.006),
+            (0, top + 0.012), (6, top + 0.009), (18, top - 0.006), (30, 0.75 * top + 0.25 * brow),
+            (40, 0.35 * top + 0.65 * brow), (48, eye), (54, nose), (60, mouth), (front - 14, low + 0.012),
+            (front, low), (back, low), (180, low - 0.006),
         ]  # fmt: skip
     else:
-        recess = 0.006 if looks.hair_style == "parted" else 0.0
+        # Temples recede, as men's do.
+        recess = {"parted": 0.009, "short": 0.004, "long": 0.0}[looks.hair_style]
         knots = [
-            (0, top), (24, top + recess), (front - 44, top - 0.006), (front - 33, 0.45 * top + 0.55 * brow),
-            (front - 22, brow - 0.004), (front - 13, eye - 0.004), (front - 7, ear_middle), (front, ear_middle + 0.01),
-            (front + 5, ear_top), (back, ear_top), (back + 8, ear_middle), (back + 24, mouth + 0.018),
-            (180, mouth + 0.004),
+            (0, top - 0.002), (16, top + 0.3 * recess), (27, top + recess), (36, top + 0.5 * recess - 0.006),
+            (front - 36, 0.6 * top + 0.4 * brow), (front - 27, 0.3 * top + 0.7 * brow), (front - 22, brow - 0.002),
+            (front - 13, eye - 0.002), (front - 7, ear_middle), (front, ear_middle + 0.01), (front + 5, ear_top),
+            (back, ear_top), (back + 8, ear_middle), (back + 24, mouth + 0.018), (180, mouth + 0.004),
         ]  # fmt: skip
-    degrees, heights = np.array(knots).T
+    degrees, heights = np.array(sorted(knots)).T
     fine = np.linspace(0, 180, 721)
     smooth = np.interp(fine, degrees, heights)
-    width = 13
+    width = 11
     kernel = np.hanning(2 * width + 3)[1:-1]
     smooth = np.convolve(np.pad(smooth, width, mode="reflect"), kernel / kernel.sum(), "valid")
     return np.interp(np.degrees(np.abs(angle)), fine, smooth)
@@ -180,8 +210,8 @@ def hair_thickness(
         over = 1.0 + 0.30 * front * ease_in * np.sin(np.clip(angle * -looks.part_side * 1.3, -1.5, 1.5))
         valley = np.exp(-(((angle - looks.part_side * 0.62) / 0.10) ** 2)) * (1 - down) * ease_in
         body = body * over * (1 - 0.40 * valley)
-        rim = rim + 0.010 * front
-        taper = taper - 0.012 * front
+        rim = rim + 0.003 * front
+        taper = taper - 0.008 * front
     if looks.hair_style == "long":
         valley = np.exp(-(((angle - looks.part_side * 0.15) / 0.10) ** 2)) * (1 - down) * ease_in
         body = body * (1 - 0.45 * valley)

@@ -23,7 +23,6 @@ RIGHT_LOWER_LID, LEFT_LOWER_LID = (
     (33, 7, 163, 144, 145, 153, 154, 155, 133),
     (263, 249, 390, 373, 374, 380, 381, 382, 362),
 )
-RIGHT_CREASE, LEFT_CREASE = (247, 30, 29, 27, 28, 56, 190), (467, 260, 259, 257, 258, 286, 414)
 CHEEKS, NOSE_TIP, CHIN = (50, 280), 4, 152
 BEARD_LINE = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454)
 
@@ -83,8 +82,8 @@ def paint_skin(
     colour *= 1 + octaves(rng, h, w, 12, 3)[..., None] * np.array([0.006, -0.008, -0.010], np.float32)
     red = np.zeros((h, w), np.float32)
     for index in CHEEKS:
-        red += 0.9 * _spot(h, w, at[index], 0.26 * iod, 0.20 * iod)
-    red += 0.75 * _spot(h, w, at[NOSE_TIP], 0.14 * iod, 0.13 * iod) + 0.35 * _spot(
+        red += 0.6 * _spot(h, w, at[index], 0.26 * iod, 0.20 * iod)
+    red += 0.5 * _spot(h, w, at[NOSE_TIP], 0.14 * iod, 0.13 * iod) + 0.35 * _spot(
         h, w, at[CHIN], 0.22 * iod, 0.16 * iod
     )
     red *= 0.8 + 0.2 * mottle
@@ -175,39 +174,32 @@ def _stubble(rng: np.random.Generator, looks: Looks, colour: np.ndarray, at: np.
     cheek_line[6:9, 1] += 0.10 * iod
     jaw = at[list(BEARD_LINE[::-1])] + np.array([0, 0.18 * iod])
     area = cv2.GaussianBlur(_polygon((h, w), np.concatenate([cheek_line, jaw])), (0, 0), 0.05 * iod)
-    hairs = np.clip(0.6 + 0.5 * noise(rng, h, w, h / 2.6, w / 2.6), 0.15, 1.4)
+    hairs = np.clip(0.8 + 0.28 * noise(rng, h, w, h / 1.4, w / 1.4), 0.2, 1.4)
     shadow = looks.hair * 0.35 + looks.skin * np.array([0.42, 0.46, 0.52])
-    _mix(colour, shadow, np.clip(0.62 * looks.stubble * area * hairs, 0, 0.85))
+    _mix(colour, shadow, np.clip(0.55 * looks.stubble * area * hairs, 0, 0.8))
 
 
 def _lids(looks: Looks, colour: np.ndarray, at: np.ndarray, iod: float) -> None:
+    """Lids a little darker and redder than the face; their rims are painted by distance (synthetic_lids)."""
     h, w = colour.shape[:2]
-    lash = np.clip(looks.brow * 0.45, 0, 0.2)
-    made_up = 1.0 if looks.hair_style == "long" else 0.6
-    for upper, lower, crease in ((RIGHT_LID, RIGHT_LOWER_LID, RIGHT_CREASE), (LEFT_LID, LEFT_LOWER_LID, LEFT_CREASE)):
-        up, low, fold = (_smooth(at[list(line)]) for line in (upper, lower, crease))
+    made_up = 1.0 if looks.hair_style == "long" else 0.55
+    for upper, lower in ((RIGHT_LID, RIGHT_LOWER_LID), (LEFT_LID, LEFT_LOWER_LID)):
         eye = np.concatenate([at[list(upper)], at[list(lower)][::-1]])
-        # Lid skin: a little darker and redder around the whole eye.
         around = cv2.GaussianBlur(_polygon((h, w), _ring(eye)), (0, 0), 0.045 * iod)
-        colour *= 1 - around[..., None] * np.array([0.10, 0.20, 0.18], np.float32) * made_up
-        _mix(
-            colour,
-            looks.skin * np.array([0.62, 0.5, 0.45]),
-            0.4 * cv2.GaussianBlur(_lines((h, w), fold, 0.016 * iod), (0, 0), 0.012 * iod),
-        )
-        _mix(
-            colour,
-            looks.skin * np.array([0.80, 0.52, 0.48]),
-            0.5 * cv2.GaussianBlur(_lines((h, w), low, 0.022 * iod), (0, 0), 0.006 * iod),
-        )
-        below = low + np.array([0, 0.014 * iod])
-        _mix(colour, lash, 0.35 * made_up * cv2.GaussianBlur(_lines((h, w), below, 0.010 * iod), (0, 0), 0.006 * iod))
-        above = up - np.array([0, 0.010 * iod])
-        _mix(
-            colour,
-            lash,
-            (0.55 + 0.4 * made_up) * cv2.GaussianBlur(_lines((h, w), above, 0.030 * iod), (0, 0), 0.006 * iod),
-        )
+        colour *= 1 - around[..., None] * np.array([0.10, 0.18, 0.16], np.float32) * made_up
+
+
+def paint_roots(rng: np.random.Generator, looks: Looks, atlas: Atlas, albedo: np.ndarray, heights: np.ndarray) -> None:
+    """Darken the scalp where hair grows, so that no bald skin shows between strands; changes `albedo` in place.
+
+    `heights` `[w]`: y of the line of roots per column of the atlas.
+    """
+    h, w = atlas.height, atlas.width
+    y = atlas.top - (np.arange(h, dtype=np.float32) + 0.5)[:, None] * (atlas.top - atlas.bottom) / h
+    ragged = heights[None, :] + 0.003 * noise(rng, 1, w, 1, w / 5) + 0.002 * noise(rng, h, w, h / 30, w / 4)
+    grown = np.clip((y - ragged) / 0.014 + 0.25, 0, 1)
+    strands = np.clip(0.85 + 0.25 * noise(rng, h, w, h / 40, w / 3), 0.3, 1.2)
+    _mix(albedo, to_linear(looks.hair * 0.8), np.clip(grown * grown * strands, 0, 0.93))
 
 
 def _lips(
@@ -236,7 +228,7 @@ def _brow(
     low, up = _smooth(lower), _smooth(upper)
     middle = 0.5 * (low + up)
     half = 0.5 * np.linalg.norm(up - low, axis=1) * looks.brow_thickness
-    profile = np.interp(np.linspace(0, 1, len(half)), (0, 0.35, 0.8, 1), (0.25, 0.85, 1.0, 0.85))
+    profile = np.interp(np.linspace(0, 1, len(half)), (0, 0.35, 0.8, 0.93, 1), (0.2, 0.85, 1.0, 0.85, 0.5))
     half = np.clip(half, 0.02 * iod, 0.05 * iod) * profile
     across = np.stack([np.gradient(middle[:, 1]), -np.gradient(middle[:, 0])], 1)
     across /= np.linalg.norm(across, axis=1, keepdims=True)
