@@ -51,7 +51,8 @@ def uniform_laplacian(faces: Tensor, vertex_count: int, *, dtype: torch.dtype = 
     rows = torch.cat([both[:, 0], linked])
     columns = torch.cat([both[:, 1], linked])
     values = torch.cat([1 / degree[both[:, 0]].to(dtype), -torch.ones(len(linked), dtype=dtype, device=faces.device)])
-    return torch.sparse_coo_tensor(torch.stack([rows, columns]), values, (vertex_count, vertex_count)).coalesce()
+    indices = torch.stack([rows, columns])
+    return torch.sparse_coo_tensor(indices, values, (vertex_count, vertex_count), check_invariants=False).coalesce()
 
 
 def faces_inside(faces: Tensor, vertex_mask: Tensor) -> Tensor:
