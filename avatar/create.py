@@ -188,8 +188,9 @@ def pick_size(size: int | None, config: Config | None) -> int:
     """The side of the crop in pixels: as asked, else 256 for the preset cpu (or a machine without GPU), else 512."""
     if size is None:
         return 256 if (config.preset == "cpu" if config is not None else not has_cuda()) else 512
-    if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
-        raise ConfigError("--size cannot be this", expected=f"{SMALLEST_SIZE} to {LARGEST_SIZE} pixels", found=size)
+    if not SMALLEST_SIZE <= size <= LARGEST_SIZE or size % 2:
+        expected = f"an even number from {SMALLEST_SIZE} to {LARGEST_SIZE}"
+        raise ConfigError("--size cannot be this", expected=expected, found=size)
     return size
 
 

@@ -49,15 +49,22 @@ class Driver:
     params: HeadParameters
     fps: float
     audio: Path | None
+    audio_start: float = 0.0
+    """Seconds into the file with the sound at which the performance begins."""
 
 
-def load_driver(source: Path, asset: HeadAsset) -> Driver:
+def load_driver(source: Path, asset: HeadAsset, *, start: float | None = None, end: float | None = None) -> Driver:
     """A driver from a video (tracked now), a capture folder, or an .npz of parameters.
+
+    start, end: seconds of a video between which it drives; ConfigError where they are given for anything else.
 
     Raises InputError for a file that is none of these, CaptureError for a damaged capture, HeadModelError where a
     capture or parameter file belongs to another head model than `asset`.
     """
     source = Path(source)
+    tracked = source.is_dir() or source.suffix.lower() == ".npz"
+    if tracked and (start is not None or end is not None):
+        raise ConfigError("--start and --end are for a driver that is a video", found=source)
     if source.is_dir():
         return _driver_from_capture(source, asset)
     if not source.exists():
@@ -68,8 +75,8 @@ def load_driver(source: Path, asset: HeadAsset) -> Driver:
         return read_parameter_file(source, asset)
     from capture_tools.pipeline import track_driver
 
-    params, fps, audio, _ = track_driver(source, asset)
-    return Driver(params, fps, audio)
+    params, fps, audio, _ = track_driver(source, asset, start=start, end=end)
+    return Driver(params, fps, audio, start or 0.0)
 
 
 def _driver_from_capture(folder: Path, asset: HeadAsset) -> Driver:
@@ -148,7 +155,7 @@ def reanimate(
     own = avatar.parameters
     params = retarget(own, smooth_tracking(driver.params.to(own.expr.device)), head_motion)
     cameras = [avatar.camera] * params.expr.shape[0]
-    return _write(avatar, params, cameras, out, driver.fps, driver.audio, "reanimate")
+    return _write(avatar, params, cameras, out, driver, "reanimate")
 
 
 def render_path(
@@ -190,7 +197,7 @@ def render_path(
     cameras = camera_path(path, camera, head_centre(avatar), frames, amplitude)
     if still:
         return write_png(out, _frame(avatar, params, 0, cameras[0]))
-    return _write(avatar, params, cameras, out, fps, None, "render")
+    return _write(avatar, params, cameras, out, Driver(params, fps, None), "render")
 
 
 def head_centre(avatar: Avatar) -> np.ndarray:
@@ -221,14 +228,17 @@ def _write(
     params: HeadParameters,
     cameras: list[Camera],
     out: Path,
-    fps: float,
-    audio: Path | None,
+    source: Driver,
     label: str,
 ) -> Path:
+    """Render the frames into `out`, at the rate and with the sound of `source`."""
+
     def images() -> Iterator[np.ndarray]:
         with Progress(label, len(cameras)) as bar:
             for index, camera in enumerate(cameras):
                 yield _frame(avatar, params, index, camera)
                 bar.update(index + 1)
 
-    return write_video(out, images(), fps, audio_from=audio, synthetic=True)
+    return write_video(
+        out, images(), source.fps, audio_from=source.audio, audio_start=source.audio_start, synthetic=True
+    )

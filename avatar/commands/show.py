@@ -24,6 +24,10 @@ class Reanimate:
     """Video to write, with the driver's sound."""
     head_motion: Literal["driver", "still"] = "driver"
     """Move the head as the driver does, within the range of the training clip, or keep it still."""
+    start: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
+    """Leave out what comes before this second of the driver's video."""
+    end: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
+    """Leave out what comes after this second of the driver's video."""
     overwrite: bool = False
     """Replace the output file if it exists."""
 
@@ -35,7 +39,7 @@ class Reanimate:
         require_suffix(self.out, (".mp4",))
         refuse_existing_file(self.out, self.overwrite)  # before the tracking, which takes a while
         avatar = load_avatar(self.run_folder)
-        driver = load_driver(self.driver, avatar.asset)
+        driver = load_driver(self.driver, avatar.asset, start=self.start, end=self.end)
         written = reanimate(avatar, driver, self.out, head_motion=self.head_motion, overwrite=self.overwrite)
         return Outcome([(written, "tagged as synthetic in its metadata")], f"watch {shown(written)}")
 

@@ -144,7 +144,7 @@ def test_sizes_and_presets(monkeypatch):
     assert pick_config("auto").preset == "fast"
     assert pick_size(None, load_preset("fast")) == pick_size(None, None) == 512
     assert pick_size(300, load_preset("fast")) == 300
-    for size in (10, 5000):
+    for size in (10, 5000, 255):
         with pytest.raises(ConfigError, match="--size"):
             pick_size(size, None)
     for minutes in (0.0, -1.0, float("nan")):
