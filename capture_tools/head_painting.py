@@ -101,7 +101,7 @@ class Painter:
         eye = self.eye_centres.mean(0)
         x, y = place[:, 0].abs() / self.scale, (place[:, 1] - eye[1]) / self.scale
         arch = 0.0195 + 0.0045 * ((x - 0.012) / 0.028).clamp(0, 1) - 22.0 * (x - 0.040).clamp_min(0).square()
-        half = 0.0042 - 0.0022 * ((x - 0.030) / 0.024).clamp(0, 1)
+        half = 0.0042 - 0.0022 * ((x - 0.030) / 0.024).clamp(0, 1) - 0.0016 * ((0.020 - x) / 0.008).clamp(0, 1)
         above = 1 - ((y - arch).abs() / half - 0.7).clamp(0, 0.6) / 0.6
         across = ((x - 0.0115) / 0.004).clamp(0, 1) * ((0.055 - x) / 0.004).clamp(0, 1)
         return above * across * (place[:, 2] > eye[2] - 0.02 * self.scale)

