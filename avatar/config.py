@@ -166,7 +166,7 @@ class LossConfig:
     """Squared length of the codes."""
     pose: float = 0.01
     """Squared size of the pose corrections, in units of one degree and one millimetre."""
-    distortion: float = 0.0
+    distortion: float = 0.001
     """Distortion loss of mip-NeRF 360 on the ray weights."""
 
 
@@ -188,6 +188,8 @@ class TrainingConfig:
     """Share of the rays drawn from the mouth's box."""
     eye_share: float = 0.08
     """Share of the rays drawn from the eyes' boxes."""
+    background_share: float = 0.1
+    """Share of the rays drawn anywhere in the picture. The rest falls on the person."""
     table_rate: float = 1e-2
     """Learning rate of the hash tables."""
     network_rate: float = 2e-3
@@ -311,6 +313,7 @@ def _checked(current: Any, value: Any, hint: Any, where: str, key: str) -> Any:
 def validate(config: Config, where: str | None = None) -> Config:
     """Return `config`, or raise ConfigError for a value that cannot work."""
     f, r, t = config.field, config.render, config.training
+    shares = (t.mouth_share, t.eye_share, t.background_share)
     rules = [
         ("field.hash.levels", f.hash.levels >= 1, "at least 1", f.hash.levels),
         ("field.hash.log2_entries", 4 <= f.hash.log2_entries <= 24, "4 to 24", f.hash.log2_entries),
@@ -335,10 +338,10 @@ def validate(config: Config, where: str | None = None) -> Config:
         ("training.rays", t.rays >= 1, "at least 1", t.rays),
         ("training.frames_per_batch", t.frames_per_batch >= 1, "at least 1", t.frames_per_batch),
         (
-            "training.mouth_share + eye_share",
-            0 <= t.mouth_share + t.eye_share <= 1,
-            "0 to 1",
-            t.mouth_share + t.eye_share,
+            "training.mouth_share, eye_share and background_share",
+            min(shares) >= 0 and sum(shares) <= 1,
+            "at least 0, at most 1 in all",
+            shares,
         ),
         ("training.final_rate", 0 < t.final_rate <= 1, "above 0, up to 1", t.final_rate),
         ("training.keep_checkpoints", t.keep_checkpoints >= 1, "at least 1", t.keep_checkpoints),

@@ -1,0 +1,39 @@
+"""The per-frame deformation field: a translation for every point and code."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from avatar.config import DeformationConfig
+from avatar.field.encodings import band_window, frequency_encode, frequency_size
+from avatar.field.networks import Mlp
+
+OUTPUT_SCALE = 0.1
+"""The network's output of 1 moves a point by a tenth of the box: Adam's first steps then move it by millimetres."""
+
+
+class TranslationField(nn.Module):
+    """D(gamma_alpha(x), omega): Nerfies' translation field (Park et al. 2021, sections 3.2 and 3.4).
+
+    Positions and translations are in units of the box's half size, so that the first band covers the box once.
+    The last layer starts near zero: at the start every point stays where it is.
+    """
+
+    def __init__(self, config: DeformationConfig, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.config = config
+        inputs = frequency_size(3, config.bands) + config.code_size
+        self.network = Mlp(inputs, config.width, config.layers, 3, skip=config.skip, dtype=dtype, final_scale=1e-4)
+
+    def alpha(self, progress: float) -> float:
+        """How many bands are open at a fraction `progress` of the training; rises linearly from 0."""
+        if not self.config.coarse_to_fine:
+            return float(self.config.bands)
+        return self.config.bands * min(progress / max(self.config.coarse_to_fine_end, 1e-6), 1.0)
+
+    def forward(self, points: Tensor, codes: Tensor, alpha: float) -> Tensor:
+        """Translations `[N, 3]` of points `[N, 3]` under codes `[N, code_size]`, both in box units."""
+        window = band_window(self.config.bands, alpha, device=points.device)
+        encoded = frequency_encode(points, self.config.bands, window)
+        return OUTPUT_SCALE * self.network(torch.cat([encoded, codes], -1)).to(points.dtype)

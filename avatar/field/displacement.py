@@ -1,0 +1,207 @@
+"""The surface's motion as grids: where a point near the head came from before the expression moved it.
+
+For every frame the head is posed by its expression, jaw and eyes alone (skull coordinates: the rest pose of the
+head). A node takes the displacement of the nearest point of that mesh, faded with distance. The nodes are those of one
+coarse grid around all that moves and of finer grids around mouth and eyes, where lips and lids pass each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from avatar.config import WarpConfig
+from avatar.flame.assets import HeadAsset
+from avatar.flame.model import HeadModel, HeadParameters
+from avatar.kernels.mesh_query import MeshQuery
+
+JAW_OPEN = 0.35
+"""Jaw rotation in radians that the grids have room for."""
+MOVES = 5e-4
+"""A vertex that no expression moves by more than this many metres is still."""
+FADE_START = 0.6
+"""The cut to zero begins at this share of the reach."""
+
+
+@dataclass
+class GridLayout:
+    """Where the nodes of G grids lie in skull coordinates. All nodes form one list, grid after grid, z fastest."""
+
+    origin: Tensor
+    """`[G, 3]` position of each grid's first node, metres."""
+    cell: Tensor
+    """`[G]` distance between nodes, metres."""
+    counts: Tensor
+    """`[G, 3]` int64 nodes along each axis."""
+    offsets: Tensor
+    """`[G]` int64 index of each grid's first node in the list."""
+    active: Tensor
+    """`[A]` int64 nodes that any expression can reach; the others stay zero."""
+
+    @property
+    def size(self) -> int:
+        """Number of nodes of all grids."""
+        return int(self.counts.prod(-1).sum())
+
+    def to(self, device: torch.device) -> GridLayout:
+        return GridLayout(
+            *(getattr(self, name).to(device) for name in ("origin", "cell", "counts", "offsets", "active"))
+        )
+
+    def nodes(self) -> Tensor:
+        """Positions `[size, 3]` of all nodes, metres, skull coordinates."""
+        parts = []
+        for origin, cell, count in zip(self.origin, self.cell, self.counts, strict=True):
+            axes = [torch.arange(int(n), device=origin.device) * cell + origin[i] for i, n in enumerate(count)]
+            parts.append(torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3))
+        return torch.cat(parts)
+
+
+def fade(distance: Tensor, scale: float, reach: float) -> Tensor:
+    """exp(-distance / scale), brought to zero smoothly between 60 % of `reach` and `reach` (all metres)."""
+    t = ((distance / reach - FADE_START) / (1 - FADE_START)).clamp(0, 1)
+    return torch.exp(-distance / scale) * (1 - t * t * (3 - 2 * t))
+
+
+def without_rigid(params: HeadParameters) -> HeadParameters:
+    """The same expressions in skull coordinates: no rotation, translation or neck."""
+    zero = torch.zeros_like(params.rotation)
+    return replace(params, rotation=zero, translation=zero, neck=zero)
+
+
+class DisplacementGrids(nn.Module):
+    """Builds the displacement grids of frames of one person and interpolates them."""
+
+    def __init__(self, head: HeadModel, asset: HeadAsset, shape: HeadParameters, config: WarpConfig) -> None:
+        """`shape`: any frames of the person; only `shape` and `static_offset` are used."""
+        super().__init__()
+        self.head, self.config = head, config
+        device = shape.expr.device
+        self.faces = torch.as_tensor(asset.faces, dtype=torch.int64, device=device)
+        still = HeadParameters.neutral(asset, 1, device=device)
+        self.identity = replace(still, shape=shape.shape, static_offset=shape.static_offset)
+        self.query = MeshQuery(self.faces, device)
+        with torch.no_grad():
+            self.neutral = head(self.identity).vertices[0]
+            opened = head(replace(self.identity, jaw=torch.tensor([[JAW_OPEN, 0.0, 0.0]], device=device))).vertices[0]
+        self.layout = make_layout(asset, self.neutral, opened, config)
+        self.nodes = self.layout.nodes()
+
+    @torch.no_grad()
+    def build(self, params: HeadParameters) -> Tensor:
+        """Grids `[N, nodes, 3]` float16: subtract the interpolated value from a posed point to undo the expression."""
+        params = replace(without_rigid(params), shape=self.identity.shape, static_offset=self.identity.static_offset)
+        active = self.layout.active
+        nodes = self.nodes[active].contiguous()
+        grids = torch.zeros(len(params), len(self.nodes), 3, dtype=torch.float16, device=nodes.device)
+        for i in range(len(params)):
+            posed = self.head(params.frame(i)).vertices[0]
+            moved = posed - self.neutral
+            self.query.update(posed)
+            nearest = self.query.closest_points(nodes, self.config.reach)
+            corners = self.faces[nearest.face.clamp_min(0).long()]
+            motion = (moved[corners] * nearest.barycentrics.unsqueeze(-1)).sum(1)
+            weight = fade(nearest.distance, self.config.fade, self.config.reach) * (nearest.face >= 0)
+            grids[i, active] = torch.nan_to_num(motion * weight.unsqueeze(-1)).half()
+        return grids
+
+    def forward(self, grids: Tensor, frame: Tensor, points: Tensor) -> Tensor:
+        """Displacements `[M, 3]` at skull points `[M, 3]` of frames `frame` `[M]` among grids `[B, nodes, 3]`."""
+        return interpolate(self.layout, grids, frame, points)
+
+
+def interpolate(layout: GridLayout, grids: Tensor, frame: Tensor, points: Tensor) -> Tensor:
+    """Trilinear values `[M, 3]`: from the first finer grid a point lies in, else the coarse grid, else zero.
+
+    grids: `[B, nodes, 3]`; frame: `[M]` int64; points: `[M, 3]`. No gradient with respect to the points.
+    """
+    points = points.detach()
+    inside = []
+    for index in range(len(layout.cell)):
+        high = layout.origin[index] + (layout.counts[index] - 1) * layout.cell[index]
+        inside.append(((points >= layout.origin[index]) & (points <= high)).all(-1))
+    chosen = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+    for index in reversed(range(1, len(layout.cell))):
+        chosen = torch.where(inside[index], index, chosen)
+    counts = layout.counts[chosen]
+    local = (points - layout.origin[chosen]) / layout.cell[chosen].unsqueeze(-1)
+    lower = torch.minimum(local.floor().long().clamp_min(0), counts - 2)
+    part = (local - lower).clamp(0, 1)
+    strides = torch.stack([counts[:, 1] * counts[:, 2], counts[:, 2], torch.ones_like(counts[:, 2])], -1)
+    first = layout.offsets[chosen] + frame * grids.shape[1] + (lower * strides).sum(-1)
+    corner = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], device=points.device)
+    index = first.unsqueeze(1) + strides @ corner.T
+    weights = torch.where(corner.bool(), part.unsqueeze(1), 1 - part.unsqueeze(1)).prod(-1)
+    table = grids.reshape(-1, 3).to(points.dtype)
+    values = torch.nn.functional.embedding_bag(index, table, per_sample_weights=weights, mode="sum")
+    return values * inside[0].unsqueeze(-1)
+
+
+def make_layout(asset: HeadAsset, neutral: Tensor, opened: Tensor, config: WarpConfig) -> GridLayout:
+    """Grids for a person with `neutral` and open-mouthed vertices `[V, 3]` in skull coordinates."""
+    device = neutral.device
+    reach = config.reach
+    mobile = mobile_vertices(asset, neutral, opened)
+    both = torch.cat([neutral[mobile], opened[mobile]])
+    low, high = both.amin(0) - reach, both.amax(0) + reach
+    boxes = [(low, high, float((high - low).max()) / (config.resolution - 1))]
+    if config.fine_cell > 0:
+        boxes += [(a, b, config.fine_cell) for a, b in fine_boxes(asset, neutral, opened)]
+    origins, cells, counts = [], [], []
+    for low, high, cell in boxes:
+        origins.append(low)
+        cells.append(cell)
+        counts.append(((high - low) / cell).ceil().long() + 1)
+    sizes = torch.stack(counts).prod(-1)
+    layout = GridLayout(
+        origin=torch.stack(origins),
+        cell=torch.tensor(cells, dtype=neutral.dtype, device=device),
+        counts=torch.stack(counts),
+        offsets=torch.cumsum(sizes, 0) - sizes,
+        active=torch.arange(int(sizes.sum()), device=device),
+    )
+    return replace(layout, active=_active_nodes(layout, both, reach))
+
+
+def _active_nodes(layout: GridLayout, surface: Tensor, reach: float) -> Tensor:
+    """Nodes within reach of the moving surface `[P, 3]`, without the coarse grid's that finer grids cover."""
+    nodes = layout.nodes()
+    near = torch.empty(len(nodes), dtype=torch.bool, device=nodes.device)
+    sample = surface[:: max(1, len(surface) // 3000)]
+    for begin in range(0, len(nodes), 4096):
+        near[begin : begin + 4096] = torch.cdist(nodes[begin : begin + 4096], sample).amin(1) < reach + 0.01
+    coarse = int(layout.counts[0].prod())
+    for index in range(1, len(layout.cell)):
+        # a coarse node is never read where all its eight cells lie inside a finer grid
+        inner_low = layout.origin[index] + layout.cell[0]
+        inner_high = layout.origin[index] + (layout.counts[index] - 1) * layout.cell[index] - layout.cell[0]
+        near[:coarse] &= ~((nodes[:coarse] > inner_low) & (nodes[:coarse] < inner_high)).all(-1)
+    return near.nonzero().squeeze(1)
+
+
+def mobile_vertices(asset: HeadAsset, neutral: Tensor, opened: Tensor) -> Tensor:
+    """Mask `[V]` of the vertices that an expression, the jaw or the eyes can move."""
+    by_expression = torch.as_tensor(asset.exprdirs).norm(dim=1).amax(-1).to(neutral.device) > MOVES
+    by_jaw = (opened - neutral).norm(dim=-1) > MOVES
+    by_eyes = torch.as_tensor(asset.weights[:, 3:5]).amax(-1).to(neutral.device) > 0.01
+    return by_expression | by_jaw | by_eyes
+
+
+def fine_boxes(asset: HeadAsset, neutral: Tensor, opened: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Low and high corners of the boxes around the mouth, shut to open, and around each eye."""
+    boxes = []
+    lips = torch.as_tensor(asset.region("lips"), device=neutral.device)
+    if lips.any():
+        points = torch.cat([neutral[lips], opened[lips]])
+        pad = torch.tensor([0.012, 0.010, 0.012], device=neutral.device)
+        boxes.append((points.amin(0) - pad, points.amax(0) + pad))
+    for joint in (3, 4):
+        ball = torch.as_tensor(asset.weights[:, joint] > 0.5, device=neutral.device)
+        if ball.any():
+            points = neutral[ball]
+            front = points[:, 2] > points[:, 2].mean()
+            pad = torch.tensor([0.008, 0.008, 0.010], device=neutral.device)
+            boxes.append((points[front].amin(0) - pad, points[front].amax(0) + pad))
+    return boxes

@@ -1,0 +1,75 @@
+"""Small multilayer perceptrons that may compute in bfloat16 while their parameters stay float32."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The arithmetic a setting of `auto`, `float32` or `bfloat16` means on `device`.
+
+    bfloat16 pays where the hardware multiplies it natively: AVX-512 BF16 or AMX on a CPU, Ampere or later on CUDA.
+    """
+    if name == "bfloat16":
+        return torch.bfloat16
+    if name == "auto":
+        if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+            return torch.bfloat16
+        if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_multiplies_bfloat16():
+            return torch.bfloat16
+    return torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether the CPU has dot products of bfloat16; emulation is slower than float32."""
+    checks = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return any(check() for check in checks if check is not None)
+
+
+class Mlp(nn.Module):
+    """Linear layers with ReLU between them; the input is concatenated again before layer `skip`.
+
+    `forward` takes `[N, inputs]` in any float type and returns `[N, outputs]` in `dtype`.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        hidden: int,
+        outputs: int,
+        *,
+        skip: int = 0,
+        dtype: torch.dtype = torch.float32,
+        final_scale: float | None = None,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.skip, self.dtype = skip, dtype
+        sizes = [inputs] + [width] * hidden + [outputs]
+        layers = []
+        for index, (before, after) in enumerate(pairwise(sizes)):
+            layer = nn.Linear(before + (inputs if skip and index == skip else 0), after, bias=bias)
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+            if bias:
+                nn.init.zeros_(layer.bias)
+            layers.append(layer)
+        if final_scale is not None:
+            nn.init.uniform_(layers[-1].weight, -final_scale, final_scale)
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.dtype)
+        h = x
+        for index, layer in enumerate(self.layers):
+            if self.skip and index == self.skip:
+                h = torch.cat([h, x], -1)
+            bias = None if layer.bias is None else layer.bias.to(self.dtype)
+            h = F.linear(h, layer.weight.to(self.dtype), bias)
+            if index + 1 < len(self.layers):
+                h = F.relu(h, inplace=True)
+        return h

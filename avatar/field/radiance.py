@@ -1,0 +1,185 @@
+"""The canonical radiance field F: density and colour, from hash grids or from the paper's large MLP.
+
+Both take the same inputs (`FieldInputs`), so the scene and the renderer know neither.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from avatar.config import BankConfig, FieldConfig, HashConfig
+from avatar.field.encodings import SPHERICAL_HARMONICS_SIZE, frequency_encode, frequency_size, spherical_harmonics
+from avatar.field.networks import Mlp
+from avatar.kernels.hash_grid import HashGridSpec, hash_encode
+
+GEOMETRY_FEATURES = 15
+DENSITY_BIAS = -3.0
+"""Raw density at the start: exp(-3) per centimetre. A ray sees through all the box, so every sample gets gradient, and
+what stays empty is soon below the occupancy's threshold."""
+DENSITY_CEILING = 8.0
+
+
+@dataclass
+class FieldInputs:
+    """What the radiance needs of M samples, packed ray after ray."""
+
+    positions: Tensor
+    """`[M, 3]` canonical, in [0, 1] of the box."""
+    frame: Tensor
+    """`[M]` int64, index of the sample's frame among the batch's B frames."""
+    gate: Tensor
+    """`[M]` bool, whether the posed head's silhouette covers the sample's pixel."""
+    coefficients: Tensor
+    """`[B, K]` the frames' projected conditions."""
+    tables: Tensor | None = None
+    """`[B, T, F]` the frames' blended hash tables."""
+
+
+def density_activation(raw: Tensor) -> Tensor:
+    """exp of the raw density (Mueller et al. 2022), capped: per centimetre.
+
+    An exponential reaches a skin's sharp edge in few steps where softplus crawls; the cap, through which the gradient
+    is zero, keeps a runaway value finite.
+    """
+    return torch.exp(raw.float().clamp_max(DENSITY_CEILING))
+
+
+def encode_direction(directions: Tensor, bands: int) -> Tensor:
+    """Spherical harmonics of unit directions `[N, 3]`, or frequency bands where `bands` is not 0."""
+    return frequency_encode(directions, bands) if bands else spherical_harmonics(directions)
+
+
+def direction_size(bands: int) -> int:
+    return frequency_size(3, bands) if bands else SPHERICAL_HARMONICS_SIZE
+
+
+def grid_spec(config: HashConfig | BankConfig) -> HashGridSpec:
+    return HashGridSpec(
+        levels=config.levels,
+        log2_entries=config.log2_entries,
+        features=config.features,
+        base_resolution=config.base_resolution,
+        finest_resolution=config.finest_resolution,
+    )
+
+
+class TableBank(nn.Module):
+    """K small hash tables; a frame's table is their sum weighted by its coefficients.
+
+    Expression-mixed grids in the manner of NeRFBlendShape (Gao et al. 2022), with learned coefficients. Zero
+    coefficients give the zero table: the neutral expression and everything outside the silhouette see none of it.
+    """
+
+    def __init__(self, config: BankConfig) -> None:
+        super().__init__()
+        self.spec = grid_spec(config)
+        self.tables = nn.Parameter(torch.empty(config.tables, self.spec.table_size, config.features))
+        nn.init.uniform_(self.tables, -1e-2, 1e-2)
+
+    @property
+    def size(self) -> int:
+        return self.spec.levels * self.spec.features
+
+    def blend(self, coefficients: Tensor) -> Tensor:
+        """Tables `[B, T, F]` of frames with coefficients `[B, K]`."""
+        return (coefficients @ self.tables.flatten(1)).view(-1, *self.tables.shape[1:])
+
+    def forward(self, inputs: FieldInputs) -> Tensor:
+        """Features `[M, levels * features]`; zero where the gate is closed, without looking the grid up there."""
+        result = inputs.positions.new_zeros(len(inputs.positions), self.size)
+        open_samples = inputs.gate.nonzero().squeeze(1)
+        if len(open_samples) == 0:
+            return result
+        features = hash_encode(
+            inputs.positions.index_select(0, open_samples),
+            inputs.tables,
+            self.spec,
+            table_index=inputs.frame[open_samples].to(torch.int32),
+        )
+        return result.index_copy(0, open_samples, features.to(result.dtype))
+
+
+class HashRadiance(nn.Module):
+    """Hash grid, bank of mixed tables and small networks.
+
+    Density sees the grids' features and the gated coefficients; colour sees geometry features, view direction, gated
+    coefficients and the appearance code.
+    """
+
+    def __init__(self, config: FieldConfig, coefficients: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.spec = grid_spec(config.hash)
+        self.table = nn.Parameter(torch.empty(self.spec.table_size, config.hash.features))
+        nn.init.uniform_(self.table, -1e-4, 1e-4)
+        self.bank = TableBank(config.bank) if config.bank.enabled else None
+        self.direction_bands = config.direction_bands
+        encoded = self.spec.levels * self.spec.features + (self.bank.size if self.bank else 0)
+        self.density_network = Mlp(
+            encoded + coefficients, config.width, config.hidden_layers, 1 + GEOMETRY_FEATURES, dtype=dtype
+        )
+        seen = GEOMETRY_FEATURES + direction_size(config.direction_bands) + coefficients + config.appearance_code_size
+        self.colour_network = Mlp(seen, config.width, config.colour_layers, 3, dtype=dtype)
+
+    def tables(self, coefficients: Tensor) -> Tensor | None:
+        return self.bank.blend(coefficients) if self.bank is not None else None
+
+    def density(self, inputs: FieldInputs) -> tuple[Tensor, Tensor]:
+        """Densities `[M]` per centimetre and geometry features `[M, 15]`."""
+        parts = [hash_encode(inputs.positions, self.table, self.spec)]
+        if self.bank is not None:
+            parts.append(self.bank(inputs))
+        parts.append(gated(inputs))
+        out = self.density_network(torch.cat([part.to(self.density_network.dtype) for part in parts], -1))
+        return density_activation(out[:, 0] + DENSITY_BIAS), out[:, 1:]
+
+    def colour(self, features: Tensor, inputs: FieldInputs, directions: Tensor, appearance: Tensor | None) -> Tensor:
+        """Colours `[M, 3]` in [0, 1] of samples seen along unit `directions` `[M, 3]`."""
+        parts = [features, encode_direction(directions, self.direction_bands), gated(inputs)]
+        if appearance is not None:
+            parts.append(appearance)
+        return torch.sigmoid(
+            self.colour_network(torch.cat([part.to(self.colour_network.dtype) for part in parts], -1)).float()
+        )
+
+
+class MlpRadiance(nn.Module):
+    """The paper's canonical field: a frequency-encoded MLP with a skip, conditioned by the gated expression."""
+
+    def __init__(self, config: FieldConfig, coefficients: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.position_bands, self.direction_bands = config.position_bands, config.direction_bands
+        inputs = frequency_size(3, config.position_bands) + coefficients
+        self.density_network = Mlp(
+            inputs, config.width, config.hidden_layers, 1 + config.width, skip=config.skip, dtype=dtype
+        )
+        seen = config.width + direction_size(config.direction_bands) + config.appearance_code_size
+        self.colour_network = Mlp(seen, max(config.width // 2, 1), config.colour_layers, 3, dtype=dtype)
+
+    def tables(self, coefficients: Tensor) -> None:
+        return None
+
+    def density(self, inputs: FieldInputs) -> tuple[Tensor, Tensor]:
+        encoded = frequency_encode(2 * inputs.positions - 1, self.position_bands)
+        out = self.density_network(torch.cat([encoded, gated(inputs).to(encoded.dtype)], -1))
+        return density_activation(out[:, 0] + DENSITY_BIAS), out[:, 1:]
+
+    def colour(self, features: Tensor, inputs: FieldInputs, directions: Tensor, appearance: Tensor | None) -> Tensor:
+        parts = [features, encode_direction(directions, self.direction_bands)]
+        if appearance is not None:
+            parts.append(appearance)
+        return torch.sigmoid(
+            self.colour_network(torch.cat([part.to(self.colour_network.dtype) for part in parts], -1)).float()
+        )
+
+
+def gated(inputs: FieldInputs) -> Tensor:
+    """The samples' coefficients `[M, K]`, zero where the gate is closed: m_i(p) psi_i of the paper."""
+    return inputs.coefficients.index_select(0, inputs.frame) * inputs.gate.to(inputs.coefficients.dtype).unsqueeze(-1)
+
+
+def make_radiance(config: FieldConfig, coefficients: int, dtype: torch.dtype) -> HashRadiance | MlpRadiance:
+    kind = HashRadiance if config.canonical == "hash" else MlpRadiance
+    return kind(config, coefficients, dtype)

@@ -1,0 +1,346 @@
+"""The whole field of one avatar: warp, deformation and radiance, as functions of samples for the renderer.
+
+Canonical space is the world with the head in its reference pose and a neutral expression. For a sample x of frame i:
+
+    y   = rigid motion undone                      (avatar.field.flame_warp)
+    x'  = y - surface motion at y                  (avatar.field.displacement)
+    x_c = x' + D(gamma_alpha(x'), omega_i)         (avatar.field.deformation)
+    sigma, c = F(x_c, d, m_i(p) psi_i, phi_i)      (avatar.field.radiance)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from avatar.config import Config
+from avatar.field.conditions import ConditionScale
+from avatar.field.deformation import TranslationField
+from avatar.field.displacement import GridLayout, interpolate
+from avatar.field.flame_warp import NeckBlend, RigidMotion, ray_points, rigid_inverse, undo_rigid
+from avatar.field.networks import choose_precision
+from avatar.field.radiance import FieldInputs, make_radiance
+from avatar.geometry.rotations import axis_angle_to_matrix
+from avatar.render.occupancy import Occupancy, dilate
+from avatar.render.sampling import Samples
+
+CODE_SPREAD = 0.01
+BOX_MARGIN = 0.02
+"""Metres added around a frame's part of space, for what bends at the neck."""
+REACH_DECAY = 0.97
+REACH_KEPT = 0.1
+"""A cell that no looked-at frame has reached for about 75 updates is given up."""
+
+
+@dataclass
+class FrameData:
+    """What is known of B frames before the field is asked; fixed during training."""
+
+    world_from_skull: Tensor
+    """`[B, 4, 4]`."""
+    grids: Tensor | None
+    """`[B, nodes, 3]` float16 displacement grids, None without the FLAME warp."""
+    condition: Tensor
+    """`[B, C]` raw expression, jaw and eyes."""
+
+    def select(self, index: Tensor) -> FrameData:
+        grids = None if self.grids is None else self.grids[index]
+        return FrameData(self.world_from_skull[index], grids, self.condition[index])
+
+
+@dataclass
+class FrameStates:
+    """What the field needs of B frames while their rays are rendered."""
+
+    motion: RigidMotion | None
+    grids: Tensor | None
+    low: Tensor
+    """`[B, 3]` corners of the frames' part of the world, metres."""
+    high: Tensor
+    coefficients: Tensor
+    """`[B, K]`."""
+    tables: Tensor | None
+    deform: Tensor | None
+    """`[B, code]` deformation codes."""
+    appearance: Tensor | None
+    """`[B, code]` appearance codes."""
+
+
+@dataclass
+class Rays:
+    """R rays of B frames."""
+
+    origins: Tensor
+    """`[R, 3]` world, metres."""
+    directions: Tensor
+    """`[R, 3]` unit."""
+    frame: Tensor
+    """`[R]` int64, which of the B frames a ray belongs to."""
+    gate: Tensor
+    """`[R]` bool, whether the posed head's silhouette covers the ray's pixel."""
+
+
+class Scene(nn.Module):
+    """All that is learned of one avatar, and the space it lives in."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        frames: int,
+        condition_size: int,
+        expression_size: int,
+        low: Tensor,
+        high: Tensor,
+        reference: Tensor,
+        blend: NeckBlend,
+        layout: GridLayout | None,
+    ) -> None:
+        """`low`, `high` `[3]`: the canonical box. `reference` `[4, 4]`: `world_from_skull` of the reference pose."""
+        super().__init__()
+        field = config.field
+        self.config, self.blend, self.layout = config, blend, layout
+        dtype = choose_precision(field.precision, low.device)
+        self.register_buffer("low", low.float())
+        self.register_buffer("high", high.float())
+        self.register_buffer("reference", reference.float())
+        self.extent = float((high - low).max())
+        self.condition = ConditionScale(condition_size, expression_size)
+        learned = field.canonical == "hash"
+        coefficients = field.bank.tables if learned else condition_size
+        self.projection = nn.Linear(condition_size, coefficients, bias=False) if learned else None
+        if self.projection is not None:
+            nn.init.normal_(self.projection.weight, std=condition_size**-0.5)
+        self.radiance = make_radiance(field, coefficients, dtype)
+        self.deformation = TranslationField(field.deformation, dtype) if field.deformation.enabled else None
+        if self.deformation is not None:
+            self.deform_codes = nn.Parameter(CODE_SPREAD * torch.randn(frames, field.deformation.code_size))
+        else:
+            self.register_parameter("deform_codes", None)
+        if field.appearance_code_size:
+            self.appearance_codes = nn.Parameter(torch.zeros(frames, field.appearance_code_size))
+        else:
+            self.register_parameter("appearance_codes", None)
+        refine = field.warp.enabled and field.warp.refine_pose
+        if refine:
+            self.pose = nn.Parameter(torch.zeros(frames, 6))
+        else:
+            self.register_parameter("pose", None)
+        counts = ((high - low) / self.extent * config.render.occupancy_resolution).ceil().int().tolist()
+        self.occupancy = Occupancy(low.float(), high.float(), tuple(counts))
+        self.register_buffer("nodes", None if layout is None else layout.nodes(), persistent=False)
+        self.register_buffer("reach_memory", torch.zeros(counts))
+        self.register_buffer("reach", torch.zeros(counts, dtype=torch.bool))
+
+    # -- frames ------------------------------------------------------------------------------------------------------
+
+    def refined(self, world_from_skull: Tensor, frame: Tensor) -> Tensor:
+        """`world_from_skull` `[B, 4, 4]` of training frames `frame` `[B]` with their learned corrections."""
+        if self.pose is None:
+            return world_from_skull
+        delta = self.pose[frame]
+        rotation = axis_angle_to_matrix(delta[:, :3])
+        moved = torch.cat([rotation, delta[:, 3:, None]], -1)
+        bottom = world_from_skull[:, 3:]
+        return world_from_skull @ torch.cat([moved, bottom], 1)
+
+    def training_states(self, data: FrameData, frame: Tensor) -> FrameStates:
+        """States of training frames `frame` `[B]`, whose data is `data`, with their own codes."""
+        pose = self.refined(data.world_from_skull, frame)
+        deform = None if self.deform_codes is None else self.deform_codes[frame]
+        appearance = None if self.appearance_codes is None else self.appearance_codes[frame]
+        return self.states(FrameData(pose, data.grids, data.condition), deform, appearance)
+
+    def mean_states(self, data: FrameData, deform_code: Tensor | None = None) -> FrameStates:
+        """States of frames the field has not seen: the mean of the training codes, or `deform_code` `[code]`."""
+        count = len(data.condition)
+        deform, appearance = None, None
+        if self.deform_codes is not None:
+            deform = (self.deform_codes.mean(0) if deform_code is None else deform_code).expand(count, -1)
+        if self.appearance_codes is not None:
+            appearance = self.appearance_codes.mean(0).expand(count, -1)
+        return self.states(data, deform, appearance)
+
+    def states(self, data: FrameData, deform: Tensor | None, appearance: Tensor | None) -> FrameStates:
+        motion = RigidMotion.of(data.world_from_skull, self.reference) if self.config.field.warp.enabled else None
+        low, high = self.world_boxes(data.world_from_skull.detach())
+        condition = self.condition(data.condition)
+        coefficients = condition if self.projection is None else self.projection(condition)
+        tables = self.radiance.tables(coefficients)
+        return FrameStates(motion, data.grids, low, high, coefficients, tables, deform, appearance)
+
+    def world_boxes(self, world_from_skull: Tensor) -> tuple[Tensor, Tensor]:
+        """Corners `[B, 3]` of boxes around what frames can show: the torso's box and the moved head's."""
+        count = len(world_from_skull)
+        low, high = self.low.expand(count, 3), self.high.expand(count, 3)
+        if not self.config.field.warp.enabled:
+            return low, high
+        bits = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], device=low.device)
+        neck = self.reference[:3, :3] @ low.new_tensor([0.0, self.blend.bottom, 0.0]) + self.reference[:3, 3]
+        head_low = torch.stack([self.low[0], torch.maximum(self.low[1], neck[1] - BOX_MARGIN), self.low[2]])
+        corners = torch.where(bits.bool(), self.high, head_low)
+        matrix = world_from_skull @ rigid_inverse(self.reference)
+        moved = corners @ matrix[:, :3, :3].transpose(-1, -2) + matrix[:, None, :3, 3]
+        return (
+            torch.minimum(low, moved.amin(1) - BOX_MARGIN),
+            torch.maximum(high, moved.amax(1) + BOX_MARGIN),
+        )
+
+    # -- samples -----------------------------------------------------------------------------------------------------
+
+    def alive(self, states: FrameStates, rays: Rays, reach: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+        """For the renderer's march: whether depths `[R, S]` can hold anything, judged before the surface's motion.
+
+        `reach`: cells to search, by default those the training frames reach.
+        """
+        grid = self.reach if reach is None else reach
+
+        @torch.no_grad()
+        def function(depths: Tensor) -> Tensor:
+            if states.motion is None:
+                points = rays.origins.unsqueeze(1) + rays.directions.unsqueeze(1) * depths.unsqueeze(-1)
+            else:
+                points = ray_points(states.motion, self.blend, rays.frame, rays.origins, rays.directions, depths)
+            return self.occupancy.query(points, grid)
+
+        return function
+
+    def warp(self, states: FrameStates, rays: Rays, samples: Samples) -> Tensor:
+        """x' `[M, 3]`: samples carried to the reference pose and the neutral expression."""
+        points = torch.addcmul(rays.origins[samples.ray], rays.directions[samples.ray], samples.depth.unsqueeze(1))
+        if states.motion is None:
+            return points
+        frame = rays.frame[samples.ray]
+        return self.undo_expression(states.grids, frame, undo_rigid(states.motion, self.blend, frame, points))
+
+    def undo_expression(self, grids: Tensor, frame: Tensor, points: Tensor) -> Tensor:
+        """Points `[M, 3]` in the reference pose of frames `frame` `[M]` carried to the neutral expression."""
+        skull_from_world = rigid_inverse(self.reference)
+        skull = points.detach() @ skull_from_world[:3, :3].T + skull_from_world[:3, 3]
+        return points - interpolate(self.layout, grids, frame, skull) @ self.reference[:3, :3].T
+
+    def normalise(self, points: Tensor) -> Tensor:
+        """World points to the box's units: [0, 1] along its longest axis."""
+        return (points - self.low) / self.extent
+
+    def alpha(self, progress: float) -> float:
+        """Open bands of the deformation field's encoding at a share `progress` of the training."""
+        return 0.0 if self.deformation is None else self.deformation.alpha(progress)
+
+    def deform(self, points: Tensor, codes: Tensor | None, alpha: float) -> Tensor:
+        """x' + D: normalised points `[M, 3]` under codes `[M, code]`; unchanged without a deformation field."""
+        if self.deformation is None or codes is None:
+            return points
+        return points + self.deformation(2 * points - 1, codes, alpha) / 2
+
+    def functions(
+        self, states: FrameStates, rays: Rays, alpha: float, warped: Callable[[Samples], Tensor] | None = None
+    ) -> tuple[Callable, Callable]:
+        """The density and colour functions the renderer asks (`avatar.render.rays`).
+
+        `warped` gives x' of samples where the caller has it already.
+        """
+        locate = warped or (lambda samples: self.warp(states, rays, samples))
+
+        def density(samples: Samples) -> tuple[Tensor, tuple[Tensor, FieldInputs]]:
+            frame = rays.frame[samples.ray]
+            codes = None if states.deform is None else states.deform.index_select(0, frame)
+            canonical = self.deform(self.normalise(locate(samples)), codes, alpha).clamp(0, 1)
+            gate = rays.gate[samples.ray]
+            if not self.config.field.gate:
+                gate = torch.ones_like(gate)
+            inputs = FieldInputs(canonical, frame, gate, states.coefficients, states.tables)
+            values, features = self.radiance.density(inputs)
+            return values, (features, inputs)
+
+        def colour(samples: Samples, state: tuple[Tensor, FieldInputs], wanted: Tensor) -> Tensor:
+            features, inputs = state
+            ray, frame = samples.ray[wanted], inputs.frame[wanted]
+            directions = rays.directions[ray]
+            if states.motion is not None:
+                directions = self.head_directions(states, rays, samples, wanted)
+            appearance = None if states.appearance is None else states.appearance.index_select(0, frame)
+            chosen = FieldInputs(
+                inputs.positions[wanted], frame, inputs.gate[wanted], inputs.coefficients, inputs.tables
+            )
+            return self.radiance.colour(features.index_select(0, wanted), chosen, directions, appearance)
+
+        return density, colour
+
+    def head_directions(self, states: FrameStates, rays: Rays, samples: Samples, wanted: Tensor) -> Tensor:
+        """View directions `[P, 3]` in canonical space: turned with the head, as shading seen by a still camera is."""
+        ray = samples.ray[wanted]
+        frame = rays.frame[ray]
+        directions = rays.directions[ray]
+        with torch.no_grad():
+            points = torch.addcmul(rays.origins[ray], directions, samples.depth[wanted].unsqueeze(1))
+            row = states.motion.height[frame]
+            share = self.blend.share((row[:, :3] * points).sum(-1) + row[:, 3]).unsqueeze(1)
+            per_ray = states.motion.canonical_from_world[rays.frame][..., :3] @ rays.directions.unsqueeze(-1)
+            turned = per_ray.squeeze(-1)[ray]
+            return torch.nn.functional.normalize(directions + share * (turned - directions), dim=-1)
+
+    # -- occupancy ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def update_occupancy(
+        self, data: FrameData, frame: Tensor, alpha: float, points: int, generator: torch.Generator | None = None
+    ) -> None:
+        """Look at random points of the box in the expressions and codes of training frames `frame` `[B]`."""
+        where, cells = self.occupancy.candidates(points, generator)
+        if len(where) == 0:
+            return
+        states = self.training_states(data, frame)
+        drawn = torch.randint(len(frame), (len(where),), generator=generator, device=where.device)
+        codes = None if states.deform is None else states.deform.index_select(0, drawn)
+        canonical = self.deform(self.normalise(where), codes, alpha).clamp(0, 1)
+        gate = torch.ones_like(drawn, dtype=torch.bool)
+        inputs = FieldInputs(canonical, drawn, gate, states.coefficients, states.tables)
+        density, _ = self.radiance.density(inputs)
+        self.occupancy.update(cells, density, self.density_threshold)
+        self.reach_memory.mul_(REACH_DECAY)
+        self.remember_reach(data.grids[:2] if data.grids is not None else None)
+
+    @torch.no_grad()
+    def observe(self, warped: Tensor, density: Tensor, light: Tensor) -> None:
+        """Let the occupancy remember what a training step saw at x' `[M, 3]`."""
+        cells, inside = self.occupancy.index(warped.detach())
+        density, light = density * inside, light * inside
+        self.occupancy.update(cells, density, self.density_threshold, light)
+
+    @property
+    def density_threshold(self) -> float:
+        """The density per centimetre at which a step is as opaque as `render.occupancy_alpha`."""
+        render = self.config.render
+        alpha = torch.tensor(render.occupancy_alpha)
+        return float(-torch.log1p(-alpha) / (render.step * 100))
+
+    def frame_reach(self, grids: Tensor | None) -> Tensor:
+        """Cells `[X, Y, Z]` (before the surface's motion is undone) that land in occupied ones in any of the frames.
+
+        grids: `[B, nodes, 3]` displacement grids. One cell is added all around.
+        """
+        cells = self.occupancy.occupied.clone()
+        if grids is not None and self.layout is not None:
+            nodes = self.nodes
+            reference = self.reference
+            here, inside = self.occupancy.index(nodes @ reference[:3, :3].T + reference[:3, 3])
+            for grid in grids:
+                source = (nodes - grid.float()) @ reference[:3, :3].T + reference[:3, 3]
+                cells.view(-1)[here[self.occupancy.query(source) & inside]] = True
+        return dilate(cells, 1)
+
+    def remember_reach(self, grids: Tensor | None) -> None:
+        """Add what frames with these grids reach to what is searched in training."""
+        reached = self.frame_reach(grids)
+        self.reach_memory.masked_fill_(reached, 1.0)
+        self.reach.copy_(self.reach_memory > REACH_KEPT)
+
+    def start_occupancy(self, allowed: Tensor, grids: Tensor | None) -> None:
+        """Begin with the cells that may hold anything, as seen from all frames' grids `[N, nodes, 3]`."""
+        self.occupancy.start(allowed)
+        self.reach_memory.zero_()
+        self.remember_reach(grids)

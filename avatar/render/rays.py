@@ -1,0 +1,98 @@
+"""Rendering rays with functions: what is drawn is given as closures, never as a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from avatar.render.sampling import Samples, dense_samples, importance, stratified
+from avatar.render.volume import accumulate, opacity_of, render_weights
+
+Density = Callable[[Samples], tuple[Tensor, Any]]
+"""From samples to densities `[M]` per centimetre and whatever the colour function wants of them."""
+Colour = Callable[[Samples, Any, Tensor], Tensor]
+"""From samples, what the density function gave and the indices `[P]` wanted, to colours `[P, 3]` in [0, 1]."""
+INVISIBLE = 1e-4
+"""A sample with a smaller weight is not coloured when a picture is rendered."""
+
+
+@dataclass
+class Rendered:
+    """What R rays show."""
+
+    colour: Tensor
+    """`[R, 3]`, weighted by the opacity: nothing behind is included."""
+    opacity: Tensor
+    """`[R]`."""
+    depth: Tensor
+    """`[R]` mean distance along the ray of what is seen, metres; zero where nothing is."""
+    weights: Tensor
+    """`[M]` of the samples."""
+    samples: Samples
+    density: Tensor
+    """`[M]` per centimetre."""
+    light: Tensor
+    """`[M]` share of the light that reaches the samples."""
+
+
+def render_samples(samples: Samples, density: Density, colour: Colour) -> Rendered:
+    """Render samples with gradients: every sample is coloured."""
+    values, state = density(samples)
+    weights, light = render_weights(values, samples)
+    colours = colour(samples, state, torch.arange(len(samples), device=weights.device))
+    return _compose(weights, light, values, samples, accumulate(weights, samples, colours))
+
+
+@torch.no_grad()
+def render_visible(samples: Samples, density: Density, colour: Colour) -> Rendered:
+    """Render samples for a picture: what is behind an opaque surface is not coloured."""
+    values, state = density(samples)
+    weights, light = render_weights(values, samples)
+    seen = (weights > INVISIBLE).nonzero().squeeze(1)
+    colours = colour(samples, state, seen)
+    visible = samples.select(seen)
+    return _compose(weights, light, values, samples, accumulate(weights[seen], visible, colours))
+
+
+def _compose(weights: Tensor, light: Tensor, density: Tensor, samples: Samples, colour: Tensor) -> Rendered:
+    opacity = accumulate(weights, samples)
+    depth = accumulate(weights.detach() * samples.depth, samples) / opacity.detach().clamp_min(1e-6)
+    return Rendered(colour, opacity, depth, weights, samples, density.detach(), light.detach())
+
+
+@torch.no_grad()
+def hierarchical_samples(
+    near: Tensor,
+    far: Tensor,
+    coarse: int,
+    fine: int,
+    density: Callable[[Samples], Tensor],
+    generator: torch.Generator | None = None,
+    *,
+    random: bool,
+) -> Samples:
+    """NeRF's two rounds of samples on rays that enter the box at `near` and leave it at `far` `[R]`.
+
+    One network serves both rounds; the first only places the second's samples and carries no gradient.
+    """
+    valid = far > near
+
+    def noise(count: int) -> Tensor | None:
+        return torch.rand(len(near), count, generator=generator, device=near.device) if random else None
+
+    depths = stratified(near, far, coarse, noise(coarse))
+    if fine == 0:
+        return dense_samples(depths, far, valid)
+    first = dense_samples(depths, far, valid)
+    weights = depths.new_zeros(depths.shape)
+    if len(first):
+        weights[valid] = render_weights(density(first), first)[0].view(-1, coarse)
+    further = importance(depths, weights, fine, noise(fine))
+    return dense_samples(torch.cat([depths, further], 1).sort(1).values, far, valid)
+
+
+__all__ = ["Rendered", "hierarchical_samples", "opacity_of", "render_samples", "render_visible"]

@@ -1,0 +1,117 @@
+"""Where a ray is sampled: fixed steps through occupied space, or the paper's coarse and fine samples.
+
+Samples are packed: one list for all rays, ray after ray, holding only those that are alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Samples:
+    """M samples on R rays, ordered by ray and then by depth."""
+
+    ray: Tensor
+    """`[M]` int64, ascending."""
+    depth: Tensor
+    """`[M]` distance along the ray, metres."""
+    spacing: Tensor
+    """`[M]` length of ray a sample stands for, metres."""
+    rays: int
+    """Number of rays R, with or without samples."""
+
+    def __len__(self) -> int:
+        return len(self.ray)
+
+    def select(self, chosen: Tensor) -> Samples:
+        """Those of a mask `[M]`, or of ascending indices."""
+        return Samples(self.ray[chosen], self.depth[chosen], self.spacing[chosen], self.rays)
+
+    def slots(self) -> Tensor:
+        """`[M]` int64 rank of every sample on its ray, from 0."""
+        counts = torch.bincount(self.ray, minlength=self.rays)
+        first = torch.cumsum(counts, 0) - counts
+        return torch.arange(len(self.ray), device=self.ray.device) - first[self.ray]
+
+
+def ray_box(origins: Tensor, directions: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances `[R]` at which rays `[R, 3]` enter and leave axis-aligned boxes (`low`, `high` `[3]` or `[R, 3]`).
+
+    A ray that misses leaves before it enters; both distances are at least zero.
+    """
+    safe = torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
+    a, b = (low - origins) / safe, (high - origins) / safe
+    near = torch.minimum(a, b).amax(-1).clamp_min(0)
+    far = torch.maximum(a, b).amin(-1).clamp_min(0)
+    return near, far
+
+
+def march(
+    near: Tensor,
+    far: Tensor,
+    step: float,
+    alive: Callable[[Tensor], Tensor],
+    *,
+    jitter: Tensor | None = None,
+) -> Samples:
+    """Fixed steps between `near` and `far` `[R]`, of which only the living are kept.
+
+    Args:
+        step: distance between samples, metres.
+        alive: from depths `[R, S]` to a mask `[R, S]`: whether anything can be there.
+        jitter: `[R]` in [0, 1), moves a ray's samples within their steps; None puts them in the middle.
+    """
+    count = int(((far - near).amax() / step).ceil().clamp_min(1)) if len(near) else 1
+    offset = jitter.unsqueeze(1) if jitter is not None else 0.5
+    depths = near.unsqueeze(1) + (torch.arange(count, device=near.device, dtype=near.dtype) + offset) * step
+    mask = alive(depths) & (depths < far.unsqueeze(1))
+    ray, column = mask.nonzero(as_tuple=True)
+    return Samples(ray, depths[ray, column], torch.full_like(ray, step, dtype=near.dtype), len(near))
+
+
+def stratified(near: Tensor, far: Tensor, count: int, noise: Tensor | None = None) -> Tensor:
+    """`count` depths `[R, count]`, one in each equal part of [near, far] (NeRF, equation 2).
+
+    `noise` `[R, count]` in [0, 1) draws a depth within its part; None takes the middle.
+    """
+    place = torch.arange(count, device=near.device, dtype=near.dtype) + (0.5 if noise is None else noise)
+    return near.unsqueeze(1) + (far - near).unsqueeze(1) * place / count
+
+
+def importance(depths: Tensor, weights: Tensor, count: int, noise: Tensor | None = None) -> Tensor:
+    """`count` further depths `[R, count]`, drawn where `weights` are large (NeRF, section 5.2).
+
+    depths: `[R, S]` ascending; weights: `[R, S]`. The weights are a piecewise constant density between the midpoints
+    of the depths. `noise` `[R, count]` in [0, 1); None takes evenly spaced quantiles.
+    """
+    middles = (depths[:, 1:] + depths[:, :-1]) / 2
+    inner = weights[:, 1:-1] + 1e-5
+    share = inner / inner.sum(-1, keepdim=True)
+    cumulative = torch.cat([torch.zeros_like(share[:, :1]), share.cumsum(-1)], -1)
+    if noise is None:
+        quantile = (torch.arange(count, device=depths.device, dtype=depths.dtype) + 0.5) / count
+        quantile = quantile.expand(len(depths), count).contiguous()
+    else:
+        quantile = noise
+    above = torch.searchsorted(cumulative, quantile, right=True).clamp(1, cumulative.shape[1] - 1)
+    below = above - 1
+    low, high = cumulative.gather(1, below), cumulative.gather(1, above)
+    part = ((quantile - low) / (high - low).clamp_min(1e-8)).clamp(0, 1)
+    start, end = middles.gather(1, below), middles.gather(1, above)
+    return start + part * (end - start)
+
+
+def dense_samples(depths: Tensor, far: Tensor, valid: Tensor) -> Samples:
+    """Samples at ascending depths `[R, S]`; each stands for the ray up to the next, the last up to `far` `[R]`.
+
+    `valid` `[R]` is false for rays that miss the box; they get no samples.
+    """
+    spacing = torch.diff(torch.cat([depths, far.unsqueeze(1)], 1), dim=1).clamp_min(0)
+    ray = valid.nonzero().squeeze(1)
+    index = ray.repeat_interleave(depths.shape[1])
+    return Samples(index, depths[ray].reshape(-1), spacing[ray].reshape(-1), len(depths))

@@ -1,0 +1,203 @@
+"""Checkpoints of a run: one safetensors file each, written atomically, with all that rendering or resuming needs.
+
+The file's tensors are the scene (`scene.`), the subject's parameters (`params.`), the plate, and for resuming the
+optimizer (`optimizer.`), the sampler (`sampler.`) and the random generator. What is not a tensor is JSON in the file's
+header. `checkpoints/latest` names the newest file. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from avatar.config import Config, read_config
+from avatar.errors import RunError
+from avatar.field.flame_warp import NeckBlend
+from avatar.field.subject import Subject
+from avatar.files import safe_join, write_bytes, write_text
+from avatar.flame.assets import HeadAsset, check_same_head, load_head
+from avatar.flame.model import HeadParameters
+from avatar.geometry.cameras import Camera
+from avatar.training.avatar_model import Avatar
+from avatar.training.prepare import Space, make_scene
+
+FORMAT_VERSION = 1
+FOLDER = "checkpoints"
+LATEST = "latest"
+HEADER = "avatar"
+
+
+@dataclass
+class TrainingState:
+    """Where a training stands, besides the avatar itself."""
+
+    step: int
+    """Steps done."""
+    elapsed: float
+    """Seconds of training done."""
+    tensors: dict[str, Tensor]
+    """Optimizer, sampler and generator, by name."""
+
+
+def save_checkpoint(run: Path, avatar: Avatar, state: TrainingState, keep: int) -> Path:
+    """Write `checkpoints/step_NNNNNN.safetensors`, point `latest` at it and remove all but the newest `keep`.
+
+    Raises OutputError where the disk is full; the files before stay whole.
+    """
+    from safetensors.torch import save
+
+    tensors = {f"scene.{name}": value for name, value in avatar.scene.state_dict().items()}
+    for field in fields(HeadParameters):
+        value = getattr(avatar.subject.params, field.name)
+        if value is not None:
+            tensors[f"params.{field.name}"] = value
+    tensors["plate"] = avatar.plate
+    tensors |= state.tensors
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    header = {
+        "format_version": FORMAT_VERSION,
+        "step": state.step,
+        "elapsed": state.elapsed,
+        "progress": avatar.progress,
+        "head_model": {"name": avatar.asset.name, "fingerprint": avatar.asset.fingerprint},
+        "camera": {**asdict(avatar.camera), "world_from_cam": avatar.camera.world_from_cam.tolist()},
+        "blend": asdict(avatar.scene.blend),
+    }
+    folder = Path(run) / FOLDER
+    path = folder / f"step_{state.step:06d}.safetensors"
+    # serialised in memory: safetensors' own writer raises its own kind of error on a full disk, with the reason as text
+    write_bytes(path, save(tensors, metadata={HEADER: json.dumps(header)}))
+    write_text(folder / LATEST, path.name + "\n")
+    older = sorted(entry for entry in folder.glob("step_*.safetensors") if entry != path)
+    for entry in older[: max(0, len(older) - (keep - 1))]:
+        entry.unlink()
+    return path
+
+
+def checkpoint_path(run: Path, checkpoint: str = LATEST) -> Path:
+    """The file of a run's checkpoint: the latest, or one by its name. Raises RunError where there is none."""
+    folder = Path(run) / FOLDER
+    name = checkpoint
+    if checkpoint == LATEST:
+        try:
+            name = (folder / LATEST).read_text().strip()
+        except (OSError, UnicodeDecodeError) as cause:
+            raise RunError(
+                "this is not a run folder with a trained avatar",
+                where=run,
+                expected=f"{FOLDER}/{LATEST}",
+                fix="make one: avatar create VIDEO --out RUN",
+            ) from cause
+    path = safe_join(folder, name, RunError)
+    if not path.is_file():
+        held = sorted(entry.name for entry in folder.glob("step_*.safetensors")) if folder.is_dir() else []
+        raise RunError(
+            "the checkpoint does not exist", where=path, expected=", ".join(held) or "a checkpoint", found=name
+        )
+    return path
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a checkpoint file. Raises RunError where it is damaged or of another version."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(HEADER, "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, json.JSONDecodeError) as cause:
+        raise RunError("the checkpoint is damaged", where=path, found=cause, fix="train again") from cause
+    if not isinstance(header, dict) or header.get("format_version") != FORMAT_VERSION:
+        found = header.get("format_version") if isinstance(header, dict) else "no header"
+        raise RunError("the checkpoint is of another version", where=path, expected=FORMAT_VERSION, found=found)
+    return header, tensors
+
+
+def load_avatar(run: Path, *, device: str = "auto", checkpoint: str = LATEST) -> Avatar:
+    """The trained avatar of a run folder, ready to render.
+
+    Raises RunError for a run that is incomplete or damaged, HeadModelError where its head model is not on this machine
+    or is another version.
+    """
+    return restore(run, pick_device(device), checkpoint)[0]
+
+
+def restore(
+    run: Path, device: torch.device, checkpoint: str = LATEST, config: Config | None = None
+) -> tuple[Avatar, TrainingState]:
+    """An avatar and where its training stands; `config` None takes the run's own settings."""
+    path = checkpoint_path(run, checkpoint)
+    header, tensors = read_checkpoint(path)
+    config = config or read_config(Path(run) / "config.yaml")
+    try:
+        asset = _asset(header, path)
+        avatar = _build(config, asset, header, tensors, device)
+        rest = {key: value for key, value in tensors.items() if not key.startswith(("scene.", "params.", "plate"))}
+        return avatar, TrainingState(int(header["step"]), float(header["elapsed"]), rest)
+    except (KeyError, TypeError, ValueError, RuntimeError) as cause:
+        raise RunError(
+            "the checkpoint does not fit the run's settings",
+            where=path,
+            found=str(cause).splitlines()[0],
+            fix="keep config.yaml as training wrote it, or train again",
+        ) from cause
+
+
+def _asset(header: dict[str, Any], path: Path) -> HeadAsset:
+    head = header["head_model"]
+    asset = load_head(head["name"])
+    check_same_head(asset, head["name"], head["fingerprint"], path)
+    return asset
+
+
+def _build(
+    config: Config, asset: HeadAsset, header: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
+) -> Avatar:
+    saved = {field.name: tensors.get(f"params.{field.name}") for field in fields(HeadParameters)}
+    subject = Subject.make(asset, HeadParameters(**saved), config.field, device)
+    scene_tensors = {key.removeprefix("scene."): value for key, value in tensors.items() if key.startswith("scene.")}
+    space = Space(
+        scene_tensors["low"].to(device),
+        scene_tensors["high"].to(device),
+        scene_tensors["reference"].to(device),
+        NeckBlend(**header["blend"]),
+    )
+    scene = make_scene(config, subject, space, len(scene_tensors["condition.scale"]))
+    scene.load_state_dict(scene_tensors)
+    camera = Camera(**header["camera"])
+    return Avatar(config, subject, scene, camera, tensors["plate"].to(device), progress=float(header["progress"]))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimizer's state as tensors with names."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{index}.{key}": torch.as_tensor(value)
+        for index, values in state.items()
+        for key, value in values.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the CUDA GPU where there is one, else the CPU. Raises RunError where the device is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RunError("there is no CUDA GPU", expected="a CUDA device", found=name, fix="leave out --device")
+    return device

@@ -1,0 +1,164 @@
+"""From a capture to what training needs: frames in memory, silhouettes, displacement grids, and a fresh scene."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from avatar.config import Config
+from avatar.data.capture import Capture
+from avatar.data.dataset import FrameSet
+from avatar.errors import CaptureError
+from avatar.field.bounds import (
+    HULL_FRAMES,
+    FrameViews,
+    canonical_box,
+    initial_cells,
+    reference_pose,
+    spread_frames,
+)
+from avatar.field.flame_warp import NeckBlend, neck_blend
+from avatar.field.scene import FrameData, Scene
+from avatar.field.subject import Subject
+from avatar.flame.assets import HeadAsset
+from avatar.geometry.cameras import Camera
+from avatar.render.background import mean_plate
+from avatar.training.avatar_model import Avatar
+
+FEWEST_FRAMES = 2
+REACH_FRAMES = 64
+"""Frames whose displacement grids decide where training looks at first."""
+CELL_MARGIN = 1
+"""Empty cells kept around the box."""
+
+
+@dataclass
+class TrainingData:
+    """The training frames, with what never changes about them."""
+
+    frames: FrameSet
+    subject: Subject
+    data: FrameData
+    silhouettes: Tensor
+    """`[N, H, W]` bool, of the posed head."""
+    plate: Tensor
+    """`[H, W, 3]` uint8."""
+    camera: Camera
+
+
+def load_training_data(capture: Capture, asset: HeadAsset, config: Config, device: torch.device) -> TrainingData:
+    """Read the training split and pose the head in each frame. Raises CaptureError where it cannot be used."""
+    if capture.camera_mode != "static":
+        raise CaptureError(
+            "the field needs a clip from a camera that stands still",
+            where=capture.folder,
+            expected="camera_mode static",
+            found=capture.camera_mode,
+            fix="put the phone on a stand and film again",
+        )
+    if len(capture.splits["train"]) < FEWEST_FRAMES:
+        raise CaptureError(
+            "the capture has too few training frames",
+            where=capture.folder,
+            expected=f"at least {FEWEST_FRAMES}",
+            found=len(capture.splits["train"]),
+        )
+    frames = FrameSet.load(capture, "train").to(device)
+    background = capture.background()
+    plate = mean_plate(frames.images, frames.mattes) if background is None else torch.as_tensor(background).to(device)
+    subject = Subject.make(asset, frames.params, config.field, device)
+    silhouettes = [subject.silhouette(subject.params.frame(i), camera) for i, camera in enumerate(frames.cameras)]
+    return TrainingData(
+        frames,
+        subject,
+        subject.frame_data(subject.params),
+        torch.stack(silhouettes),
+        plate,
+        frames.cameras[len(frames) // 2],
+    )
+
+
+@dataclass
+class Space:
+    """The canonical space of a scene: all that its construction needs besides the settings and the subject."""
+
+    low: Tensor
+    """`[3]` corner of the box, metres."""
+    high: Tensor
+    reference: Tensor
+    """`[4, 4]` `world_from_skull` of the reference pose."""
+    blend: NeckBlend
+
+
+def make_scene(config: Config, subject: Subject, space: Space, condition_size: int) -> Scene:
+    """A scene with fresh weights, drawn from the settings' seed; torch's own random state is left as it was."""
+    device = space.low.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(config.training.seed)
+        scene = Scene(
+            config,
+            frames=len(subject.params),
+            condition_size=condition_size,
+            expression_size=condition_size - 9,
+            low=space.low,
+            high=space.high,
+            reference=space.reference,
+            blend=space.blend,
+            layout=None if subject.grids is None else subject.grids.layout,
+        )
+    return scene.to(device)
+
+
+def make_avatar(config: Config, training: TrainingData) -> Avatar:
+    """A fresh avatar for the training data: bounds, conditions and occupancy are set, nothing is learned yet."""
+    space = choose_space(config, training)
+    scene = make_scene(config, training.subject, space, training.data.condition.shape[1])
+    scene.condition.fit(training.data.condition)
+    if config.render.sampling == "occupancy":
+        allowed = allowed_cells(config, training, scene.occupancy.centres(), space)
+        grids = training.data.grids
+        chosen = spread_frames(len(training.frames), REACH_FRAMES)
+        scene.start_occupancy(allowed, None if grids is None else grids[chosen])
+    return Avatar(config, training.subject, scene, training.camera, training.plate)
+
+
+def choose_space(config: Config, training: TrainingData) -> Space:
+    """The reference pose, the neck's blend, and the box shrunk to what can hold anything."""
+    subject = training.subject
+    reference = reference_pose(training.data.world_from_skull)
+    blend = neck_blend(subject.asset, subject.neutral(), config.field.warp.neck_fade)
+    low, high = canonical_box(torch.cat(surfaces(config, training, reference)), training.camera)
+    cell = float((high - low).max()) / config.render.occupancy_resolution
+    counts = ((high - low) / cell).ceil().int().tolist()
+    axes = [torch.arange(n, device=low.device) + 0.5 for n in counts]
+    centres = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1) * cell + low
+    cells = allowed_cells(config, training, centres, Space(low, high, reference, blend)).nonzero()
+    margin = CELL_MARGIN * cell
+    return Space(low + cells.amin(0) * cell - margin, low + (cells.amax(0) + 1) * cell + margin, reference, blend)
+
+
+def allowed_cells(config: Config, training: TrainingData, centres: Tensor, space: Space) -> Tensor:
+    """Cells `[X, Y, Z]` that may hold anything: near the mesh, or beside it where the mattes show the person."""
+    chosen = spread_frames(len(training.frames), HULL_FRAMES)
+    views = FrameViews(
+        training.data.world_from_skull[chosen],
+        [training.frames.cameras[i] for i in chosen.tolist()],
+        training.frames.mattes[chosen],
+        training.silhouettes[chosen],
+    )
+    blend = space.blend if config.field.warp.enabled else None
+    faces = training.subject.query.faces
+    return initial_cells(centres, surfaces(config, training, space.reference), faces, views, space.reference, blend)
+
+
+@torch.no_grad()
+def surfaces(config: Config, training: TrainingData, reference: Tensor) -> list[Tensor]:
+    """Canonical meshes `[V, 3]`: the neutral head in the reference pose; without the FLAME warp, where canonical
+    space is the world, the posed heads of frames spread over the clip."""
+    subject = training.subject
+    if config.field.warp.enabled:
+        return [subject.neutral() @ reference[:3, :3].T + reference[:3, 3]]
+    chosen = spread_frames(len(subject.params), HULL_FRAMES).tolist()
+    return [subject.head(subject.params.frame(i)).vertices[0] for i in chosen]

@@ -1,0 +1,44 @@
+"""How far training is, by steps or by the clock, and what follows from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Schedule:
+    """Progress of a training that ends after `steps`, or after `minutes` where they are set (above 0).
+
+    The clock goes on where a resumed run stopped: `elapsed` seconds are behind it already.
+    """
+
+    steps: int
+    minutes: float
+    final_rate: float
+    warmup: int
+    elapsed: float = 0.0
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.clock() - self.elapsed
+
+    def seconds(self) -> float:
+        """Seconds spent so far, those before a resume included."""
+        return self.clock() - self._began
+
+    def progress(self, step: int) -> float:
+        """The share of the training that is done before step `step` (from 0), in [0, 1]."""
+        done = self.seconds() / (60 * self.minutes) if self.minutes > 0 else step / self.steps
+        return min(max(done, 0.0), 1.0)
+
+    def finished(self, step: int) -> bool:
+        """Whether `step` steps are enough."""
+        return self.progress(step) >= 1.0
+
+    def rate_factor(self, step: int, progress: float) -> float:
+        """What learning rates are multiplied by: a linear rise over the warm-up, then an exponential fall to
+        `final_rate` at the end."""
+        rise = min((step + 1) / self.warmup, 1.0) if self.warmup > 0 else 1.0
+        return rise * self.final_rate**progress
