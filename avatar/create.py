@@ -53,8 +53,9 @@ def create(
     video, out = Path(video), Path(out)
     config = pick_config(preset)
     size = pick_size(size, config)
-    info = probe_video(video)
     check_minutes(minutes)
+    info = probe_video(video)
+    head_model = head_name(head_model)
     identity = {
         "video": sha256_of_file(video)[:16],
         "preset": config.preset,
@@ -105,7 +106,7 @@ def capture_video(
     from capture_tools.pipeline import CaptureSettings, capture
 
     settings = CaptureSettings(
-        size=pick_size(size, None), head_model=head_model, start=start, end=end, max_frames=max_frames
+        size=pick_size(size, None), head_model=head_name(head_model), start=start, end=end, max_frames=max_frames
     )
     return capture(Path(video), Path(out), settings)
 
@@ -198,6 +199,20 @@ def check_minutes(minutes: float | None) -> None:
     """Raise ConfigError for a time budget that is not above zero."""
     if minutes is not None and not minutes > 0:
         raise ConfigError("--minutes cannot be this", expected="more than 0", found=minutes)
+
+
+def head_name(head_model: str) -> str:
+    """The name of a head model known here; a FLAME file is imported first, which takes about a minute the first time.
+
+    Raises HeadModelError for a name that is not known or a file that is no head model.
+    """
+    from avatar.flame.assets import list_heads, load_head
+
+    if head_model in list_heads() or Path(head_model).suffix not in (".npz", ".pkl"):
+        return load_head(head_model).name
+    from capture_tools.embedding import import_head
+
+    return import_head(Path(head_model))[0].name
 
 
 def has_cuda() -> bool:

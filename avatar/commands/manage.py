@@ -21,11 +21,11 @@ class ModelImport:
     """Name to keep it under. The file's own by default."""
 
     def run(self) -> Outcome:
-        from avatar.flame.importing import import_flame
+        from capture_tools.embedding import import_head
 
-        asset = import_flame(self.file, name=self.name)
+        asset, file = import_head(self.file, self.name)
         return Outcome(
-            lines=[f"imported {asset.name}  ({asset.fingerprint[:12]}, {len(asset.template)} vertices)"],
+            files=[(file, f"{asset.name}, {asset.vertex_count} vertices, fingerprint {asset.fingerprint[:12]}")],
             next_step=f"avatar create VIDEO --out RUN --head-model {asset.name}",
         )
 
