@@ -13,6 +13,8 @@ FREE_BELOW = 8
 MINIMAL_SEEN = 3
 """A background pixel counts as seen from this many frames on (fewer in clips of a few frames)."""
 MINIMAL_FEATURES = 12
+MINIMAL_CORNER = 1e-3
+"""Smaller eigenvalue of the gradient from which a corner stands out of camera noise (OpenCV's scale for 8 bits)."""
 MOVING_SHARE = 0.01
 """A background that moves by more than this share of the picture's side is called moving."""
 
@@ -98,7 +100,7 @@ class BackgroundMotion:
     """How far the background moved in a clip."""
 
     pixels: float | None
-    """Largest median displacement of background features from the middle frame; None where too few were found."""
+    """Largest displacement of the background from the middle frame; None where too few corners were found."""
     share: float | None
     """The same over the picture's side."""
 
@@ -110,7 +112,9 @@ class BackgroundMotion:
 def background_motion(images: np.ndarray, mattes: np.ndarray, samples: int = 12) -> BackgroundMotion:
     """Follow corners of the free background from the middle frame to frames across the clip (Lucas-Kanade).
 
-    `images` uint8 `[N, H, W, 3]`, `mattes` uint8 `[N, H, W]`. A plain wall gives no corners and no answer.
+    `images` uint8 `[N, H, W, 3]`, `mattes` uint8 `[N, H, W]`. A similarity transform is fitted to the tracks, so that
+    their noise averages out and people passing by do not count; the motion is that of the picture's points under it.
+    A plain wall gives no corners and no answer.
     """
     import cv2
 
@@ -120,13 +124,14 @@ def background_motion(images: np.ndarray, mattes: np.ndarray, samples: int = 12)
     kernel = np.ones((reach, reach), np.uint8)
     grey = cv2.cvtColor(images[middle], cv2.COLOR_RGB2GRAY)
     free = (cv2.dilate(mattes[middle], kernel) < FREE_BELOW).astype(np.uint8)
-    # Corners on the border, as those of black bars, do not move with the scene.
+    # Corners on the border, as those of black bars, do not move with the scene; weak ones are noise.
     rim = max(2, height // 64)
     free[:rim], free[-rim:], free[:, :rim], free[:, -rim:] = 0, 0, 0, 0
-    corners = cv2.goodFeaturesToTrack(grey, 200, 0.02, max(4, height // 64), mask=free)
+    free[cv2.cornerMinEigenVal(grey, 5) < MINIMAL_CORNER] = 0
+    corners = cv2.goodFeaturesToTrack(grey, 200, 0.01, max(4, height // 64), mask=free)
     if corners is None or len(corners) < MINIMAL_FEATURES:
         return BackgroundMotion(None, None)
-    medians = []
+    moves = []
     for i in np.unique(np.linspace(0, count - 1, samples).round().astype(int)):
         other = cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY)
         moved, status, _ = cv2.calcOpticalFlowPyrLK(grey, other, corners, None, winSize=(21, 21), maxLevel=3)
@@ -135,8 +140,12 @@ def background_motion(images: np.ndarray, mattes: np.ndarray, samples: int = 12)
         clear = cv2.dilate(mattes[i], kernel)[place[:, 1], place[:, 0]] < FREE_BELOW
         good = (status[:, 0] > 0) & (status_back[:, 0] > 0) & clear
         good &= np.linalg.norm((back - corners)[:, 0], axis=-1) < 1.0
-        if good.sum() >= MINIMAL_FEATURES:
-            medians.append(float(np.median(np.linalg.norm((moved - corners)[good, 0], axis=-1))))
-    if not medians:
+        if good.sum() < MINIMAL_FEATURES:
+            continue
+        transform, inliers = cv2.estimateAffinePartial2D(corners[good], moved[good], ransacReprojThreshold=1.0)
+        if transform is not None and inliers.sum() >= MINIMAL_FEATURES:
+            fitted = cv2.transform(corners[good], transform)
+            moves.append(float(np.median(np.linalg.norm((fitted - corners[good])[:, 0], axis=-1))))
+    if not moves:
         return BackgroundMotion(None, None)
-    return BackgroundMotion(max(medians), max(medians) / height)
+    return BackgroundMotion(max(moves), max(moves) / height)
