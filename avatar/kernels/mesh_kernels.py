@@ -42,15 +42,13 @@ def closest_points_kernel(
     # One index answers a run of consecutive points. Neighbours in the list are mostly neighbours in space, and by the
     # triangle inequality the last distance plus the step bounds the next one, which prunes most of the tree.
     start = (first + wp.tid()) * run
-    bound = max_distance
+    bound = max_distance  # so the run's first reach is max_distance, whatever the step
     previous = wp.vec3(0.0, 0.0, 0.0)
     for k in range(run):
         i = start + k
         if i < points.shape[0]:
             point = points[i]
             reach = wp.min(max_distance, (bound + wp.length(point - previous)) * 1.0001 + 1.0e-7)
-            if k == 0:
-                reach = max_distance
             query = wp.mesh_query_point_no_sign(mesh, point, reach)
             previous = point
             if query.result:

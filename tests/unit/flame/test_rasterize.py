@@ -126,6 +126,28 @@ def test_a_mesh_behind_the_camera_is_not_seen():
     assert not rasterize(faces, vertices, away).mask.any()
 
 
+@pytest.mark.parametrize("shift", [0.1, 0.3, 0.45, 0.8])
+@pytest.mark.parametrize("step", [1, 2, 3, 5])
+def test_the_outermost_pixels_are_not_cut_off(shift, step):
+    """A square over [10, 20] x [5, 15] pixels, shifted by parts of a pixel: a pixel is in when its centre is."""
+    view = Camera(30, 20, 100, 100, 15 + shift, 10 + shift, look_at((0, 0, 2), (0, 0, 0)))
+    vertices = torch.tensor([[-0.1, -0.1, 0], [0.1, -0.1, 0], [0.1, 0.1, 0], [-0.1, 0.1, 0]])
+    mask = rasterize(torch.tensor([[0, 1, 2], [0, 2, 3]]), vertices, view, subsample=step).mask
+    x, y = pixel_centres(30, 20)[::step, ::step].unbind(-1)
+    expected = (x > 10 + shift) & (x < 20 + shift) & (y > 5 + shift) & (y < 15 + shift)
+    assert torch.equal(mask, expected)
+
+
+def test_a_face_that_reaches_behind_the_camera_is_seen_as_far_as_it_goes():
+    """A floor 0.1 m below the camera, from 1 m ahead to 1 m behind: it fills the lower part of the picture."""
+    view = Camera(20, 40, 100, 100, 10, 20, look_at((0, 0, 0), (0, 0, -1)))
+    vertices = torch.tensor([[-9.0, -0.1, -1], [9.0, -0.1, -1], [9.0, -0.1, 1], [-9.0, -0.1, 1]])
+    image = rasterize(torch.tensor([[0, 1, 2], [0, 2, 3]]), vertices, view)
+    assert not image.mask[:30].any()
+    assert image.mask[30:].all()
+    assert torch.allclose(image.depth[39], torch.tensor(0.1 * 100 / 19.5))
+
+
 def test_a_query_is_reused_from_frame_to_frame():
     vertices, faces = ball()
     query = MeshQuery(faces)
