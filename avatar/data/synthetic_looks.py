@@ -58,7 +58,7 @@ def make_looks(seed: int) -> Looks:
     return Looks(
         skin=skin,
         hair=np.clip(hair * rng.uniform(0.9, 1.1), 0, 1),
-        brow=np.clip(hair * 0.72 + 0.02, 0, 0.42),
+        brow=np.clip(hair * 0.45 + np.array([0.09, 0.06, 0.045]), 0, 0.42),
         lips=np.clip(lips, 0, 1),
         iris=as_colour(IRISES[int(rng.integers(0, 2))] if dark else IRISES[int(rng.integers(0, len(IRISES)))]),
         cloth=cloth,

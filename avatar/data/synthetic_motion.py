@@ -20,8 +20,8 @@ SHIFT = (0.014, 0.007, 0.012)
 
 # Mouth shapes of speech sounds (visemes): jaw rotation in radians and ARKit weights; "L R" names set both sides.
 VOWELS: dict[str, tuple[float, dict[str, float]]] = {
-    "a": (0.20, {"mouthLowerDown*": 0.20, "mouthUpperUp*": 0.10}),
-    "e": (0.11, {"mouthStretch*": 0.25, "mouthSmile*": 0.15, "mouthLowerDown*": 0.20}),
+    "a": (0.20, {"mouthLowerDown*": 0.20, "mouthUpperUp*": 0.25}),
+    "e": (0.11, {"mouthStretch*": 0.25, "mouthSmile*": 0.15, "mouthLowerDown*": 0.20, "mouthUpperUp*": 0.25}),
     "i": (0.05, {"mouthSmile*": 0.25, "mouthStretch*": 0.25, "mouthLowerDown*": 0.25, "mouthUpperUp*": 0.20}),
     "o": (0.15, {"mouthFunnel": 0.45}),
     "u": (0.06, {"mouthPucker": 0.60, "mouthFunnel": 0.15}),
@@ -34,7 +34,13 @@ CONSONANTS: dict[str, dict[str, float]] = {
 }
 # Slow expressions: weights at full strength.
 EXPRESSIONS: dict[str, dict[str, float]] = {
-    "smile": {"mouthSmile*": 0.75, "cheekSquint*": 0.45, "eyeSquint*": 0.20, "mouthDimple*": 0.15},
+    "smile": {
+        "mouthSmile*": 0.75,
+        "mouthUpperUp*": 0.20,
+        "cheekSquint*": 0.45,
+        "eyeSquint*": 0.20,
+        "mouthDimple*": 0.15,
+    },
     "brows": {"browInnerUp": 0.75, "browOuterUp*": 0.70, "eyeWide*": 0.30},
     "frown": {"browDown*": 0.65, "mouthFrown*": 0.35, "eyeSquint*": 0.15},
     "aside": {"mouthLeft": 0.45, "browOuterUpLeft": 0.35},
@@ -143,12 +149,18 @@ def speech(rng: np.random.Generator, time: np.ndarray) -> tuple[np.ndarray, dict
 
 
 def slow_expressions(rng: np.random.Generator, time: np.ndarray) -> dict[str, np.ndarray]:
-    """Smiles, raised brows and others in their moments; the first two come early, so that short clips show them."""
+    """Smiles, raised brows and others one after another, each once before any comes again."""
     curves = {name: np.zeros_like(time) for name in EXPRESSIONS}
-    order = ["smile", "brows"]
+    order = [
+        "smile",
+        "brows",
+        *map(str, rng.permutation([name for name in EXPRESSIONS if name not in ("smile", "brows")])),
+    ]
     now = rng.uniform(0.9, 1.4)
     while now < time[-1]:
-        name = order.pop(0) if order else str(rng.choice(list(EXPRESSIONS), p=[0.34, 0.26, 0.16, 0.12, 0.12]))
+        if not order:
+            order = ["smile", *map(str, rng.permutation(list(EXPRESSIONS)))]
+        name = order.pop(0)
         length = rng.uniform(0.9, 1.9)
         curves[name] = np.maximum(curves[name], rng.uniform(0.65, 1.0) * plateau(time, now, now + length, 0.32))
         now += length * rng.uniform(0.8, 1.1) + rng.uniform(0.0, 0.7)
@@ -169,12 +181,12 @@ def blink_curve(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
 
 def head_motion(rng: np.random.Generator, time: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Root rotation `[N, 3]` and translation `[N, 3]`, drifting slowly and nodding a little with speech."""
-    start = smoothstep(time, 0.0, 0.9)
+    start = smoothstep(time, 0.16, 1.0)
 
     def curve(low: float, high: float, largest: float) -> np.ndarray:
         values = band_noise(rng, time, low, high)
         values = (values - values[0]) * start
-        seen = np.abs(np.interp(at, time, values)).max()
+        seen = np.abs(values[time <= at[-1]]).max()  # not at the frames only: a clip's rate must not change it
         return np.interp(at, time, values * (largest / max(seen, 1e-3)))
 
     yaw = curve(0.15, 0.45, YAW * rng.uniform(0.9, 1.0))

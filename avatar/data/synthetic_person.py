@@ -26,6 +26,8 @@ SHAPE_SPREAD = 0.55
 """Standard deviation of the shape coefficients; the model's own is 1, which gives caricatures now and then."""
 TORSO_FOLLOWS = 0.75
 """Share of the head's translation that the shoulders make too."""
+STRAND_LENGTH = 0.45
+"""Metres of hair that the strand texture covers."""
 OCCLUSION_RAYS = 48
 OCCLUSION_REACH = 0.09
 """Metres beyond which nothing occludes."""
@@ -67,6 +69,8 @@ class Person:
     """`[V]` openness of the neutral pose."""
     moving: Tensor
     """Indices of head vertices whose openness changes with the face: mouth and eyes."""
+    shadowed: Tensor
+    """`[V]` bool: vertices on which other parts can throw a visible shadow."""
     query: MeshQuery
 
 
@@ -186,6 +190,7 @@ def make_person(seed: int, looks: Looks, asset: HeadAsset, motion: Motion) -> Pe
         rims=rims,
         occlusion=torch.ones(len(canonical)),
         moving=torch.from_numpy(np.flatnonzero(moving)),
+        shadowed=torch.zeros(len(canonical), dtype=torch.bool),
         query=MeshQuery(torch.from_numpy(faces)),
     )
     rest = torch.cat(
@@ -198,6 +203,11 @@ def make_person(seed: int, looks: Looks, asset: HeadAsset, motion: Motion) -> Pe
     )
     person.query.update(rest)
     person.occlusion = openness(person.query, rest, vertex_normals(rest, person.faces))
+    open_to_light = person.occlusion > 0.03  # the skull below the hair is not
+    open_to_light[person.moving] = True
+    open_to_light[heads : heads + hairs] = False
+    open_to_light[first_lash:] = False
+    person.shadowed = open_to_light
     return person
 
 
