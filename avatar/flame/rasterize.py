@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from avatar.errors import ConfigError, InputError
-from avatar.geometry.cameras import Camera, pixel_centres, project, z_rays
+from avatar.geometry.cameras import Camera, project
 from avatar.kernels.mesh_query import MeshQuery
 from avatar.optional import require
 
@@ -68,15 +68,16 @@ def _cast_pixels(query: MeshQuery, camera: Camera, subsample: int) -> MeshImage:
     face = torch.full((rows, columns), -1, dtype=torch.int32, device=device)
     barycentrics = torch.zeros(rows, columns, 3, device=device)
     x0, y0, x1, y1 = _bounds(query.vertices, camera)
-    window = (slice(-(-y0 // subsample), -(-y1 // subsample)), slice(-(-x0 // subsample), -(-x1 // subsample)))
-    pixels = pixel_centres(camera.width, camera.height, device=device)[::subsample, ::subsample][window]
-    if pixels.numel():
-        origins, directions = z_rays(camera, pixels)
-        hits = query.cast_rays(origins.reshape(-1, 3), directions.reshape(-1, 3))
-        shape = pixels.shape[:2]
-        depth[window] = hits.depth.view(shape)
-        face[window] = hits.face.view(shape)
-        barycentrics[window] = hits.barycentrics.view(*shape, 3)
+    query.cast_pixels(
+        rows=(-(-y0 // subsample), -(-y1 // subsample)),
+        columns=(-(-x0 // subsample), -(-x1 // subsample)),
+        step=subsample,
+        intrinsics=(camera.fl_x, camera.fl_y, camera.cx, camera.cy),
+        world_from_cam=camera.world_from_cam,
+        face=face,
+        depth=depth,
+        barycentrics=barycentrics,
+    )
     return MeshImage(face >= 0, depth, face, barycentrics)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -127,6 +128,50 @@ class MeshQuery:
             self.device,
         )
         return RayHits(face, depth, barycentrics)
+
+    def cast_pixels(
+        self,
+        *,
+        rows: tuple[int, int],
+        columns: tuple[int, int],
+        step: int,
+        intrinsics: tuple[float, float, float, float],
+        world_from_cam: np.ndarray,
+        face: Tensor,
+        depth: Tensor,
+        barycentrics: Tensor,
+    ) -> None:
+        """Cast rays through the pixels of a window of an image and write what they hit into its arrays.
+
+        rows, columns: first and one past the last of the window. step: image pixel (i, j) is centred at
+        (step j + 0.5, step i + 0.5). intrinsics: focal lengths and principal point (fx, fy, cx, cy) in the pixels of
+        step 1. world_from_cam: `[4, 4]`, OpenCV. face `[H, W]` int32, depth `[H, W]` (z-depth) and barycentrics
+        `[H, W, 3]`: contiguous, on the mesh's device; pixels that hit nothing stay as they are.
+        """
+        from avatar.kernels.mesh_kernels import cast_pixels_kernel
+
+        self._require_vertices()
+        warp = get_warp()
+        width = columns[1] - columns[0]
+        launch_chunks(
+            cast_pixels_kernel,
+            max(0, rows[1] - rows[0]) * max(0, width),
+            [
+                self._mesh.id,
+                FAR,
+                warp.vec3(*world_from_cam[:3, 3].tolist()),
+                warp.mat33(*world_from_cam[:3, :3].flatten().tolist()),
+                warp.vec2(*intrinsics[:2]),
+                warp.vec2(*intrinsics[2:]),
+                warp.vec2i(columns[0], rows[0]),
+                width,
+                step,
+                view(face),
+                view(depth),
+                view(barycentrics, warp.vec3),
+            ],
+            self.device,
+        )
 
     def closest_points(self, points: Tensor, max_distance: float = FAR) -> ClosestPoints:
         """The nearest surface point of each of `points` `[N, 3]`, where it is nearer than `max_distance` metres.

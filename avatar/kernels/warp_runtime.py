@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -22,14 +23,20 @@ from torch import Tensor
 CHUNKS_PER_THREAD = 4
 """Uneven work (rays that miss, points far from the mesh) evens out over several chunks a thread."""
 
+_FIRST_USE = threading.RLock()
+"""Held while Warp is initialised or a module compiled: `functools.cache` would let two threads do both at once."""
+
+
+def get_warp() -> ModuleType:
+    """The `warp` module, initialised on the first call, without banner, compile notes or missing-driver warning."""
+    with _FIRST_USE:
+        return _initialise_warp()
+
 
 @cache
-def get_warp() -> ModuleType:
-    """The `warp` module, initialised on the first call, without its banner, compile notes and missing-driver warning.
-
-    Warp's native library prints the warning about a missing CUDA driver straight to the process's standard error, so
-    that is set aside during the first initialisation; anything else written meanwhile is passed on.
-    """
+def _initialise_warp() -> ModuleType:
+    # Warp's native library prints the warning about a missing CUDA driver straight to the process's standard error:
+    # that is set aside meanwhile, and anything else written there is passed on.
     import warp
 
     warp.config.log_level = warp.LOG_WARNING
@@ -114,9 +121,14 @@ def launch_chunks(
     run_parallel([job(a, b) for a, b in pairwise(bounds) if b > a])
 
 
-@cache
 def load_for_cpu(kernel: Any) -> None:
-    """Compile (or take from the user's cache) the kernel's module before several threads want it at once."""
+    """Compile (or take from the user's cache) the kernel's module, once, before several threads want it."""
+    with _FIRST_USE:
+        _load_for_cpu(kernel)
+
+
+@cache
+def _load_for_cpu(kernel: Any) -> None:
     kernel.module.load(get_warp().get_device("cpu"))
 
 

@@ -1,0 +1,67 @@
+"""Warp starts silently and once, work is split and joined, and the CUDA kernels build where there is no GPU."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from avatar.kernels import warp_runtime
+
+
+def test_warp_starts_without_a_word():
+    """A fresh process: nothing of Warp's on standard output or error, what others write kept."""
+    code = (
+        "import os\n"
+        "from avatar.kernels.mesh_query import MeshQuery\n"
+        "import torch\n"
+        "query = MeshQuery(torch.tensor([[0, 1, 2]])).update(torch.eye(3))\n"
+        "assert query.closest_points(torch.zeros(1, 3)).face.tolist() == [0]\n"
+        "os.write(2, b'mine')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "mine")
+
+
+def test_jobs_run_and_keep_their_order():
+    assert warp_runtime.run_parallel([]) == []
+    assert warp_runtime.run_parallel([lambda i=i: i * i for i in range(9)]) == [i * i for i in range(9)]
+
+
+def test_jobs_run_beside_each_other():
+    threads = torch.get_num_threads()
+    barrier = threading.Barrier(2, timeout=20)
+    try:
+        torch.set_num_threads(2)
+        warp_runtime.run_parallel([barrier.wait, barrier.wait])  # breaks where one waits for the other to end
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_failing_job_is_raised_after_all_are_done():
+    done = []
+
+    def fail() -> None:
+        raise RuntimeError("job 1")
+
+    with pytest.raises(RuntimeError, match="job 1"):
+        warp_runtime.run_parallel([lambda: done.append(0), fail, lambda: done.append(2)])
+    assert sorted(done) == [0, 2]
+
+
+@pytest.mark.slow
+def test_kernels_build_for_cuda(tmp_path):
+    """Warp brings NVRTC along: the code for a GPU compiles without one."""
+    from avatar.kernels import mesh_kernels
+    from avatar.kernels.hash_grid_kernels import make_kernels
+
+    warp = warp_runtime.get_warp()
+    kernels = [mesh_kernels.cast_rays_kernel]
+    for dtype in (warp.float32, warp.float16):
+        kernels += vars(make_kernels(2, dtype)).values()
+    for number, kernel in enumerate(kernels):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        warp.compile_aot_module(kernel.module, arch=90, module_dir=str(folder), use_ptx=True)
+        assert kernel.key in next(folder.glob("*.ptx")).read_text()
