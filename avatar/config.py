@@ -110,6 +110,8 @@ class FieldConfig:
     """Let the expression reach a ray only inside the silhouette of the posed head."""
     expression_size: int = 0
     """Expression coefficients used as condition. 0 uses all the head model has."""
+    condition_networks: bool = True
+    """Give the gated condition to the networks too, not only to the bank (hash)."""
     appearance_code_size: int = 4
     """Length of a frame's appearance code. 0 for none."""
     hidden_layers: int = 1
@@ -202,6 +204,10 @@ class TrainingConfig:
     """Learning rate of the pose corrections (radians and metres)."""
     final_rate: float = 0.05
     """Learning rates end at this fraction of their start, on an exponential path."""
+    condition_noise: float = 0.0
+    """Noise on the condition, in standard deviations: expressions that are close look alike."""
+    condition_dropout: float = 0.0
+    """Share of the frames that are rendered without condition: what is common to all expressions goes to the base."""
     warmup: int = 20
     """Steps over which the learning rates rise from zero."""
     occupancy_interval: int = 16

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from avatar.config import WarpConfig
 from avatar.flame.assets import HeadAsset
@@ -71,12 +71,11 @@ def without_rigid(params: HeadParameters) -> HeadParameters:
     return replace(params, rotation=zero, translation=zero, neck=zero)
 
 
-class DisplacementGrids(nn.Module):
-    """Builds the displacement grids of frames of one person and interpolates them."""
+class DisplacementGrids:
+    """Builds the displacement grids of frames of one person."""
 
     def __init__(self, head: HeadModel, asset: HeadAsset, shape: HeadParameters, config: WarpConfig) -> None:
         """`shape`: any frames of the person; only `shape` and `static_offset` are used."""
-        super().__init__()
         self.head, self.config = head, config
         device = shape.expr.device
         self.faces = torch.as_tensor(asset.faces, dtype=torch.int64, device=device)
@@ -106,37 +105,6 @@ class DisplacementGrids(nn.Module):
             weight = fade(nearest.distance, self.config.fade, self.config.reach) * (nearest.face >= 0)
             grids[i, active] = torch.nan_to_num(motion * weight.unsqueeze(-1)).half()
         return grids
-
-    def forward(self, grids: Tensor, frame: Tensor, points: Tensor) -> Tensor:
-        """Displacements `[M, 3]` at skull points `[M, 3]` of frames `frame` `[M]` among grids `[B, nodes, 3]`."""
-        return interpolate(self.layout, grids, frame, points)
-
-
-def interpolate(layout: GridLayout, grids: Tensor, frame: Tensor, points: Tensor) -> Tensor:
-    """Trilinear values `[M, 3]`: from the first finer grid a point lies in, else the coarse grid, else zero.
-
-    grids: `[B, nodes, 3]`; frame: `[M]` int64; points: `[M, 3]`. No gradient with respect to the points.
-    """
-    points = points.detach()
-    inside = []
-    for index in range(len(layout.cell)):
-        high = layout.origin[index] + (layout.counts[index] - 1) * layout.cell[index]
-        inside.append(((points >= layout.origin[index]) & (points <= high)).all(-1))
-    chosen = torch.zeros(len(points), dtype=torch.int64, device=points.device)
-    for index in reversed(range(1, len(layout.cell))):
-        chosen = torch.where(inside[index], index, chosen)
-    counts = layout.counts[chosen]
-    local = (points - layout.origin[chosen]) / layout.cell[chosen].unsqueeze(-1)
-    lower = torch.minimum(local.floor().long().clamp_min(0), counts - 2)
-    part = (local - lower).clamp(0, 1)
-    strides = torch.stack([counts[:, 1] * counts[:, 2], counts[:, 2], torch.ones_like(counts[:, 2])], -1)
-    first = layout.offsets[chosen] + frame * grids.shape[1] + (lower * strides).sum(-1)
-    corner = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], device=points.device)
-    index = first.unsqueeze(1) + strides @ corner.T
-    weights = torch.where(corner.bool(), part.unsqueeze(1), 1 - part.unsqueeze(1)).prod(-1)
-    table = grids.reshape(-1, 3).to(points.dtype)
-    values = torch.nn.functional.embedding_bag(index, table, per_sample_weights=weights, mode="sum")
-    return values * inside[0].unsqueeze(-1)
 
 
 def make_layout(asset: HeadAsset, neutral: Tensor, opened: Tensor, config: WarpConfig) -> GridLayout:

@@ -81,22 +81,3 @@ def apply_rigid(world_from_skull: Tensor, reference: Tensor, blend: NeckBlend, p
     share = blend.share(skull[:, 1])
     moved = torch.einsum("bij,pj->bpi", world_from_skull[:, :3, :3], skull) + world_from_skull[:, None, :3, 3]
     return points + share[None, :, None] * (moved - points)
-
-
-def ray_points(
-    motion: RigidMotion, blend: NeckBlend, frame: Tensor, origins: Tensor, directions: Tensor, depths: Tensor
-) -> Tensor:
-    """Points at `depths` `[R, S]` of rays of frames `frame` `[R]`, carried to the reference pose: `[R, S, 3]`.
-
-    The same as `undo_rigid`, with the matrices applied once per ray instead of once per sample.
-    """
-    matrix, row = motion.canonical_from_world[frame], motion.height[frame]
-    origin_shift = (matrix[..., :3] @ origins.unsqueeze(-1)).squeeze(-1) + matrix[..., 3] - origins
-    direction_shift = (matrix[..., :3] @ directions.unsqueeze(-1)).squeeze(-1) - directions
-    start = (row[:, :3] * origins).sum(-1) + row[:, 3]
-    slope = (row[:, :3] * directions).sum(-1)
-    share = blend.share(torch.addcmul(start.unsqueeze(1), slope.unsqueeze(1), depths)).unsqueeze(-1)
-    depths = depths.unsqueeze(-1)
-    points = torch.addcmul(origins.unsqueeze(1), directions.unsqueeze(1), depths)
-    shift = torch.addcmul(origin_shift.unsqueeze(1), direction_shift.unsqueeze(1), depths)
-    return torch.addcmul(points, share, shift)

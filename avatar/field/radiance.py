@@ -116,6 +116,9 @@ class HashRadiance(nn.Module):
         nn.init.uniform_(self.table, -1e-4, 1e-4)
         self.bank = TableBank(config.bank) if config.bank.enabled else None
         self.direction_bands = config.direction_bands
+        self.conditioned = config.condition_networks
+        if not self.conditioned:
+            coefficients = 0
         encoded = self.spec.levels * self.spec.features + (self.bank.size if self.bank else 0)
         self.density_network = Mlp(
             encoded + coefficients, config.width, config.hidden_layers, 1 + GEOMETRY_FEATURES, dtype=dtype
@@ -131,13 +134,16 @@ class HashRadiance(nn.Module):
         parts = [hash_encode(inputs.positions, self.table, self.spec)]
         if self.bank is not None:
             parts.append(self.bank(inputs))
-        parts.append(gated(inputs))
+        if self.conditioned:
+            parts.append(gated(inputs))
         out = self.density_network(torch.cat([part.to(self.density_network.dtype) for part in parts], -1))
         return density_activation(out[:, 0] + DENSITY_BIAS), out[:, 1:]
 
     def colour(self, features: Tensor, inputs: FieldInputs, directions: Tensor, appearance: Tensor | None) -> Tensor:
         """Colours `[M, 3]` in [0, 1] of samples seen along unit `directions` `[M, 3]`."""
-        parts = [features, encode_direction(directions, self.direction_bands), gated(inputs)]
+        parts = [features, encode_direction(directions, self.direction_bands)]
+        if self.conditioned:
+            parts.append(gated(inputs))
         if appearance is not None:
             parts.append(appearance)
         return torch.sigmoid(

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from avatar.config import Config
 from avatar.field.conditions import ConditionScale
 from avatar.field.deformation import TranslationField
-from avatar.field.displacement import GridLayout, interpolate
-from avatar.field.flame_warp import NeckBlend, RigidMotion, ray_points, rigid_inverse, undo_rigid
+from avatar.field.displacement import GridLayout
+from avatar.field.flame_warp import NeckBlend, RigidMotion, rigid_inverse, undo_rigid
 from avatar.field.networks import choose_precision
 from avatar.field.radiance import FieldInputs, make_radiance
 from avatar.geometry.rotations import axis_angle_to_matrix
+from avatar.kernels.ray_march import MarchMotion, MarchSpace, march
 from avatar.render.occupancy import Occupancy, dilate
 from avatar.render.sampling import Samples
 
@@ -81,6 +82,9 @@ class Rays:
     """`[R]` int64, which of the B frames a ray belongs to."""
     gate: Tensor
     """`[R]` bool, whether the posed head's silhouette covers the ray's pixel."""
+
+    def select(self, index: Tensor) -> Rays:
+        return Rays(self.origins[index], self.directions[index], self.frame[index], self.gate[index])
 
 
 class Scene(nn.Module):
@@ -147,12 +151,15 @@ class Scene(nn.Module):
         bottom = world_from_skull[:, 3:]
         return world_from_skull @ torch.cat([moved, bottom], 1)
 
-    def training_states(self, data: FrameData, frame: Tensor) -> FrameStates:
-        """States of training frames `frame` `[B]`, whose data is `data`, with their own codes."""
+    def training_states(self, data: FrameData, frame: Tensor, generator: torch.Generator | None = None) -> FrameStates:
+        """States of training frames `frame` `[B]`, whose data is `data`, with their own codes.
+
+        With a generator the condition is disturbed as the settings say (`condition_noise`, `condition_dropout`).
+        """
         pose = self.refined(data.world_from_skull, frame)
         deform = None if self.deform_codes is None else self.deform_codes[frame]
         appearance = None if self.appearance_codes is None else self.appearance_codes[frame]
-        return self.states(FrameData(pose, data.grids, data.condition), deform, appearance)
+        return self.states(FrameData(pose, data.grids, data.condition), deform, appearance, generator)
 
     def mean_states(self, data: FrameData, deform_code: Tensor | None = None) -> FrameStates:
         """States of frames the field has not seen: the mean of the training codes, or `deform_code` `[code]`."""
@@ -164,13 +171,32 @@ class Scene(nn.Module):
             appearance = self.appearance_codes.mean(0).expand(count, -1)
         return self.states(data, deform, appearance)
 
-    def states(self, data: FrameData, deform: Tensor | None, appearance: Tensor | None) -> FrameStates:
+    def states(
+        self,
+        data: FrameData,
+        deform: Tensor | None,
+        appearance: Tensor | None,
+        generator: torch.Generator | None = None,
+    ) -> FrameStates:
         motion = RigidMotion.of(data.world_from_skull, self.reference) if self.config.field.warp.enabled else None
         low, high = self.world_boxes(data.world_from_skull.detach())
         condition = self.condition(data.condition)
+        if generator is not None:
+            condition = self.disturb(condition, generator)
         coefficients = condition if self.projection is None else self.projection(condition)
         tables = self.radiance.tables(coefficients)
         return FrameStates(motion, data.grids, low, high, coefficients, tables, deform, appearance)
+
+    def disturb(self, condition: Tensor, generator: torch.Generator) -> Tensor:
+        """Conditions `[B, C]` with noise, and zero for some frames: one expression must not explain one frame."""
+        settings, device = self.config.training, condition.device
+        if settings.condition_noise:
+            noise = torch.randn(condition.shape, generator=generator, device=device)
+            condition = condition + settings.condition_noise * noise
+        if settings.condition_dropout:
+            kept = torch.rand(len(condition), 1, generator=generator, device=device) >= settings.condition_dropout
+            condition = condition * kept
+        return condition
 
     def world_boxes(self, world_from_skull: Tensor) -> tuple[Tensor, Tensor]:
         """Corners `[B, 3]` of boxes around what frames can show: the torso's box and the moved head's."""
@@ -191,36 +217,62 @@ class Scene(nn.Module):
 
     # -- samples -----------------------------------------------------------------------------------------------------
 
-    def alive(self, states: FrameStates, rays: Rays, reach: Tensor | None = None) -> Callable[[Tensor], Tensor]:
-        """For the renderer's march: whether depths `[R, S]` can hold anything, judged before the surface's motion.
+    def march(
+        self,
+        states: FrameStates,
+        rays: Rays,
+        near: Tensor,
+        far: Tensor,
+        *,
+        offset: Tensor,
+        search: Tensor | None = None,
+        hidden: bool = True,
+        max_samples: int | None = None,
+    ) -> tuple[Samples, Tensor]:
+        """Samples where rays meet occupied space between `near` and `far` `[R]`, and x' `[M, 3]` of each.
 
-        `reach`: cells to search, by default those the training frames reach.
+        offset: `[R]` in [0, 1), where in its step a ray is sampled. search: cells looked at before the surface's motion
+        is undone, by default those the training frames reach. hidden: sample cells that no light reaches in training
+        too. x' is differentiable in the frames' poses.
         """
-        grid = self.reach if reach is None else reach
+        layout, motion = self.layout, states.motion
+        moving = MarchMotion(None, None, None)
+        if motion is not None:
+            parts = (layout.origin, layout.cell, layout.counts, layout.offsets)
+            moving = MarchMotion(motion.canonical_from_world.detach(), motion.height.detach(), states.grids, *parts)
+        marched = march(
+            self.march_space(),
+            moving,
+            rays.origins,
+            rays.directions,
+            rays.frame,
+            near,
+            far,
+            step=self.config.render.step,
+            offset=offset,
+            search=self.reach if search is None else search,
+            occupied=self.occupancy.occupied if hidden else self.occupancy.visible,
+            max_samples=self.config.render.max_samples if max_samples is None else max_samples,
+        )
+        spacing = torch.full_like(marched.depth, self.config.render.step)
+        samples = Samples(marched.ray, marched.depth, spacing, len(near))
+        return samples, self.reference_points(states, rays, samples) - marched.shift
 
-        @torch.no_grad()
-        def function(depths: Tensor) -> Tensor:
-            if states.motion is None:
-                points = rays.origins.unsqueeze(1) + rays.directions.unsqueeze(1) * depths.unsqueeze(-1)
-            else:
-                points = ray_points(states.motion, self.blend, rays.frame, rays.origins, rays.directions, depths)
-            return self.occupancy.query(points, grid)
+    def march_space(self) -> MarchSpace:
+        occupancy, blend = self.occupancy, self.blend
+        return MarchSpace(
+            occupancy.low, occupancy.cell, occupancy.counts, (blend.top, blend.bottom), rigid_inverse(self.reference)
+        )
 
-        return function
-
-    def warp(self, states: FrameStates, rays: Rays, samples: Samples) -> Tensor:
-        """x' `[M, 3]`: samples carried to the reference pose and the neutral expression."""
-        points = torch.addcmul(rays.origins[samples.ray], rays.directions[samples.ray], samples.depth.unsqueeze(1))
+    def reference_points(self, states: FrameStates, rays: Rays, samples: Samples) -> Tensor:
+        """Samples `[M, 3]` with the head's rigid motion undone."""
+        ray = samples.ray
+        points = torch.addcmul(
+            rays.origins.index_select(0, ray), rays.directions.index_select(0, ray), samples.depth.unsqueeze(1)
+        )
         if states.motion is None:
             return points
-        frame = rays.frame[samples.ray]
-        return self.undo_expression(states.grids, frame, undo_rigid(states.motion, self.blend, frame, points))
-
-    def undo_expression(self, grids: Tensor, frame: Tensor, points: Tensor) -> Tensor:
-        """Points `[M, 3]` in the reference pose of frames `frame` `[M]` carried to the neutral expression."""
-        skull_from_world = rigid_inverse(self.reference)
-        skull = points.detach() @ skull_from_world[:3, :3].T + skull_from_world[:3, 3]
-        return points - interpolate(self.layout, grids, frame, skull) @ self.reference[:3, :3].T
+        return undo_rigid(states.motion, self.blend, rays.frame.index_select(0, ray), points)
 
     def normalise(self, points: Tensor) -> Tensor:
         """World points to the box's units: [0, 1] along its longest axis."""
@@ -237,18 +289,19 @@ class Scene(nn.Module):
         return points + self.deformation(2 * points - 1, codes, alpha) / 2
 
     def functions(
-        self, states: FrameStates, rays: Rays, alpha: float, warped: Callable[[Samples], Tensor] | None = None
+        self, states: FrameStates, rays: Rays, alpha: float, located: Tensor | None = None
     ) -> tuple[Callable, Callable]:
         """The density and colour functions the renderer asks (`avatar.render.rays`).
 
-        `warped` gives x' of samples where the caller has it already.
+        `located` `[M, 3]`: x' of the samples they will be asked for, as `march` gives it; None without the FLAME warp,
+        where x' is the sample itself.
         """
-        locate = warped or (lambda samples: self.warp(states, rays, samples))
 
         def density(samples: Samples) -> tuple[Tensor, tuple[Tensor, FieldInputs]]:
             frame = rays.frame[samples.ray]
             codes = None if states.deform is None else states.deform.index_select(0, frame)
-            canonical = self.deform(self.normalise(locate(samples)), codes, alpha).clamp(0, 1)
+            points = self.reference_points(states, rays, samples) if located is None else located
+            canonical = self.deform(self.normalise(points), codes, alpha).clamp(0, 1)
             gate = rays.gate[samples.ray]
             if not self.config.field.gate:
                 gate = torch.ones_like(gate)

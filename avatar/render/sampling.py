@@ -5,7 +5,6 @@ Samples are packed: one list for all rays, ray after ray, holding only those tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -49,29 +48,6 @@ def ray_box(origins: Tensor, directions: Tensor, low: Tensor, high: Tensor) -> t
     near = torch.minimum(a, b).amax(-1).clamp_min(0)
     far = torch.maximum(a, b).amin(-1).clamp_min(0)
     return near, far
-
-
-def march(
-    near: Tensor,
-    far: Tensor,
-    step: float,
-    alive: Callable[[Tensor], Tensor],
-    *,
-    jitter: Tensor | None = None,
-) -> Samples:
-    """Fixed steps between `near` and `far` `[R]`, of which only the living are kept.
-
-    Args:
-        step: distance between samples, metres.
-        alive: from depths `[R, S]` to a mask `[R, S]`: whether anything can be there.
-        jitter: `[R]` in [0, 1), moves a ray's samples within their steps; None puts them in the middle.
-    """
-    count = int(((far - near).amax() / step).ceil().clamp_min(1)) if len(near) else 1
-    offset = jitter.unsqueeze(1) if jitter is not None else 0.5
-    depths = near.unsqueeze(1) + (torch.arange(count, device=near.device, dtype=near.dtype) + offset) * step
-    mask = alive(depths) & (depths < far.unsqueeze(1))
-    ray, column = mask.nonzero(as_tuple=True)
-    return Samples(ray, depths[ray, column], torch.full_like(ray, step, dtype=near.dtype), len(near))
 
 
 def stratified(near: Tensor, far: Tensor, count: int, noise: Tensor | None = None) -> Tensor:

@@ -16,9 +16,14 @@ from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera, image_rays
 from avatar.geometry.rotations import matrix_to_axis_angle
 from avatar.render.background import plate_view
-from avatar.render.rays import Rendered, hierarchical_samples, render_visible
-from avatar.render.sampling import Samples, march, ray_box
+from avatar.render.rays import hierarchical_samples, render_visible
+from avatar.render.sampling import Samples, ray_box
 from avatar.render.volume import over
+
+BURST = 8
+"""Samples of a ray that are rendered before it is seen whether any light is left."""
+DARK = 0.004
+"""Light below which a ray is finished: less than an 8-bit step."""
 
 
 @dataclass
@@ -92,25 +97,50 @@ class Avatar:
     def render_states(self, states: FrameStates, camera: Camera, mask: Tensor) -> dict[str, Tensor]:
         """Colour `[P, 3]`, opacity `[P]` and depth `[P]` of all pixels of one frame's states, in chunks of rays."""
         origins, directions = (part.reshape(-1, 3) for part in image_rays(camera, device=self.device))
-        chunk = self.config.render.chunk
-        reach = None
-        if self.config.render.sampling == "occupancy":
-            reach = self.scene.frame_reach(states.grids)
+        occupancy = self.config.render.sampling == "occupancy"
+        search = self.scene.frame_reach(states.grids) if occupancy else None
         parts = []
-        for begin in range(0, len(origins), chunk):
-            part = slice(begin, begin + chunk)
+        for begin in range(0, len(origins), self.config.render.chunk):
+            part = slice(begin, begin + self.config.render.chunk)
             frame = torch.zeros(len(origins[part]), dtype=torch.int64, device=self.device)
             rays = Rays(origins[part], directions[part], frame, mask.reshape(-1)[part])
-            parts.append(self.render_rays(states, rays, reach))
-        return {name: torch.cat([getattr(part, name) for part in parts]) for name in ("colour", "opacity", "depth")}
+            parts.append(self._render_marched(states, rays, search) if occupancy else self._render_dense(states, rays))
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    @torch.no_grad()
-    def render_rays(self, states: FrameStates, rays: Rays, reach: Tensor | None) -> Rendered:
-        """Render rays for a picture: no jitter, nothing coloured that cannot be seen."""
+    def _render_dense(self, states: FrameStates, rays: Rays) -> dict[str, Tensor]:
         alpha = self.scene.alpha(self.progress)
-        samples, warped = sample_rays(self.scene, states, rays, alpha, reach=reach, generator=None, random=False)
-        density, colour = self.scene.functions(states, rays, alpha, warped=lambda _: warped)
-        return render_visible(samples, density, colour)
+        samples, located = sample_rays(self.scene, states, rays, alpha, generator=None, random=False)
+        seen = render_visible(samples, *self.scene.functions(states, rays, alpha, located))
+        return {"colour": seen.colour, "opacity": seen.opacity, "depth": seen.depth}
+
+    def _render_marched(self, states: FrameStates, rays: Rays, search: Tensor) -> dict[str, Tensor]:
+        """Rays in bursts of a few samples: most are opaque after the first, and the rest of them is never looked at."""
+        scene, step = self.scene, self.config.render.step
+        alpha = scene.alpha(self.progress)
+        near, far = ray_box(rays.origins, rays.directions, states.low[rays.frame], states.high[rays.frame])
+        colour, depth = torch.zeros_like(rays.origins), torch.zeros_like(near)
+        light = torch.ones_like(near)
+        going = (far > near).nonzero().squeeze(1)
+        left = self.config.render.max_samples
+        while len(going) and left > 0:
+            burst = min(BURST, left)
+            part = rays.select(going)
+            middle = torch.full_like(near[going], 0.5)
+            samples, located = scene.march(
+                states, part, near[going], far[going], offset=middle, search=search, max_samples=burst
+            )
+            seen = render_visible(samples, *scene.functions(states, part, alpha, located))
+            colour[going] += light[going].unsqueeze(1) * seen.colour
+            depth[going] += light[going] * seen.opacity * seen.depth
+            light[going] *= 1 - seen.opacity
+            left -= burst
+            full = torch.bincount(samples.ray, minlength=len(going)) == burst
+            last = torch.zeros_like(near[going]).scatter_reduce_(0, samples.ray, samples.depth, "amax")
+            # half a step further, so that the next burst begins with the next step's middle
+            near[going] = last + 0.5 * step
+            going = going[full & (light[going] > DARK)]
+        opacity = 1 - light
+        return {"colour": colour, "opacity": opacity, "depth": depth / opacity.clamp_min(1e-6)}
 
 
 def sample_rays(
@@ -119,38 +149,23 @@ def sample_rays(
     rays: Rays,
     alpha: float,
     *,
-    reach: Tensor | None,
     generator: torch.Generator | None,
     random: bool,
     hidden: bool = True,
-) -> tuple[Samples, Tensor]:
-    """Samples of rays by the configured scheme, and x' `[M, 3]` of each (differentiable in the learned poses).
+) -> tuple[Samples, Tensor | None]:
+    """Samples of rays by the configured scheme, and x' of each for `Scene.functions`.
 
-    `random` jitters them (training); `reach` is the frame's own search grid, or None for all training frames';
-    `hidden` False leaves out cells that no light reaches in the training frames.
+    `random` jitters them (training); `hidden` False leaves out cells that no light reaches in the training frames.
     """
     render = scene.config.render
     near, far = ray_box(rays.origins, rays.directions, states.low[rays.frame], states.high[rays.frame])
-    if render.sampling == "hierarchical":
-        density, _ = scene.functions(states, rays, alpha)
-        samples = hierarchical_samples(
-            near,
-            far,
-            render.coarse_samples,
-            render.fine_samples,
-            lambda s: density(s)[0],
-            generator,
-            random=random,
+    if render.sampling == "occupancy":
+        jitter = (
+            torch.rand(len(near), generator=generator, device=near.device) if random else torch.full_like(near, 0.5)
         )
-        return samples, scene.warp(states, rays, samples)
-    jitter = torch.rand(len(near), generator=generator, device=near.device) if random else None
-    samples = march(near, far, render.step, scene.alive(states, rays, reach), jitter=jitter)
-    warped = scene.warp(states, rays, samples)
-    cells = scene.occupancy.occupied if hidden else scene.occupancy.visible
-    kept = scene.occupancy.query(warped.detach(), cells).nonzero().squeeze(1)
-    samples, warped = samples.select(kept), warped[kept]
-    slots = samples.slots()
-    if len(slots) and int(slots.max()) >= render.max_samples:
-        kept = (slots < render.max_samples).nonzero().squeeze(1)
-        samples, warped = samples.select(kept), warped[kept]
-    return samples, warped
+        return scene.march(states, rays, near, far, offset=jitter, hidden=hidden)
+    density, _ = scene.functions(states, rays, alpha)
+    samples = hierarchical_samples(
+        near, far, render.coarse_samples, render.fine_samples, lambda s: density(s)[0], generator, random=random
+    )
+    return samples, None

@@ -170,17 +170,15 @@ def training_losses(
     The occupancy remembers what the rays saw. `hidden` False leaves out cells that no light reaches.
     """
     scene, weights = avatar.scene, avatar.config.training.loss
-    states = scene.training_states(training.data.select(batch.frames), batch.frames)
+    states = scene.training_states(training.data.select(batch.frames), batch.frames, generator)
     rays = batch_rays(training, batch)
     alpha = scene.alpha(avatar.progress)
-    samples, warped = sample_rays(
-        scene, states, rays, alpha, reach=None, generator=generator, random=True, hidden=hidden
-    )
-    density, colour = scene.functions(states, rays, alpha, warped=lambda _: warped)
+    samples, located = sample_rays(scene, states, rays, alpha, generator=generator, random=True, hidden=hidden)
+    density, colour = scene.functions(states, rays, alpha, located)
     rendered: Rendered = render_samples(samples, density, colour)
 
-    if avatar.config.render.sampling == "occupancy":
-        scene.observe(warped, rendered.density, rendered.light)
+    if located is not None:
+        scene.observe(located, rendered.density, rendered.light)
 
     x, y = batch.pixels.long().unbind(-1)
     plate = training.plate[y, x].float() / 255

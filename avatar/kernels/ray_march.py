@@ -1,0 +1,240 @@
+"""Where rays meet occupied space: fixed steps through the box, bent by the head's motion.
+
+A point x of a ray of frame i is carried to y = x + s(h) (T_i x - x), with s a smooth step of the height h above the
+neck, then to x' = y - d_i(y), with d_i interpolated from the frame's displacement grids. Samples are the steps whose x'
+lies in an occupied cell. `march` does all of it in one Warp kernel, and in plain PyTorch for tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from avatar.errors import ConfigError
+from avatar.kernels.warp_runtime import get_warp, launch_chunks, view
+
+
+@dataclass
+class MarchSpace:
+    """What all rays share."""
+
+    low: Tensor
+    """`[3]` corner of the box of cells, metres."""
+    cell: Tensor
+    """`[3]` edge lengths of a cell."""
+    counts: tuple[int, int, int]
+    """Cells along each axis."""
+    neck: tuple[float, float]
+    """Heights above which the head's motion holds in full, and below which it has faded, metres."""
+    skull_from_canonical: Tensor
+    """`[4, 4]` rigid: where the displacement grids' coordinates are."""
+
+
+@dataclass
+class MarchMotion:
+    """The motion of B frames; the parts may be None: no head motion, no displacement."""
+
+    canonical_from_world: Tensor | None
+    """`[B, 3, 4]`."""
+    height: Tensor | None
+    """`[B, 4]`: the height above the neck of a world point (x, 1)."""
+    grids: Tensor | None
+    """`[B, nodes, 3]` float16 displacements at the grids' nodes, skull axes, metres."""
+    grid_origin: Tensor | None = None
+    """`[G, 3]` first node of each grid; the first grid is the coarse one that contains the others."""
+    grid_cell: Tensor | None = None
+    """`[G]`."""
+    grid_counts: Tensor | None = None
+    """`[G, 3]` int64."""
+    grid_offsets: Tensor | None = None
+    """`[G]` int64 first node of each grid in the list; z fastest."""
+
+
+@dataclass
+class Marched:
+    """The samples of R rays, packed ray after ray."""
+
+    ray: Tensor
+    """`[M]` int64, ascending."""
+    depth: Tensor
+    """`[M]` metres along the ray, ascending on each ray."""
+    shift: Tensor
+    """`[M, 3]` the displacement d at the sample, canonical axes, metres."""
+    count: Tensor
+    """`[R]` int64 samples of each ray."""
+
+
+@torch.no_grad()
+def march(
+    space: MarchSpace,
+    motion: MarchMotion,
+    origins: Tensor,
+    directions: Tensor,
+    frame: Tensor,
+    near: Tensor,
+    far: Tensor,
+    *,
+    step: float,
+    offset: Tensor,
+    search: Tensor,
+    occupied: Tensor,
+    max_samples: int,
+    backend: str = "auto",
+) -> Marched:
+    """The first `max_samples` steps of each ray whose x' is in an occupied cell.
+
+    origins, directions `[R, 3]` world, unit; frame `[R]` integer; near, far `[R]`; steps lie at
+    near + (k + offset) step < far, with offset `[R]` in [0, 1). search, occupied: bool `[X, Y, Z]`; only points y in
+    `search` are carried on (it must hold every y whose x' can be occupied). Nothing has a gradient.
+    """
+    if backend not in ("auto", "warp", "torch"):
+        raise ConfigError("unknown backend of the ray march", expected="auto, warp, torch", found=backend)
+    run = _march_torch if backend == "torch" else _march_warp
+    depth, shift, count = run(
+        space, motion, origins, directions, frame, near, far, step, offset, search, occupied, max_samples
+    )
+    kept = torch.arange(max_samples, device=count.device) < count.unsqueeze(1)
+    ray = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
+    return Marched(ray, depth[kept], shift[kept], count)
+
+
+def _march_warp(
+    space: MarchSpace,
+    motion: MarchMotion,
+    origins: Tensor,
+    directions: Tensor,
+    frame: Tensor,
+    near: Tensor,
+    far: Tensor,
+    step: float,
+    offset: Tensor,
+    search: Tensor,
+    occupied: Tensor,
+    max_samples: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    from avatar.kernels.ray_march_kernels import Space, march_kernel, mat34
+
+    warp, device, rays = get_warp(), origins.device, len(origins)
+    shared = Space()
+    shared.low = warp.vec3(*space.low.tolist())
+    shared.inverse_cell = warp.vec3(*(1 / space.cell).tolist())
+    shared.counts = warp.vec3i(*space.counts)
+    shared.top, shared.bottom = space.neck
+    shared.skull_rotation = warp.mat33(*space.skull_from_canonical[:3, :3].flatten().tolist())
+    shared.skull_shift = warp.vec3(*space.skull_from_canonical[:3, 3].tolist())
+    depth = torch.empty(rays, max_samples, device=device)
+    shift = torch.empty(rays, max_samples, 3, device=device)
+    count = torch.zeros(rays, dtype=torch.int32, device=device)
+    # every array is kept until the launch is over: a view does not own its memory
+    kept = [
+        near.float().contiguous(),
+        far.float().contiguous(),
+        offset.float().contiguous(),
+        origins.float().contiguous(),
+        directions.float().contiguous(),
+        frame.to(torch.int32).contiguous(),
+    ]
+    views = [view(kept[0]), view(kept[1]), view(kept[2]), view(kept[3], warp.vec3), view(kept[4], warp.vec3)]
+    views.append(view(kept[5]))
+    if motion.canonical_from_world is None:
+        views += [None, None]
+    else:
+        kept += [motion.canonical_from_world.float().contiguous(), motion.height.float().contiguous()]
+        views += [view(kept[-2], mat34), view(kept[-1], warp.vec4)]
+    views += [
+        view(search.contiguous().view(torch.uint8).view(-1)),
+        view(occupied.contiguous().view(torch.uint8).view(-1)),
+    ]
+    if motion.grids is None:
+        views += [None] * 5
+    else:
+        kept += [
+            motion.grid_origin.float().contiguous(),
+            motion.grid_cell.float().contiguous(),
+            motion.grid_counts.to(torch.int32).contiguous(),
+            motion.grid_offsets.to(torch.int32).contiguous(),
+            motion.grids.half().contiguous(),
+        ]
+        views += [view(kept[-5], warp.vec3), view(kept[-4]), view(kept[-3]), view(kept[-2]), view(kept[-1], warp.vec3h)]
+    outputs = [view(depth), view(shift, warp.vec3), view(count)]
+    launch_chunks(march_kernel, rays, [shared, float(step), *views, *outputs], device, smallest=128)
+    return depth, shift, count.long()
+
+
+def _march_torch(
+    space: MarchSpace,
+    motion: MarchMotion,
+    origins: Tensor,
+    directions: Tensor,
+    frame: Tensor,
+    near: Tensor,
+    far: Tensor,
+    step: float,
+    offset: Tensor,
+    search: Tensor,
+    occupied: Tensor,
+    max_samples: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    steps = int(((far - near).amax() / step).ceil().clamp_min(1)) + 1 if len(near) else 1
+    place = torch.arange(steps, device=near.device, dtype=near.dtype)
+    depths = near.unsqueeze(1) + (place + offset.unsqueeze(1)) * step
+    world = origins.unsqueeze(1) + directions.unsqueeze(1) * depths.unsqueeze(-1)
+    points = world
+    if motion.canonical_from_world is not None:
+        matrix, row = motion.canonical_from_world[frame], motion.height[frame]
+        moved = world @ matrix[..., :3].transpose(-1, -2) + matrix[:, None, :, 3]
+        height = (world * row[:, None, :3]).sum(-1) + row[:, None, 3]
+        top, bottom = space.neck
+        t = ((height - bottom) / (top - bottom)).clamp(0, 1)
+        points = world + (t * t * (3 - 2 * t)).unsqueeze(-1) * (moved - world)
+    shift = torch.zeros_like(points)
+    if motion.grids is not None:
+        matrix = space.skull_from_canonical
+        skull = points @ matrix[:3, :3].T + matrix[:3, 3]
+        which = frame.unsqueeze(1).expand(points.shape[:2]).reshape(-1)
+        shift = (interpolate_grids(motion, which, skull.reshape(-1, 3)) @ matrix[:3, :3]).view_as(points)
+    alive = lookup(space, search, points) & lookup(space, occupied, points - shift) & (depths < far.unsqueeze(1))
+    rank = alive.cumsum(1) - 1
+    chosen = alive & (rank < max_samples)
+    ray, column = chosen.nonzero(as_tuple=True)
+    depth_out = depths.new_zeros(len(near), max_samples)
+    shift_out = depths.new_zeros(len(near), max_samples, 3)
+    depth_out[ray, rank[ray, column]] = depths[ray, column]
+    shift_out[ray, rank[ray, column]] = shift[ray, column]
+    return depth_out, shift_out, chosen.sum(1)
+
+
+def lookup(space: MarchSpace, cells: Tensor, points: Tensor) -> Tensor:
+    """Whether points `[..., 3]` lie in true cells of a boolean grid `[X, Y, Z]`; false outside the box."""
+    place = ((points - space.low) / space.cell).floor()
+    counts = torch.tensor(space.counts, device=points.device)
+    inside = ((place >= 0) & (place < counts)).all(-1)
+    x, y, z = torch.where(inside.unsqueeze(-1), place, 0).long().unbind(-1)
+    return cells[x, y, z] & inside
+
+
+def interpolate_grids(motion: MarchMotion, frame: Tensor, points: Tensor) -> Tensor:
+    """Trilinear displacements `[M, 3]` at skull points `[M, 3]` of frames `[M]`: from the first finer grid that holds
+    a point, else the coarse grid, else zero. No gradient with respect to the points."""
+    points = points.detach()
+    origin, cell, all_counts = motion.grid_origin, motion.grid_cell, motion.grid_counts
+    inside = []
+    for index in range(len(cell)):
+        local = (points - origin[index]) / cell[index]
+        inside.append(((local >= 0) & (local <= all_counts[index] - 1)).all(-1))
+    chosen = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+    for index in reversed(range(1, len(cell))):
+        chosen = torch.where(inside[index], index, chosen)
+    counts = all_counts[chosen]
+    local = (points - origin[chosen]) / cell[chosen].unsqueeze(-1)
+    lower = torch.minimum(local.floor().long().clamp_min(0), counts - 2)
+    part = (local - lower).clamp(0, 1)
+    strides = torch.stack([counts[:, 1] * counts[:, 2], counts[:, 2], torch.ones_like(counts[:, 2])], -1)
+    first = motion.grid_offsets[chosen] + frame * motion.grids.shape[1] + (lower * strides).sum(-1)
+    corner = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], device=points.device)
+    index = first.unsqueeze(1) + strides @ corner.T
+    weights = torch.where(corner.bool(), part.unsqueeze(1), 1 - part.unsqueeze(1)).prod(-1)
+    table = motion.grids.reshape(-1, 3)[index].to(points.dtype)
+    return (table * weights.unsqueeze(-1)).sum(1) * inside[0].unsqueeze(-1)
