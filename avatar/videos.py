@@ -132,8 +132,8 @@ def write_video(
 ) -> Path:
     """Write uint8 `[H, W, 3]` frames as H.264 (yuv420p, BT.709, CRF 17) in an mp4, atomically.
 
-    Odd sizes are padded by repeating the last row or column. `audio_from`: the first audio stream of that file,
-    from `audio_start` seconds on, cut to the length of the pictures; files without audio are accepted.
+    Odd sizes are padded by repeating the last row or column. `audio_from`: the first audio stream of that
+    video or sound file, from `audio_start` seconds on, cut to the length of the pictures; files without audio are accepted.
     `synthetic=True` marks the file's metadata (title, comment, description): a rendered person, not a filmed one.
     Raises OutputError when the file cannot be written, ValueError when there is no frame or sizes differ.
     """
@@ -195,8 +195,13 @@ def has_synthetic_tag(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
-    """The container and its first true video stream (cover pictures of audio files do not count)."""
+def _opened(
+    path: Path, *, need_video: bool = True
+) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream | None]]:
+    """The container and its first true video stream (cover pictures of audio files do not count).
+
+    Without `need_video` a file of sound alone will do, and the stream is then None.
+    """
     import av
 
     path = Path(path)
@@ -213,7 +218,7 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.video.
         ) from error
     with container:
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        if not streams:
+        if not streams and need_video:
             kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
             raise InputError(
                 "the file has no video stream",
@@ -222,8 +227,9 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.video.
                 found=kinds,
                 fix="give a video of a face",
             )
-        streams[0].thread_type = "AUTO"
-        yield container, streams[0]
+        if streams:
+            streams[0].thread_type = "AUTO"
+        yield container, streams[0] if streams else None
 
 
 def _decoded(
@@ -293,7 +299,7 @@ def _audio_copier(out: Any, source: Path | None, start: float) -> Iterator[Any]:
     if source is None:
         yield lambda until: None
         return
-    with _opened(source) as (container, _):
+    with _opened(source, need_video=False) as (container, _):
         if not container.streams.audio:
             yield lambda until: None
             return

@@ -23,6 +23,7 @@ from avatar.data.synthetic_render import (
     render_synthetic_frame,
 )
 from avatar.data.synthetic_textures import room
+from avatar.data.synthetic_voice import synthesise_voice, write_wav
 from avatar.errors import InputError
 from avatar.flame.assets import HeadAsset, load_head
 from avatar.geometry.cameras import Camera, look_at
@@ -79,9 +80,9 @@ def make_synthetic_clip(
 ) -> Path:
     """Write `folder/clip.mp4` and `folder/truth/`, a capture folder that holds what the picture was made from.
 
-    size: pixels of the square picture. progress: called with (frames done, frames) after each.
-    Returns the path of the clip. Raises InputError for settings that cannot be, OutputError where a file cannot be
-    written.
+    size: pixels of the square picture. progress: called with (frames done, frames) after each. The clip has a voice
+    that follows the mouth. Returns the path of the clip. Raises InputError for settings that cannot be, OutputError
+    where a file cannot be written.
     """
     from avatar.data.capture import write_capture
     from avatar.data.capture_schema import IMAGES, MASKS
@@ -121,4 +122,20 @@ def make_synthetic_clip(
         camera_mode="static",
     )
     pictures = (read_png(truth / IMAGES / f"{index:05d}.png") for index in range(frames))
-    return write_video(folder / "clip.mp4", pictures, fps, synthetic=True)
+    sound = write_wav(folder / "voice.wav", voice_of(scene, seed))
+    clip = write_video(folder / "clip.mp4", pictures, fps, audio_from=sound, synthetic=True)
+    sound.unlink()
+    return clip
+
+
+def voice_of(scene: SyntheticScene, seed: int) -> np.ndarray:
+    """The sound that fits the scene's mouth: samples in [-1, 1] at `synthetic_voice.SAMPLE_RATE`."""
+    parameters, names = scene.person.parameters, scene.person.asset.expression_names
+    expr = parameters.expr.numpy()
+
+    def strongest(*wanted: str) -> np.ndarray:
+        columns = [expr[:, names.index(name)] for name in wanted if name in names]
+        return np.max(columns, axis=0) if columns else np.zeros(len(expr))
+
+    rounding, spread = strongest("mouthPucker", "mouthFunnel"), strongest("mouthStretchLeft", "mouthSmileLeft")
+    return synthesise_voice(seed, parameters.jaw[:, 0].numpy(), rounding, spread, scene.fps)

@@ -152,6 +152,8 @@ def test_clip_and_truth_agree(tmp_path, scene):
     info = probe_video(clip)
     assert (info.width, info.height, info.frame_count, info.fps) == (64, 64, 12, 20.0)
     assert has_synthetic_tag(clip)
+    assert info.has_audio
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "truth"]
     capture = read_capture(tmp_path / "truth", expect_head=scene.person.asset)
     again = make_synthetic_scene(seed=2, size=64, frames=12, fps=20.0)
     frame = render_synthetic_frame(again, 7)
