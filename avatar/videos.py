@@ -132,8 +132,8 @@ def write_video(
 ) -> Path:
     """Write uint8 `[H, W, 3]` frames as H.264 (yuv420p, BT.709, CRF 17) in an mp4, atomically.
 
-    Odd sizes are padded by repeating the last row or column. `audio_from`: the first audio stream of that
-    video or sound file, from `audio_start` seconds on, cut to the length of the pictures; files without audio are accepted.
+    Odd sizes are padded by repeating the last row or column. `audio_from`: the first audio stream of that video or
+    sound file, from `audio_start` seconds on, cut to the length of the pictures; files without audio are accepted.
     `synthetic=True` marks the file's metadata (title, comment, description): a rendered person, not a filmed one.
     Raises OutputError when the file cannot be written, ValueError when there is no frame or sizes differ.
     """
