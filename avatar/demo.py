@@ -10,7 +10,7 @@ from avatar.commands.outcome import Outcome, shown
 from avatar.create import create, finished_stages, pick_config, timed
 from avatar.demo_page import write_page
 from avatar.files import atomic_write, claim_folder, read_json, require_free_space
-from avatar.progress import clock
+from avatar.progress import Progress, clock
 
 EXPRESSION = "sweep:smile,open_mouth,surprise,blink"
 NEEDED_BYTES = 600 * 2**20
@@ -88,7 +88,8 @@ def synthesize(folder: Path, video: Path, seed: int, size: int, frames: int) -> 
     if not (folder / "clip.mp4").exists():
         if folder.exists():  # left half made by a demo that was stopped; below a folder we claimed
             shutil.rmtree(folder)
-        make_synthetic_clip(folder, seed=seed, size=size, frames=frames)
+        with Progress(f"synthetic clip {seed}", frames) as bar:
+            make_synthetic_clip(folder, seed=seed, size=size, frames=frames, progress=lambda done, _: bar.update(done))
     atomic_write(video, lambda part: shutil.copyfile(folder / "clip.mp4", part))
 
 
