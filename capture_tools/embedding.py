@@ -21,6 +21,7 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.importing import read_flame, store_head
 from avatar.flame.landmarks import IBUG_FROM_MEDIAPIPE, IRISES, mediapipe_mirror
 from avatar.flame.model import HeadModel, HeadParameters
+from avatar.flame.regions import with_landmark_regions
 from avatar.geometry.cameras import Camera, look_at
 from avatar.kernels.mesh_query import MeshQuery
 from capture_tools.head_painting import Painter, random_look
@@ -309,11 +310,12 @@ def embedding_error(asset: HeadAsset, observations: list[Observation]) -> np.nda
 def import_head(
     path: Path, name: str | None = None, *, settings: EmbeddingSettings | None = None
 ) -> tuple[HeadAsset, Path]:
-    """Read a FLAME file, embed its landmarks and keep it in the models folder; returns the head and its file.
+    """Read a FLAME file, embed its landmarks, draw its regions, and keep it in the models folder.
 
-    Raises HeadModelError where the file is not FLAME (see `read_flame`), its name is taken, or no face is detected.
+    Returns the head and its file. Raises HeadModelError where the file is not FLAME (see `read_flame`), its name is
+    taken, or no face is detected.
     """
     asset = read_flame(path, name)
     if not asset.has_landmarks():
-        asset = embed_landmarks(asset, settings)
+        asset = with_landmark_regions(embed_landmarks(asset, settings))
     return asset, store_head(asset)

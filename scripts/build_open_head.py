@@ -28,7 +28,6 @@ TARGET = DATA_FOLDER / "open_head.npz"
 METRES_PER_UNIT = 0.1  # MakeHuman's files are in decimetres, y up, face towards +z, as we want it
 ORIGIN_EYES = np.array([0.0, 0.0229, 0.0235])  # where FLAME 2023's eyes lie between them: same origin, same camera
 IDENTITY_COMPONENTS = 100
-JAW_ANGLE_LIMITS = (0.05, 0.6)
 ADULT_AGE = (0.62, 0.95)  # anny's age axis: 1/3 is a child, 2/3 a young adult, 1 old
 FACE_TARGETS = ("cheek", "chin", "ear", "eyebrows", "eye", "forehead", "head", "mouth", "neck", "nose")
 BLINK_SHARE = 0.82  # of the face unit: all of it carries the mean head's upper lid 3 mm past the lower one

@@ -29,9 +29,10 @@ def test_fit_recovers_known_points_from_noisy_detections():
     asset = load_head()
     rng = np.random.default_rng(0)
     model = HeadModel(asset)
-    everything = np.ones(len(asset.faces), bool)
+    outside = np.isin(np.arange(asset.vertex_count), np.flatnonzero(asset.region("mouth_interior")), invert=True)
+    everything = outside[asset.faces].any(1)
     observations = []
-    for _ in range(40):
+    for _ in range(24):
         with torch.no_grad():
             vertices = model(embedding.random_parameters(asset, rng, 0.6)).vertices
             points = model.landmarks(vertices)[0]
@@ -57,8 +58,8 @@ def test_fit_recovers_known_points_from_noisy_detections():
 def test_the_shipped_embedding_agrees_with_fresh_detections():
     """Renders with another seed than the embedding's: mean error under 5 % of the inter-ocular distance."""
     asset = load_head()
-    observations = embedding.observe(asset, embedding.EmbeddingSettings(renders=30, size=400, seed=1234))
-    assert len(observations) >= 28
+    observations = embedding.observe(asset, embedding.EmbeddingSettings(renders=16, size=320, seed=1234))
+    assert len(observations) >= 15
     error = embedding.embedding_error(asset, observations)
     points = surface_points(asset.template, asset.faces, asset.mediapipe_faces, asset.mediapipe_barycentrics)
     assert np.median(error.mean(1)) / np.linalg.norm(points[33] - points[263]) < 0.03
@@ -95,7 +96,7 @@ def test_landmarks_land_on_flame_where_its_own_embedding_has_them():
             "weights": weights,
         },
     )
-    asset = embedding.embed_landmarks(asset, embedding.EmbeddingSettings(renders=60, size=384))
+    asset = embedding.embed_landmarks(asset, embedding.EmbeddingSettings(renders=36, size=320))
     ours = surface_points(asset.template, asset.faces, asset.ibug_faces, asset.ibug_barycentrics)
     static = np.load(SHARED / "flame_static_embedding_51.npz")
     place = {int(full): index for index, full in enumerate(data["face_index_in_full_list"])}

@@ -1,5 +1,7 @@
 """The shipped head: anatomy that would break if its parts were mixed up, and the relations its README promises."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from avatar.errors import HeadModelError
 from avatar.flame.assets import fingerprint_of, list_heads, load_head, make_head, read_head, save_head
 from avatar.flame.landmarks import IBUG_FROM_MEDIAPIPE, LOWER_LIP, UPPER_LIP, mediapipe_mirror, surface_points
 from avatar.flame.model import HeadModel, HeadParameters
+from avatar.flame.regions import inside_polygon, with_landmark_regions
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +199,22 @@ def test_a_cut_file_is_refused(tmp_path, asset):
     path.write_bytes(path.read_bytes()[:100_000])
     with pytest.raises(HeadModelError, match="damaged"):
         read_head(path)
+
+
+def test_regions_drawn_from_landmarks_are_near_the_painted_ones(asset):
+    drawn = with_landmark_regions(replace(asset, regions={})).regions
+    hidden = asset.region("eye_sockets") | asset.region("teeth") | asset.region("tongue")  # FLAME has none of these
+    for name, overlap in (("face", 0.75), ("lips", 0.6), ("eyeballs", 1.0), ("neck", 0.6), ("scalp", 0.5)):
+        hidden |= asset.region("ears") & (name == "scalp")
+        both = (drawn[name] & asset.region(name) & ~hidden).sum()
+        either = ((drawn[name] | asset.region(name)) & ~hidden).sum()
+        assert both / either >= overlap, (name, both / either)
+    assert drawn["eyes"].sum() > 50
+    kept = with_landmark_regions(asset).regions
+    assert all(np.array_equal(kept[name], asset.regions[name]) for name in asset.regions)
+
+
+def test_inside_polygon():
+    square = np.array([[0, 0], [2, 0], [2, 2], [1, 1], [0, 2]])  # with a notch
+    points = np.array([[0.5, 0.5], [1.0, 1.5], [3.0, 1.0], [0.2, 1.5], [-0.1, 1.0]])
+    assert inside_polygon(points, square).tolist() == [True, False, False, True, False]
