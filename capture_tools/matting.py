@@ -66,9 +66,9 @@ def refine_matte(confidence: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     height, width = rgb.shape[:2]
     values = confidence.astype(np.float32) / (255.0 if confidence.dtype == np.uint8 else 1.0)
     large = np.clip(cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
-    radius = max(2, round(height / 64))
+    radius = max(2, round(height / 40))
     guide = rgb.astype(np.float32) / 255.0
-    fitted = cv2.ximgproc.guidedFilter(guide, large, radius, 1e-3)
+    fitted = cv2.ximgproc.guidedFilter(guide, large, radius, 6e-3)
     soft = np.clip((fitted - LOW) / (HIGH - LOW), 0, 1)
     soft = soft * soft * (3 - 2 * soft)
     return np.rint(255 * soft * _person(large, soft)).astype(np.uint8)

@@ -17,6 +17,7 @@ from avatar.geometry.meshes import vertex_normals
 from avatar.imaging import write_png
 from avatar.kernels.mesh_query import MeshQuery
 from avatar.videos import write_video
+from capture_tools.threads import one_torch_thread
 
 OVERLAY_SIZE = 320
 """Pixels of each of the two panels; enough to judge alignment by, and quick to draw."""
@@ -95,7 +96,8 @@ def write_overlay(
                 progress(i + 1)
             yield np.concatenate([left, right], axis=1)
 
-    return write_video(path, frames(), max(fps, 1.0), synthetic=True)
+    with one_torch_thread():
+        return write_video(path, frames(), max(fps, 1.0), synthetic=True)
 
 
 def write_contact_sheet(

@@ -31,6 +31,7 @@ from capture_tools.energy import (
 )
 from capture_tools.landmark_head import LandmarkHead
 from capture_tools.offset_space import offset_space
+from capture_tools.threads import one_torch_thread
 
 WORLD_FROM_CAMERA_AXES = np.diag([1.0, -1.0, -1.0])
 """The camera looks along -z of the world with y up: OpenCV's axes flipped, its own inverse."""
@@ -127,7 +128,8 @@ def track(
             "no frame shows a face", expected="a face in at least one frame", found=f"{len(pixels)} frames"
         )
     fit = _Fit(pixels, times, width, height, asset, settings)
-    fit.run(progress)
+    with one_torch_thread():
+        fit.run(progress)
     return fit.result()
 
 

@@ -1,0 +1,100 @@
+"""The detector finds a painted head where it is, follows it, and stays quiet."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from painted_clip import PaintedClip
+
+from avatar.data.landmark_sets import inter_ocular_distance
+from avatar.flame.assets import HeadAsset
+from avatar.flame.model import HeadModel
+from avatar.geometry.cameras import project
+from capture_tools.landmarks import ClipLandmarks, LandmarkDetector, choose_face
+
+
+def test_landmarks_lie_on_the_head(painted: PaintedClip, head: HeadAsset) -> None:
+    """Within a few hundredths of the eye distance of the mesh's own landmarks, without a shift in x or y."""
+    model = HeadModel(head)
+    with torch.no_grad():
+        truth, _ = project(model.landmarks(model(painted.params).vertices), painted.camera)
+    errors, shifts = [], []
+    with LandmarkDetector() as detector:
+        for image, expected in zip(painted.images, truth.numpy(), strict=True):
+            found, count = detector.detect(image)
+            assert count == 1
+            assert found is not None
+            assert found.shape == (478, 2)
+            eyes = inter_ocular_distance(expected)
+            errors.append(np.linalg.norm(found - expected, axis=-1).mean() / eyes)
+            shifts.append((found - expected).mean(0))
+    assert np.mean(errors) < 0.035
+    assert np.abs(np.mean(shifts, axis=0)).max() < 0.6
+
+
+def test_scale_does_not_move_the_landmarks(painted: PaintedClip) -> None:
+    """Without the half pixel MediaPipe leaves out, points of a halved picture would be off by half a pixel."""
+    import cv2
+
+    image = painted.images[0]
+    small = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    large = cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    with LandmarkDetector(static=True) as detector:
+        a, b = detector.detect(small)[0], detector.detect(large)[0]
+    assert a is not None
+    assert b is not None
+    assert np.abs((2 * a - b / 2).mean(0)).max() < 0.35
+
+
+def test_no_face_and_two_faces(painted: PaintedClip) -> None:
+    double = np.concatenate([painted.images[0], painted.images[3]], axis=1)
+    with LandmarkDetector(static=True) as detector:
+        assert detector.detect(painted.wall) == (None, 0)
+        found, count = detector.detect(double)
+        assert count == 2
+        assert found is not None
+
+
+def test_the_followed_face_is_kept() -> None:
+    """Not the largest one, once another was followed."""
+
+    def face(x: float, size: float) -> np.ndarray:
+        points = np.zeros((478, 3), np.float32)
+        points[:, 0] = x
+        points[33], points[263] = (x - size / 2, 0, 0), (x + size / 2, 0, 0)
+        return points
+
+    small, large = face(100, 40), face(300, 60)
+    assert choose_face([small, large], None) is large
+    assert choose_face([small, large], face(110, 42)) is small
+    assert choose_face([large], face(110, 42)) is large  # the old one is gone
+    clip = ClipLandmarks(640, 480, 25)
+    kept = clip.add(0.0, [small, large], face(105, 40))
+    assert kept is small
+    assert clip.others[0] == pytest.approx(1.5)
+    assert clip.add(0.04, [], kept) is None
+    assert np.isnan(clip.pixels()[1]).all()
+
+
+def test_nothing_is_printed(tmp_path: Path, painted: PaintedClip) -> None:
+    """MediaPipe and TensorFlow Lite write to the process's stderr from C++; a user must not see it."""
+    np.save(tmp_path / "image.npy", painted.images[0])
+    code = (
+        "import sys, numpy as np\n"
+        "from capture_tools.landmarks import LandmarkDetector\n"
+        "from capture_tools.matting import PersonSegmenter\n"
+        "image = np.load(sys.argv[1])\n"
+        "with LandmarkDetector() as d, PersonSegmenter() as s:\n"
+        "    for _ in range(3): d.detect(image); s.confidence(image)\n"
+        "print('heard', file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "image.npy")], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "heard\n"
+    assert done.stdout == ""

@@ -1,0 +1,209 @@
+"""A clip becomes a capture folder: whole, resumable, refusing what it cannot use and touching nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from painted_clip import PaintedClip
+
+from avatar.data.capture import read_capture
+from avatar.errors import HeadModelError, InputError, OutputError
+from avatar.flame.assets import HeadAsset
+from avatar.flame.model import HeadModel
+from avatar.geometry.cameras import project
+from avatar.videos import has_synthetic_tag, probe_video, write_video
+from capture_tools import pipeline
+from capture_tools.pipeline import CaptureSettings, capture, track_driver
+from capture_tools.track import TrackSettings
+
+QUICK = TrackSettings(rigid_steps=60, face_steps=120, offset_steps=120)
+SETTINGS = CaptureSettings(size=192)
+
+
+@pytest.fixture(scope="module")
+def captured(painted_video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return capture(painted_video, tmp_path_factory.mktemp("captured") / "capture", SETTINGS)
+
+
+def test_folder_is_whole(captured: Path, head: HeadAsset) -> None:
+    folder = read_capture(captured, expect_head=head)
+    assert len(folder.frames) == 26
+    assert (folder.width, folder.height) == (192, 192)
+    assert folder.fps == pytest.approx(25, abs=0.01)
+    assert folder.camera_mode == "static"
+    times = [frame.timestamp for frame in folder.frames]
+    assert times[4:6] == pytest.approx([0.16, 0.28])  # the gap stays
+    info = probe_video(captured / "report" / "overlay.mp4")
+    assert info.frame_count == 26
+    assert has_synthetic_tag(captured / "report" / "overlay.mp4")
+    assert (captured / "report" / "contact_sheet.png").stat().st_size > 10_000
+    assert not (captured / "stages").exists()
+
+
+def test_report_names_dropped_frames(captured: Path) -> None:
+    report = json.loads((captured / "report" / "report.json").read_text())
+    assert report["frames_read"] == 28
+    assert report["frames_used"] == 26
+    assert report["frames_dropped"] == [{"frame": i, "reason": "no face was found"} for i in (5, 6)]
+    assert any("5-6" in warning for warning in report["warnings"])
+    assert 0 < report["landmark_error_iod"] < 0.025
+    assert set(report["seconds_per_stage"]) >= {"landmarks", "crops", "tracking"}
+    assert [frame["frame"] for frame in report["frames"]] == [i for i in range(28) if i not in (5, 6)]
+    mean = np.mean([frame["landmark_error_iod"] for frame in report["frames"]])
+    assert report["landmark_error_iod"] == pytest.approx(mean, rel=1e-5)
+
+
+def test_parameters_project_onto_the_landmarks(captured: Path, head: HeadAsset) -> None:
+    """Camera, crop and parameters on disk agree with each other, in crop pixels."""
+    folder = read_capture(captured, expect_head=head)
+    pixels, visible = folder.landmarks()
+    model = HeadModel(head)
+    with torch.no_grad():
+        points = model.landmarks(model(folder.parameters()).vertices)
+        projected, _ = project(points, folder.frames[0].camera)
+    error = np.linalg.norm(projected.numpy() - pixels, axis=-1)
+    report = json.loads((captured / "report" / "report.json").read_text())
+    assert error.mean() == pytest.approx(report["landmark_error_px"], rel=0.02)
+    assert visible.mean() > 0.8
+
+
+def test_mattes_and_plate_agree_with_the_painted_truth(captured: Path, painted: PaintedClip, head: HeadAsset) -> None:
+    folder = read_capture(captured, expect_head=head)
+    report = folder.report()
+    x0, y0, side = (report["crop"][key] for key in ("x0", "y0", "side"))
+    crop = pipeline.Crop(x0, y0, side, folder.width)
+    for i in range(0, len(folder.frames), 5):
+        source = round(folder.frames[i].timestamp * 25)
+        truth = crop.cut(np.repeat(painted.masks[source][..., None].astype(np.uint8) * 255, 3, 2))[..., 0] > 127
+        found = folder.read_mask(i) > 127
+        assert found[truth].mean() > 0.95  # a head without shoulders: the network adds some, so no upper bound below
+        above = np.argmax(truth.any(1))
+        assert found[: above - 8].mean() < 0.02
+    plate, wall = folder.background(), crop.cut(painted.wall)
+    assert plate is not None
+    always_free = ~np.any(
+        [crop.cut(np.repeat(m[..., None], 3, 2).astype(np.uint8))[..., 0] for m in painted.masks], axis=0
+    )
+    always_free[folder.height // 2 :] = False
+    difference = np.abs(plate.astype(int) - wall).max(-1)
+    assert np.median(difference[always_free]) <= 8  # what H.264 leaves of the texture
+
+
+def test_tracked_motion_follows_the_painted_one(captured: Path, painted: PaintedClip, head: HeadAsset) -> None:
+    folder = read_capture(captured, expect_head=head)
+    source = [round(frame.timestamp * 25) for frame in folder.frames]
+    found, truth = folder.parameters(), painted.params
+    assert np.corrcoef(found.jaw[:, 0], truth.jaw[source, 0])[0, 1] > 0.85
+    assert np.corrcoef(found.rotation[:, 1], truth.rotation[source, 1])[0, 1] > 0.98
+    blink = found.expr[:, head.expression_index("eyeBlinkLeft")]
+    assert source[int(blink.argmax())] == 14
+
+
+def test_finished_capture_is_not_made_again(captured: Path, painted_video: Path, monkeypatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("must not run")
+
+    monkeypatch.setattr(pipeline, "find_landmarks", fail)
+    assert capture(painted_video, captured, SETTINGS) == captured
+    with pytest.raises(OutputError, match="another capture"):
+        capture(painted_video, captured, CaptureSettings(size=128))
+
+
+def test_interrupted_capture_goes_on(painted_video: Path, captured: Path, tmp_path: Path, monkeypatch) -> None:
+    """Stopped after the mattes: the second run neither decodes nor mattes again, and gives the same landmarks."""
+    out = tmp_path / "capture"
+    with monkeypatch.context() as broken:
+        broken.setattr(pipeline, "track", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            capture(painted_video, out, SETTINGS)
+    assert (out / "stages" / "crops.npz").exists()
+    assert not (out / "transforms.json").exists()
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("a finished stage ran again")
+
+    for name in ("LandmarkDetector", "PersonSegmenter"):
+        monkeypatch.setattr(pipeline, name, fail)
+    original = pipeline.track
+    monkeypatch.setattr(pipeline, "track", lambda *a: original(*a[:5], QUICK, a[6]))
+    capture(painted_video, out, SETTINGS)
+    np.testing.assert_array_equal(read_capture(out).landmarks()[0], read_capture(captured).landmarks()[0])
+
+
+def test_driver_keeps_every_frame(painted_video: Path, painted: PaintedClip, head: HeadAsset) -> None:
+    track = track_driver(painted_video, head, settings=QUICK)
+    assert len(track.params) == 28
+    assert track.fps == pytest.approx(25, abs=0.01)
+    assert track.audio is None
+    assert np.isnan(track.landmarks[5:7]).all()
+    assert torch.isfinite(track.params.expr).all()
+    assert np.corrcoef(track.params.jaw[:, 0], painted.params.jaw[:, 0])[0, 1] > 0.85
+
+
+def refused(video: Path, out: Path, match: str, settings: CaptureSettings = SETTINGS) -> None:
+    with pytest.raises(InputError, match=match):
+        capture(video, out, settings)
+    assert not out.exists()
+
+
+def test_unusable_clips_leave_nothing_behind(painted: PaintedClip, tmp_path: Path) -> None:
+    out = tmp_path / "capture"
+
+    def clip(name: str, images: list[np.ndarray]) -> Path:
+        return write_video(tmp_path / name, images, 25, synthetic=True)
+
+    refused(clip("wall.mp4", [painted.wall] * 25), out, "no face was found in the video")
+    refused(clip("short.mp4", painted.images[:12]), out, "too few usable frames")
+    double = [np.concatenate([a, a[:, ::-1]], axis=1) for a in painted.images[:24]]
+    refused(clip("two.mp4", double), out, "two faces")
+    refused(clip("late.mp4", painted.images), out, "no frame lies between", CaptureSettings(size=192, start=9.0))
+    refused(tmp_path / "absent.mp4", out, "does not exist")
+    refused(tmp_path / "short.mp4", out, "--size", CaptureSettings(size=17))
+
+
+def test_other_folders_and_heads_are_refused(painted_video: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="already holds something else"):
+        capture(painted_video, tmp_path, SETTINGS)
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+    with pytest.raises(HeadModelError, match="unknown head model"):
+        capture(painted_video, tmp_path / "new", CaptureSettings(head_model="nobody"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_full_disk_is_noticed_before_work(painted_video: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(pipeline, "_bytes_needed", lambda *_: 1 << 60)
+    with pytest.raises(OutputError, match="too little free space"):
+        capture(painted_video, tmp_path / "capture", SETTINGS)
+    assert not (tmp_path / "capture").exists()
+
+
+@pytest.mark.real
+def test_two_real_people_are_refused(real_clips: Path, tmp_path: Path) -> None:
+    refused(real_clips / "odd" / "two_people.gif", tmp_path / "capture", "two faces")
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "end"), [("white_house/address_10s.mp4", 1.6), ("webcam_man/take1.mp4", 2.0), ("grid/brbk7n.mpg", None)]
+)
+def test_real_clips_are_tracked_closely(real_clips: Path, tmp_path: Path, name: str, end: float | None) -> None:
+    out = capture(real_clips / name, tmp_path / "capture", CaptureSettings(size=256, end=end, max_frames=40))
+    report = json.loads((out / "report" / "report.json").read_text())
+    assert report["landmark_error_iod"] < 0.015
+    assert report["frames_dropped"] == []
+    assert report["camera_mode"] == "static"
+    assert not any("background moves" in warning for warning in report["warnings"])
+    folder = read_capture(out)
+    p = folder.parameters()
+    assert float(p.expr.min()) > -0.15
+    assert float(p.expr.max()) < 1.15
+    assert float(p.jaw[:, 0].min()) > -0.05
+    assert float(p.jaw[:, 0].max()) < 0.5
+    assert p.static_offset is not None
+    assert float(p.static_offset.norm(dim=-1).max()) < 0.015
