@@ -45,6 +45,8 @@ class EnergyWeights:
     """Weight of the squared identity coefficients (unit variance)."""
     offset: float = 0.02
     """Weight of the squared latents of the static offset."""
+    orbit: float = 0.0006
+    """Deviation in depth, metres, of the static offset around an eye from its eyeball's: lids must not sink into it."""
     expression: float = 0.6
     """Deviation of an expression coefficient."""
     sparsity: float = 0.4

@@ -14,12 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avatar.data.landmark_sets import LEFT_EYE, RIGHT_EYE
 from avatar.flame.assets import HeadAsset
 
 SCALES = ((0.0025, 0.030), (0.0015, 0.010))
 """(standard deviation, length) in metres of the two squared exponentials that make the covariance: build, features."""
 KEPT = 1e-4
 """Modes with less than this share of the largest variance are left out."""
+ORBIT = 0.022
+"""Metres from an eyeball's centre within which skin could be pushed into the eyeball."""
 FACE_LANDMARKS = 468
 """Landmarks on the skin; the ten of the irises do not shape the head."""
 
@@ -30,6 +33,8 @@ class OffsetSpace:
 
     basis: Tensor
     """`[V, Q]` metres per unit of latent."""
+    orbit: Tensor
+    """`[K, Q]` the same for landmarks around the eyes, relative to the offset of their eyeball."""
 
     @property
     def count(self) -> int:
@@ -50,11 +55,17 @@ def offset_space(asset: HeadAsset) -> OffsetSpace:
     kept = values > KEPT * values.max()
     # E[offset(v) | controls] = k(v, C) K^-1 delta with delta = U sqrt(S) z
     basis = _covariance(asset.template.astype(np.float64), controls) @ (vectors[:, kept] / np.sqrt(values[kept]))
-    for name in ("left_eyeball", "right_eyeball"):
+    at_controls = (basis[corners] * weights).sum(axis=1)
+    orbit = []
+    for name, contour in (("left_eyeball", LEFT_EYE), ("right_eyeball", RIGHT_EYE)):
         if name in asset.regions and asset.regions[name].any():
-            # An eyeball is moved, not bent.
-            basis[asset.regions[name]] = basis[asset.regions[name]].mean(axis=0)
-    return OffsetSpace(torch.as_tensor(basis, dtype=torch.float32))
+            # An eyeball is moved with its lids, not bent; at its own depth the process fades and it would stick out.
+            ball = at_controls[list(contour)].mean(axis=0)
+            distance = np.linalg.norm(controls - asset.template[asset.regions[name]].mean(axis=0), axis=-1)
+            orbit.append(at_controls[distance < ORBIT] - ball)
+            basis[asset.regions[name]] = ball
+    around = np.concatenate([np.zeros((0, basis.shape[1])), *orbit])
+    return OffsetSpace(*(torch.as_tensor(value, dtype=torch.float32) for value in (basis, around)))
 
 
 def _covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:

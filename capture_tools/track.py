@@ -233,6 +233,7 @@ class _Fit:
         total = total + smoothness(face, self.times, w.smooth_expression)
         if with_offset:
             total = total + w.offset * v["offset"].square().sum()
+            total = total + (self.space.orbit @ v["offset"][:, 2] / w.orbit).square().sum()
         return total
 
     def run(self, progress: Callable[[int, int, str], None] | None) -> None:
