@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else 2
     if not debug:
         quieten()
+    # threads that wait asleep: spinning ones make every step several times slower as soon as another program computes
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         outcome = command.run()
     except AvatarError as error:

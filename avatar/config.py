@@ -40,7 +40,7 @@ class BankConfig:
 
     enabled: bool = True
     """Use the bank. Without it the expression reaches the MLP only."""
-    tables: int = 16
+    tables: int = 8
     """Tables in the bank, and coefficients the condition is projected to."""
     levels: int = 8
     """Number of resolutions."""
@@ -110,13 +110,13 @@ class FieldConfig:
     """Let the expression reach a ray only inside the silhouette of the posed head."""
     expression_size: int = 0
     """Expression coefficients used as condition. 0 uses all the head model has."""
-    condition_networks: bool = True
+    condition_networks: bool = False
     """Give the gated condition to the networks too, not only to the bank (hash)."""
     appearance_code_size: int = 4
     """Length of a frame's appearance code. 0 for none."""
     hidden_layers: int = 1
     """Hidden layers of the density network (hash), or layers of the trunk (mlp)."""
-    colour_layers: int = 2
+    colour_layers: int = 1
     """Hidden layers of the colour network."""
     width: int = 64
     """Units per hidden layer."""
@@ -158,7 +158,7 @@ class LossConfig:
 
     huber_delta: float = 0.1
     """Colour errors beyond this count linearly."""
-    opacity: float = 0.05
+    opacity: float = 0.02
     """Rendered opacity against the matte."""
     entropy: float = 0.001
     """Opacity is driven towards 0 or 1."""
@@ -168,7 +168,7 @@ class LossConfig:
     """Squared length of the codes."""
     pose: float = 0.01
     """Squared size of the pose corrections, in units of one degree and one millimetre."""
-    distortion: float = 0.001
+    distortion: float = 0.0
     """Distortion loss of mip-NeRF 360 on the ray weights."""
 
 
@@ -192,9 +192,9 @@ class TrainingConfig:
     """Share of the rays drawn from the eyes' boxes."""
     background_share: float = 0.1
     """Share of the rays drawn anywhere in the picture. The rest falls on the person."""
-    table_rate: float = 1e-2
+    table_rate: float = 2e-2
     """Learning rate of the hash tables."""
-    network_rate: float = 2e-3
+    network_rate: float = 5e-3
     """Learning rate of the networks."""
     deformation_rate: float = 1e-3
     """Learning rate of the deformation field."""
