@@ -21,8 +21,8 @@ OUTER_MARGIN = 0.025
 """Outside the mesh, in metres: what tracking leaves, brows, glasses, short hair."""
 INNER_MARGIN = 0.010
 """Inside the mesh, in metres."""
-SLAB_BEHIND = 0.06
-SLAB_BEFORE = 0.04
+SLAB_BEHIND = 0.10
+SLAB_BEFORE = 0.07
 """The slab of hair and torso reaches this far behind and before the neck's middle, metres."""
 HULL_SHARE = 0.1
 """A cell is kept where the mattes show something beside the head through it in this share of the frames."""

@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+FEWEST_STEPS = 100
+"""A time budget that the preparation has used up still gives so many steps: an avatar of none shows nothing."""
+
 
 @dataclass
 class Schedule:
@@ -34,8 +37,8 @@ class Schedule:
         return min(max(done, 0.0), 1.0)
 
     def finished(self, step: int) -> bool:
-        """Whether `step` steps are enough."""
-        return self.progress(step) >= 1.0
+        """Whether `step` steps are enough: a time budget used up by the preparation still buys a few."""
+        return self.progress(step) >= 1.0 and (self.minutes <= 0 or step >= FEWEST_STEPS)
 
     def rate_factor(self, step: int, progress: float) -> float:
         """What learning rates are multiplied by: a linear rise over the warm-up, then an exponential fall to

@@ -1,0 +1,121 @@
+"""Training from a capture to a run: what it leaves, resuming, the gate, every preset, and what it refuses."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_clip import shrink
+
+from avatar.config import list_presets, load_preset
+from avatar.data.capture import read_capture
+from avatar.errors import CaptureError, OutputError, RunError, TrainingError
+from avatar.flame.assets import load_head
+from avatar.training import trainer
+from avatar.training.checkpoint import checkpoint_path, load_avatar, read_checkpoint
+from avatar.training.prepare import load_training_data
+from avatar.training.trainer import train
+
+
+def test_a_run_holds_what_rendering_needs(tiny_capture, tiny_config, tmp_path):
+    train(tiny_capture, tmp_path, tiny_config, progress=False)
+    for name in ("config.yaml", "capture.json", "log.jsonl", "tensorboard", "previews/step_000008.png"):
+        assert (tmp_path / name).exists(), name
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 4, 6, 8]
+    avatar = load_avatar(tmp_path, device="cpu")
+    first = avatar.render(avatar.parameters.frame(0), avatar.camera)
+    again = load_avatar(tmp_path, device="cpu").render(avatar.parameters.frame(0), avatar.camera)
+    assert torch.equal(first.image, again.image)
+    assert first.image.shape == (40, 40, 3)
+    assert first.mask.any()
+    assert not first.mask.all()
+    with pytest.raises(OutputError, match="trained already"):
+        train(tiny_capture, tmp_path, tiny_config, progress=False)
+
+
+def test_resuming_equals_not_stopping(tiny_capture, tiny_config, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    tiny_config.training.checkpoint_steps = 4
+    train(tiny_capture, whole, tiny_config, progress=False)
+    # stopped after step 4: the later checkpoint is gone and `latest` names the earlier one
+    train(tiny_capture, parts, tiny_config, progress=False)
+    (parts / "checkpoints" / "step_000008.safetensors").unlink()
+    (parts / "checkpoints" / "latest").write_text("step_000004.safetensors\n")
+    train(tiny_capture, parts, tiny_config, resume=True, progress=False)
+    expected, found = (read_checkpoint(checkpoint_path(run))[1] for run in (whole, parts))
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-6, rtol=1e-5, msg=name)
+    steps = [json.loads(line)["step"] for line in (parts / "log.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 4, 6, 8]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_presets())
+def test_every_preset_trains_and_renders(tiny_capture, tmp_path, name):
+    config = shrink(load_preset(name))
+    config.training.steps = 3
+    train(tiny_capture, tmp_path, config, progress=False)
+    avatar = load_avatar(tmp_path, device="cpu")
+    image = avatar.render(avatar.parameters.frame(0), avatar.camera).image
+    assert torch.isfinite(image).all()
+
+
+@pytest.mark.slow
+def test_it_learns_the_clip(tiny_capture, tiny_config, tmp_path):
+    tiny_config.training.steps, tiny_config.training.rays = 250, 512
+    train(tiny_capture, tmp_path, tiny_config, progress=False)
+    avatar, capture = load_avatar(tmp_path, device="cpu"), read_capture(tiny_capture)
+    for index in capture.splits["val"]:
+        shown = avatar.render(capture.parameters().frame(index), avatar.camera)
+        truth = torch.as_tensor(capture.read_image(index)).float() / 255
+        face_error = (shown.image - truth)[shown.mask].square().mean()
+        assert float(-10 * face_error.log10()) > 20
+        assert float((shown.opacity - shown.mask.float()).abs().mean()) < 0.08
+
+
+def test_the_expression_changes_nothing_far_outside_the_silhouettes(tiny_capture, tiny_config, tmp_path):
+    train(tiny_capture, tmp_path, tiny_config, progress=False)
+    avatar = load_avatar(tmp_path, device="cpu")
+    calm = avatar.parameters.frame(0)
+    loud = replace(calm, jaw=calm.jaw + torch.tensor([[0.3, 0.0, 0.0]]), expr=calm.expr + 0.3)
+    a, b = (avatar.render(params, avatar.camera) for params in (calm, loud))
+    both = (a.mask | b.mask).float()[None, None]
+    outside = torch.nn.functional.max_pool2d(both, 17, stride=1, padding=8)[0, 0] == 0
+    assert outside.any()
+    assert float((a.image - b.image).abs()[outside].mean()) < 1 / 255
+    assert float((a.image - b.image).abs()[a.mask].mean()) > float((a.image - b.image).abs()[outside].mean())
+
+
+def test_a_value_that_is_not_finite_stops_the_training(tiny_capture, tiny_config, tmp_path, monkeypatch):
+    calls = []
+
+    def broken(rendered, truth, delta):
+        calls.append(1)
+        return (rendered - truth).square().mean() * (float("nan") if len(calls) == 3 else 1.0)
+
+    monkeypatch.setattr(trainer.losses, "photometric", broken)
+    with pytest.raises(TrainingError, match="step 2") as error:
+        train(tiny_capture, tmp_path, tiny_config, progress=False)
+    assert "loss colour" in str(error.value)
+
+
+def test_a_moving_camera_is_refused_clearly(tiny_capture, tiny_config):
+    capture = replace(read_capture(tiny_capture), camera_mode="moving")
+    with pytest.raises(CaptureError, match="stands still"):
+        load_training_data(capture, load_head(), tiny_config, torch.device("cpu"))
+
+
+def test_a_damaged_or_missing_checkpoint_is_named(tiny_capture, tiny_config, tmp_path):
+    with pytest.raises(RunError, match="not a run folder"):
+        load_avatar(tmp_path)
+    tiny_config.training.steps = 1
+    train(tiny_capture, tmp_path, tiny_config, progress=False)
+    path = checkpoint_path(tmp_path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(RunError, match="damaged"):
+        load_avatar(tmp_path)
+    (tmp_path / "checkpoints" / "latest").write_text("../../other.safetensors")
+    with pytest.raises(RunError, match="leaves its folder"):
+        load_avatar(tmp_path)
