@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from avatar.conventions import SYNTHETIC_TAG
 from avatar.errors import AvatarError, InputError
 from avatar.files import atomic_write
 
@@ -20,13 +21,17 @@ def to_float(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32) / 255.0
 
 
-def write_png(path: Path, image: np.ndarray) -> Path:
-    """Write `[H, W, 3]` or `[H, W]` uint8 as PNG, atomically."""
+def write_png(path: Path, image: np.ndarray, *, synthetic: bool = False) -> Path:
+    """Write `[H, W, 3]` or `[H, W]` uint8 as PNG, atomically; `synthetic` says in its metadata that it was rendered."""
     import imageio.v3 as iio
+    from PIL.PngImagePlugin import PngInfo
 
     if image.dtype != np.uint8:
         raise TypeError(f"write_png takes uint8, got {image.dtype}")
-    return atomic_write(path, lambda part: iio.imwrite(part, image, extension=".png", compress_level=1))
+    info = PngInfo()
+    if synthetic:
+        info.add_text("Comment", f"{SYNTHETIC_TAG}: a rendered avatar, not a recording of a person")
+    return atomic_write(path, lambda part: iio.imwrite(part, image, extension=".png", compress_level=1, pnginfo=info))
 
 
 def read_png(path: Path, error: type[AvatarError] = InputError) -> np.ndarray:

@@ -196,7 +196,7 @@ def render_path(
         camera = camera.scaled(max(2, round(camera.width * scale)), max(2, round(camera.height * scale)))
     cameras = camera_path(path, camera, head_centre(avatar), frames, amplitude)
     if still:
-        return write_png(out, _frame(avatar, params, 0, cameras[0]))
+        return write_png(out, _frame(avatar, params, 0, cameras[0]), synthetic=True)
     return _write(avatar, params, cameras, out, Driver(params, fps, None), "render")
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -115,6 +116,7 @@ def test_render_sweeps_along_an_orbit(avatar, head, tmp_path):
 def test_render_a_picture_at_another_size(avatar, head, tmp_path):
     out = render_path(avatar, tmp_path / "o.png", path="orbit", expression="sweep:jawOpen", size=24)
     assert read_png(out).shape == (16, 24, 3)
+    assert "synthetic" in iio.immeta(out)["Comment"]
     params, camera = avatar.asked[0]
     assert float(params.jaw[0, 0]) == pytest.approx(float(head.extras["jaw_open_angle"]))
     assert camera.fl_x == pytest.approx(40.0)
