@@ -13,6 +13,8 @@ from avatar.files import atomic_write, claim_folder, read_json, require_free_spa
 from avatar.progress import Progress, clock
 
 EXPRESSION = "sweep:smile,open_mouth,surprise,blink"
+AMPLITUDE = 12.0
+"""Degrees: a clip of a head that turns little shows little of its sides."""
 NEEDED_BYTES = 600 * 2**20
 
 
@@ -40,7 +42,8 @@ def demo(
         "create": f"avatar create {shown(clip)} --out {shown(run)} --preset {config.preset} --size {size} "
         f"--minutes {minutes:g}",
         "reanimate": f"avatar reanimate {shown(run)} --driver {shown(driver)} --out {shown(out)}/reanimated.mp4",
-        "render": f"avatar render {shown(run)} --path orbit --expression {EXPRESSION} --frames {driver_frames} "
+        "render": f"avatar render {shown(run)} --path orbit --amplitude {AMPLITUDE:g} --expression {EXPRESSION} "
+        f"--frames {driver_frames} "
         f"--out {shown(out)}/orbit.mp4",
     }
     if not (clip.exists() and driver.exists()):
@@ -58,7 +61,14 @@ def demo(
     if not (out / "orbit.mp4").exists():
         announce("render", commands["render"])
         with timed(out, "render"):
-            render_path(avatar, out / "orbit.mp4", path="orbit", expression=EXPRESSION, frames=driver_frames)
+            render_path(
+                avatar,
+                out / "orbit.mp4",
+                path="orbit",
+                expression=EXPRESSION,
+                frames=driver_frames,
+                amplitude=AMPLITUDE,
+            )
     stages = finished_stages(out)
     stages = {"synthetic clips": stages.get("synthetic clips", 0.0)} | finished_stages(run) | stages
     page = write_page(

@@ -1,0 +1,68 @@
+"""How well a rendered video follows its driver: lip distances correlated, and how still the background stays.
+
+    python scripts/measure_driving.py DRIVER.mp4 RENDERED.mp4 [--start S]
+
+Landmarks are detected again in both videos. Frames are matched by time; `--start` is where in the driver the rendered
+video begins. The background is the upper half of the picture within 12 % of its sides, and its figure the mean
+absolute difference of consecutive frames, of 255.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from avatar.data.landmark_sets import lip_distance
+from avatar.videos import read_video
+from capture_tools.landmarks import LandmarkDetector
+
+
+def lip_curve(video: Path, start: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Times `[N]` in seconds from `start` and lip distances `[N]` over the inter-ocular distance, NaN without a face."""
+    times, distances = [], []
+    with LandmarkDetector(static=False) as detector:
+        for time, image in read_video(video, start=start or None):
+            pixels, _ = detector.detect(image)
+            times.append(time - start)
+            distances.append(np.nan if pixels is None else float(lip_distance(pixels)))
+    return np.array(times), np.array(distances)
+
+
+def background_change(video: Path, border: float = 0.12) -> float:
+    """Mean absolute difference of consecutive frames in the upper corners (`border` of the width), of 255."""
+    changes, previous = [], None
+    for _, image in read_video(video):
+        columns = max(int(border * image.shape[1]), 1)
+        rows = image.shape[0] // 2
+        corners = np.concatenate([image[:rows, :columns], image[:rows, -columns:]], 1).astype(np.float32)
+        if previous is not None:
+            changes.append(np.abs(corners - previous).mean())
+        previous = corners
+    return float(np.mean(changes))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("driver", type=Path)
+    parser.add_argument("rendered", type=Path)
+    parser.add_argument(
+        "--start", type=float, default=0.0, help="where in the driver the rendered video begins, seconds"
+    )
+    arguments = parser.parse_args()
+    driver_times, driver = lip_curve(arguments.driver, arguments.start)
+    times, rendered = lip_curve(arguments.rendered)
+    matched = driver[np.abs(driver_times[None] - times[:, None]).argmin(1)]
+    both = np.isfinite(matched) & np.isfinite(rendered)
+    correlation = float(np.corrcoef(matched[both], rendered[both])[0, 1])
+    print(f"frames {len(times)}, with a face in both {int(both.sum())}")
+    print(f"lip correlation {correlation:.3f}")
+    print(
+        f"lip distance over inter-ocular: driver {np.ptp(matched[both]):.3f}, rendered {np.ptp(rendered[both]):.3f} (range)"
+    )
+    print(f"background change {background_change(arguments.rendered):.3f} of 255 between consecutive frames")
+
+
+if __name__ == "__main__":
+    main()
