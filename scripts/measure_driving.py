@@ -20,7 +20,7 @@ from capture_tools.landmarks import LandmarkDetector
 
 
 def lip_curve(video: Path, start: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Times `[N]` in seconds from `start` and lip distances `[N]` over the inter-ocular distance, NaN without a face."""
+    """Times `[N]` in seconds from `start`, and lip distances `[N]` over the eyes' distance, NaN without a face."""
     times, distances = [], []
     with LandmarkDetector(static=False) as detector:
         for time, image in read_video(video, start=start or None):
@@ -47,9 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("driver", type=Path)
     parser.add_argument("rendered", type=Path)
-    parser.add_argument(
-        "--start", type=float, default=0.0, help="where in the driver the rendered video begins, seconds"
-    )
+    parser.add_argument("--start", type=float, default=0.0, help="second of the driver at which it begins")
     arguments = parser.parse_args()
     driver_times, driver = lip_curve(arguments.driver, arguments.start)
     times, rendered = lip_curve(arguments.rendered)
@@ -58,9 +56,8 @@ def main() -> None:
     correlation = float(np.corrcoef(matched[both], rendered[both])[0, 1])
     print(f"frames {len(times)}, with a face in both {int(both.sum())}")
     print(f"lip correlation {correlation:.3f}")
-    print(
-        f"lip distance over inter-ocular: driver {np.ptp(matched[both]):.3f}, rendered {np.ptp(rendered[both]):.3f} (range)"
-    )
+    spread = [float(np.ptp(curve[both])) for curve in (matched, rendered)]
+    print(f"range of the lip distance over the eyes' distance: driver {spread[0]:.3f}, rendered {spread[1]:.3f}")
     print(f"background change {background_change(arguments.rendered):.3f} of 255 between consecutive frames")
 
 
