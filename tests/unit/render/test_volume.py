@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from avatar.render.rays import hierarchical_samples, render_samples, render_visible
+from avatar.render.rays import INVISIBLE, hierarchical_samples, render_samples, render_visible
 from avatar.render.sampling import Samples, dense_samples, importance, ray_box, stratified
 from avatar.render.volume import accumulate, opacity_of, over, render_weights
 
@@ -86,7 +86,7 @@ def test_render_visible_equals_render_samples(packed):
     all_calls, seen_calls = [], []
     full = render_samples(samples, *functions(all_calls))
     seen = render_visible(samples, *functions(seen_calls))
-    torch.testing.assert_close(seen.colour, full.colour, atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.colour, full.colour, atol=4 * INVISIBLE, rtol=0)  # a ray has up to 4 left out
     torch.testing.assert_close(seen.opacity, full.opacity)
     torch.testing.assert_close(seen.depth, full.depth)
     assert all_calls == [9]
@@ -142,8 +142,9 @@ def test_hierarchical_samples_gather_at_a_surface():
     samples = hierarchical_samples(near, far, 16, 16, density, random=False)
     assert torch.bincount(samples.ray, minlength=3).tolist() == [32, 32, 0]
     assert (samples.depth[samples.ray == 0].diff() >= 0).all()
-    close = (samples.depth - surface).abs() < 1 / 16
-    assert close.float().mean() > 0.4
+    # the coarse samples know the surface to the bin of one of them: 16 fine and 3 coarse ones lie around it
+    close = (samples.depth - surface).abs() < 1.5 / 16
+    assert close.float().mean() > 0.55
     assert float(samples.spacing[samples.ray == 0].sum()) == pytest.approx(1 - float(samples.depth[0]), abs=1e-5)
 
 
