@@ -7,6 +7,7 @@ a value of the wrong type is a ConfigError that names the key.
 from __future__ import annotations
 
 import dataclasses
+import sys
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any, Literal
 from avatar.errors import ConfigError
 from avatar.files import write_text
 
-PRESET_FOLDER = Path(__file__).resolve().parent.parent / "configs"
+CHECKOUT_PRESETS = Path(__file__).resolve().parent.parent / "configs"
+INSTALLED_PRESETS = Path(sys.prefix) / "share" / "flame-avatar" / "configs"
+PRESET_FOLDER = CHECKOUT_PRESETS if CHECKOUT_PRESETS.is_dir() else INSTALLED_PRESETS
 
 
 @dataclass
