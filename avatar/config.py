@@ -42,7 +42,7 @@ class BankConfig:
     """A bank of small hash tables mixed by the gated expression into a second grid."""
 
     enabled: bool = True
-    """Use the bank. Without it the expression reaches the MLP only."""
+    """Use the bank. Without it the hash field sees the expression by the warp and `condition_networks` only."""
     tables: int = 8
     """Tables in the bank, and coefficients the condition is projected to."""
     levels: int = 8

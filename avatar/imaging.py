@@ -16,11 +16,6 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def to_float(image: np.ndarray) -> np.ndarray:
-    """8-bit values of any shape to float32 in [0, 1]."""
-    return image.astype(np.float32) / 255.0
-
-
 def write_png(path: Path, image: np.ndarray, *, synthetic: bool = False) -> Path:
     """Write `[H, W, 3]` or `[H, W]` uint8 as PNG, atomically; `synthetic` says in its metadata that it was rendered."""
     import imageio.v3 as iio

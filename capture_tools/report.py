@@ -16,8 +16,8 @@ from avatar.geometry.cameras import Camera
 from avatar.geometry.meshes import vertex_normals
 from avatar.imaging import write_png
 from avatar.kernels.mesh_query import MeshQuery
+from avatar.kernels.threads import one_torch_thread
 from avatar.videos import write_video
-from capture_tools.threads import one_torch_thread
 
 OVERLAY_SIZE = 320
 """Pixels of each of the two panels; enough to judge alignment by, and quick to draw."""

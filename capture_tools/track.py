@@ -20,6 +20,7 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters, landmark_vertices
 from avatar.geometry.cameras import Camera
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from avatar.kernels.threads import one_torch_thread
 from capture_tools.energy import (
     EnergyWeights,
     ExpressionPrior,
@@ -31,7 +32,6 @@ from capture_tools.energy import (
 )
 from capture_tools.landmark_head import LandmarkHead
 from capture_tools.offset_space import offset_space
-from capture_tools.threads import one_torch_thread
 
 WORLD_FROM_CAMERA_AXES = np.diag([1.0, -1.0, -1.0])
 """The camera looks along -z of the world with y up: OpenCV's axes flipped, its own inverse."""

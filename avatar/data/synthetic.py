@@ -18,7 +18,6 @@ from avatar.data.synthetic_person import make_person
 from avatar.data.synthetic_render import (
     SyntheticFrame,
     SyntheticScene,
-    one_thread,
     render_frames,
     render_synthetic_frame,
 )
@@ -27,6 +26,7 @@ from avatar.data.synthetic_voice import synthesise_voice, write_wav
 from avatar.errors import InputError
 from avatar.flame.assets import HeadAsset, load_head
 from avatar.geometry.cameras import Camera, look_at
+from avatar.kernels.threads import one_torch_thread
 
 __all__ = [
     "SyntheticFrame",
@@ -60,7 +60,7 @@ def make_synthetic_scene(
         )
     asset = load_head() if asset is None else asset
     looks = make_looks(seed)
-    with one_thread():
+    with one_torch_thread():
         person = make_person(seed, looks, asset, make_motion(seed, frames, fps, asset.expression_names))
     pose = look_at((0.0, 0.0, DISTANCE), (0.0, 0.0, 0.0))
     camera = Camera(size, size, FOCAL_SHARE * size, FOCAL_SHARE * size, size / 2, size / 2, pose)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from queue import SimpleQueue
@@ -21,6 +20,7 @@ from avatar.data.synthetic_person import HAIR, LASH, STRAND_LENGTH, Person, Pose
 from avatar.geometry.cameras import Camera, image_rays, project
 from avatar.imaging import to_uint8
 from avatar.kernels.mesh_query import MeshQuery, interpolate
+from avatar.kernels.threads import one_torch_thread
 
 SUPERSAMPLING = 2
 """Rays per pixel, each way."""
@@ -65,23 +65,8 @@ class SyntheticFrame:
     """`[H, W]` int8: material seen by the pixel's middle sample (synthetic_person), -1 for the background."""
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let PyTorch use one thread.
-
-    A frame is many small operations: two threads gain little on each and wait long for one another where other
-    programs want the cores (measured: thirty times slower). Frames are rendered in parallel instead.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def render_frames(scene: SyntheticScene, workers: int = WORKERS) -> Iterator[SyntheticFrame]:
-    """All frames of a scene in order, `workers` at a time."""
+    """All frames of a scene in order, `workers` at a time, each on one PyTorch thread."""
     copies: SimpleQueue[SyntheticScene] = SimpleQueue()
     for _ in range(workers):  # a ray query holds one pose at a time
         query = MeshQuery(scene.person.faces)
@@ -94,7 +79,7 @@ def render_frames(scene: SyntheticScene, workers: int = WORKERS) -> Iterator[Syn
         finally:
             copies.put(own)
 
-    with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with one_torch_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         indices = iter(range(scene.frame_count))
         waiting: list[Future[SyntheticFrame]] = [pool.submit(render, index) for index in islice(indices, workers + 1)]
         try:
@@ -108,7 +93,7 @@ def render_frames(scene: SyntheticScene, workers: int = WORKERS) -> Iterator[Syn
 
 def render_synthetic_frame(scene: SyntheticScene, index: int) -> SyntheticFrame:
     """Render frame `index` of a scene; the result depends on the scene and the index only."""
-    with one_thread():
+    with one_torch_thread():
         return _render(scene, index)
 
 

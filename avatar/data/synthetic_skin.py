@@ -135,7 +135,7 @@ def _smooth(points: np.ndarray, count: int = 64) -> np.ndarray:
     return np.stack([np.convolve(padded[:, i], kernel / kernel.sum(), "valid") for i in range(2)], 1)
 
 
-def _ring(points: np.ndarray, per_side: int = 6) -> np.ndarray:
+def _ring(points: np.ndarray) -> np.ndarray:
     """A closed curve near the corners `points` `[K, 2]`, rounded by two rounds of corner cutting (Chaikin)."""
     for _ in range(2):
         following = np.roll(points, -1, axis=0)
