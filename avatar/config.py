@@ -156,6 +156,18 @@ class RenderConfig:
 
 
 @dataclass
+class BackendConfig:
+    """Which implementation does the heavy work. `avatar doctor` says what `auto` takes here, and why."""
+
+    encoding: Literal["auto", "warp", "tcnn", "torch"] = "auto"
+    """Hash grids. tcnn (CUDA) has its own table layout and networks: such an avatar opens with tinycudann only."""
+    marching: Literal["auto", "warp", "nerfacc", "torch"] = "auto"
+    """Ray marching and the composition of samples. nerfacc (CUDA) marches straight rays only: no FLAME warp."""
+    rasterising: Literal["auto", "warp", "pytorch3d"] = "auto"
+    """Silhouettes of the posed head."""
+
+
+@dataclass
 class LossConfig:
     """Weights of the losses. The paper does not publish its own; these are ours."""
 
@@ -236,6 +248,7 @@ class Config:
     """Name of the preset the settings started from."""
     field: FieldConfig = dataclasses.field(default_factory=FieldConfig)
     render: RenderConfig = dataclasses.field(default_factory=RenderConfig)
+    backends: BackendConfig = dataclasses.field(default_factory=BackendConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from avatar import __version__
 from avatar.commands.outcome import Outcome
 from avatar.errors import AvatarError, MissingDependencyError
-from avatar.optional import INSTALL_LINES, is_installed
+from avatar.optional import install_line, is_installed
 
 NEEDED = ("torch", "warp-lang", "mediapipe", "numpy", "opencv-contrib-python", "imageio", "av", "tyro", "safetensors")
 OPTIONAL = ("tinycudann", "nerfacc", "pytorch3d", "lpips")
@@ -36,7 +36,7 @@ def examine() -> Outcome:
         faults += [] if version else [f"{name} is missing"]
     for name in OPTIONAL:
         found = (
-            (version_of(name) or "found") if is_installed(name) else f"not installed; optional: {INSTALL_LINES[name]}"
+            (version_of(name) or "found") if is_installed(name) else f"not installed; optional: {install_line(name)}"
         )
         print(f"  {name:<22} {found}")
     free = shutil.disk_usage(Path.cwd()).free / 2**30
@@ -47,6 +47,7 @@ def examine() -> Outcome:
             f"little memory: {memory_gib():.1f} GiB, creating an avatar takes up to {SMALLEST_MEMORY_GIB:.0f}"
         )
     if not faults:
+        print_backends()
         for label, check in CHECKS.items():
             began = time.monotonic()
             try:
@@ -68,6 +69,18 @@ def examine() -> Outcome:
         lines=["everything needed works"],
         next_step="avatar demo --out runs/demo   or   avatar create VIDEO --out runs/me",
     )
+
+
+def print_backends() -> None:
+    """What does the heavy work on the device that training would use, and why; for the others, what they lack."""
+    import torch
+
+    from avatar.kernels.backends import survey
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    print(f"backends that auto takes on {device} (section `backends` of the settings):")
+    for line in survey(device):
+        print(line)
 
 
 def check_torch() -> str:
