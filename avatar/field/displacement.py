@@ -21,8 +21,6 @@ JAW_OPEN = 0.35
 """Jaw rotation in radians that the grids have room for."""
 MOVES = 5e-4
 """A vertex that no expression moves by more than this many metres is still."""
-FADE_START = 0.6
-"""The cut to zero begins at this share of the reach."""
 
 
 @dataclass
@@ -38,7 +36,8 @@ class GridLayout:
     offsets: Tensor
     """`[G]` int64 index of each grid's first node in the list."""
     active: Tensor
-    """`[A]` int64 nodes that any expression can reach; the others stay zero."""
+    """`[A]` int64 nodes that any expression can reach, ordered so that neighbours in the list are neighbours in space;
+    the others stay zero."""
 
     @property
     def size(self) -> int:
@@ -57,12 +56,6 @@ class GridLayout:
             axes = [torch.arange(int(n), device=origin.device) * cell + origin[i] for i, n in enumerate(count)]
             parts.append(torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3))
         return torch.cat(parts)
-
-
-def fade(distance: Tensor, scale: float, reach: float) -> Tensor:
-    """exp(-distance / scale), brought to zero smoothly between 60 % of `reach` and `reach` (all metres)."""
-    t = ((distance / reach - FADE_START) / (1 - FADE_START)).clamp(0, 1)
-    return torch.exp(-distance / scale) * (1 - t * t * (3 - 2 * t))
 
 
 def without_rigid(params: HeadParameters) -> HeadParameters:
@@ -86,24 +79,25 @@ class DisplacementGrids:
             self.neutral = head(self.identity).vertices[0]
             opened = head(replace(self.identity, jaw=torch.tensor([[JAW_OPEN, 0.0, 0.0]], device=device))).vertices[0]
         self.layout = make_layout(asset, self.neutral, opened, config)
-        self.nodes = self.layout.nodes()
+        self.size = self.layout.size
+        self.active_nodes = self.layout.nodes()[self.layout.active].contiguous()
+        self.active_rows = self.layout.active.to(torch.int32)
 
     @torch.no_grad()
     def build(self, params: HeadParameters) -> Tensor:
         """Grids `[N, nodes, 3]` float16: subtract the interpolated value from a posed point to undo the expression."""
         params = replace(without_rigid(params), shape=self.identity.shape, static_offset=self.identity.static_offset)
-        active = self.layout.active
-        nodes = self.nodes[active].contiguous()
-        grids = torch.zeros(len(params), len(self.nodes), 3, dtype=torch.float16, device=nodes.device)
+        grids = torch.zeros(len(params), self.size, 3, dtype=torch.float16, device=self.neutral.device)
         for i in range(len(params)):
             posed = self.head(params.frame(i)).vertices[0]
-            moved = posed - self.neutral
-            self.query.update(posed)
-            nearest = self.query.closest_points(nodes, self.config.reach)
-            corners = self.faces[nearest.face.clamp_min(0).long()]
-            motion = (moved[corners] * nearest.barycentrics.unsqueeze(-1)).sum(1)
-            weight = fade(nearest.distance, self.config.fade, self.config.reach) * (nearest.face >= 0)
-            grids[i, active] = torch.nan_to_num(motion * weight.unsqueeze(-1)).half()
+            self.query.update(posed).spread(
+                self.active_nodes,
+                posed - self.neutral,
+                self.active_rows,
+                grids[i],
+                fade=self.config.fade,
+                reach=self.config.reach,
+            )
         return grids
 
 
@@ -146,7 +140,21 @@ def _active_nodes(layout: GridLayout, surface: Tensor, reach: float) -> Tensor:
         inner_low = layout.origin[index] + layout.cell[0]
         inner_high = layout.origin[index] + (layout.counts[index] - 1) * layout.cell[index] - layout.cell[0]
         near[:coarse] &= ~((nodes[:coarse] > inner_low) & (nodes[:coarse] < inner_high)).all(-1)
-    return near.nonzero().squeeze(1)
+    active = near.nonzero().squeeze(1)
+    return active[morton_order(layout)[active].argsort()]
+
+
+def morton_order(layout: GridLayout) -> Tensor:
+    """`[size]` int64 keys that order all nodes along a Z-shaped curve, grid after grid."""
+    parts = []
+    for index, counts in enumerate(layout.counts.tolist()):
+        axes = [torch.arange(count, device=layout.counts.device) for count in counts]
+        key = torch.full(counts, index << 40, device=layout.counts.device)
+        for axis, place in enumerate(torch.meshgrid(*axes, indexing="ij")):
+            for bit in range(max(counts).bit_length()):
+                key |= (place >> bit & 1) << (3 * bit + 2 - axis)
+        parts.append(key.reshape(-1))
+    return torch.cat(parts)
 
 
 def mobile_vertices(asset: HeadAsset, neutral: Tensor, opened: Tensor) -> Tensor:

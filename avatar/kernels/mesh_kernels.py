@@ -1,8 +1,11 @@
-"""Warp kernels of `mesh_query`. Imported by it on first use, so that Warp is loaded only where a mesh is asked."""
+"""Warp's portable kernels of `mesh_query`. Imported by it on first use, so that Warp is loaded only where a mesh is
+asked. Rays run these everywhere; for closest points a CPU has faster ones in `mesh_cpu`."""
 
+from avatar.kernels.mesh_query import FADE_START
 from avatar.kernels.warp_runtime import get_warp
 
 wp = get_warp()
+FADE = wp.constant(FADE_START)
 
 
 @wp.kernel(enable_backward=False)
@@ -62,31 +65,45 @@ def closest_points_kernel(
     first: int,
     mesh: wp.uint64,
     max_distance: float,
-    run: int,
     points: wp.array(dtype=wp.vec3),
     face: wp.array(dtype=wp.int32),
     distance: wp.array(dtype=float),
     barycentrics: wp.array(dtype=wp.vec3),
 ):
-    # One index answers a run of consecutive points. Neighbours in the list are mostly neighbours in space, and by the
-    # triangle inequality the last distance plus the step bounds the next one, which prunes most of the tree.
-    start = (first + wp.tid()) * run
-    bound = max_distance  # so the run's first reach is max_distance, whatever the step
-    previous = wp.vec3(0.0, 0.0, 0.0)
-    for k in range(run):
-        i = start + k
-        if i < points.shape[0]:
-            point = points[i]
-            reach = wp.min(max_distance, (bound + wp.length(point - previous)) * 1.0001 + 1.0e-7)
-            query = wp.mesh_query_point_no_sign(mesh, point, reach)
-            previous = point
-            if query.result:
-                bound = wp.length(wp.mesh_eval_position(mesh, query.face, query.u, query.v) - point)
-                face[i] = query.face
-                distance[i] = bound
-                barycentrics[i] = wp.vec3(query.u, query.v, 1.0 - query.u - query.v)
-            else:
-                bound = max_distance
-                face[i] = -1
-                distance[i] = wp.inf
-                barycentrics[i] = wp.vec3(0.0, 0.0, 0.0)
+    i = first + wp.tid()
+    query = wp.mesh_query_point_no_sign(mesh, points[i], max_distance)
+    if query.result:
+        face[i] = query.face
+        distance[i] = wp.length(wp.mesh_eval_position(mesh, query.face, query.u, query.v) - points[i])
+        barycentrics[i] = wp.vec3(query.u, query.v, 1.0 - query.u - query.v)
+    else:
+        face[i] = -1
+        distance[i] = wp.inf
+        barycentrics[i] = wp.vec3(0.0, 0.0, 0.0)
+
+
+@wp.kernel(enable_backward=False)
+def spread_kernel(
+    first: int,
+    mesh: wp.uint64,
+    max_distance: float,
+    points: wp.array(dtype=wp.vec3),
+    values: wp.array(dtype=wp.vec3),
+    fade: float,
+    where: wp.array(dtype=wp.int32),
+    output: wp.array(dtype=wp.float16),
+):
+    i = first + wp.tid()
+    value = wp.vec3(0.0, 0.0, 0.0)
+    query = wp.mesh_query_point_no_sign(mesh, points[i], max_distance)
+    if query.result:
+        away = wp.length(wp.mesh_eval_position(mesh, query.face, query.u, query.v) - points[i])
+        t = wp.clamp((away / max_distance - FADE) / (1.0 - FADE), 0.0, 1.0)
+        a = values[wp.mesh_get_index(mesh, query.face * 3)]
+        b = values[wp.mesh_get_index(mesh, query.face * 3 + 1)]
+        c = values[wp.mesh_get_index(mesh, query.face * 3 + 2)]
+        value = query.u * a + query.v * b + (1.0 - query.u - query.v) * c
+        value = wp.exp(-away / fade) * (1.0 - t * t * (3.0 - 2.0 * t)) * value
+    row = 3 * where[i]
+    for axis in range(3):
+        output[row + axis] = wp.float16(value[axis])

@@ -1,6 +1,7 @@
 """Rays and closest points on a triangle mesh that changes its pose, through Warp's bounding volume hierarchy.
 
-The peers in plain PyTorch, which try every triangle, are `reference.cast_rays` and `reference.closest_points`.
+The peers in plain PyTorch, which try every triangle, are `reference.cast_rays`, `reference.closest_points` and
+`reference.spread`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from avatar.kernels.warp_runtime import get_warp, launch_chunks, view
 
 FAR = 1e9
 """Metres; stands for "no limit" in queries."""
-RUN = 16
-"""Consecutive points that share one kernel index in `closest_points` on a CPU."""
+FADE_START = 0.6
+"""In `MeshQuery.spread` the cut to zero begins at this share of the reach."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,13 @@ class ClosestPoints:
 class MeshQuery:
     """A mesh of fixed faces whose vertices may move between queries.
 
-    faces: `[F, 3]` integers, F >= 1. device: where the vertices and all queries live.
+    faces: `[F, 3]` integers, F >= 1. device: where the vertices and all queries live. portable: take CUDA's kernels on
+    a CPU too (slower, the same results); the tests do.
     Call `update` with vertices before the first query. Queries carry no gradient; differentiate through
     `interpolate(vertices, faces, hits.face, hits.barycentrics)`.
     """
 
-    def __init__(self, faces: Tensor, device: torch.device | str = "cpu") -> None:
+    def __init__(self, faces: Tensor, device: torch.device | str = "cpu", *, portable: bool = False) -> None:
         if faces.dim() != 2 or faces.shape[1] != 3 or len(faces) == 0 or faces.dtype.is_floating_point:
             raise InputError(
                 "a mesh needs faces of three vertex indices",
@@ -61,6 +63,7 @@ class MeshQuery:
                 found=f"{faces.dtype} {tuple(faces.shape)}",
             )
         self.device = torch.device(device)
+        self._native = self.device.type == "cpu" and not portable
         self.faces = faces.detach().to(self.device, torch.int32).contiguous()
         self._last_vertex = int(self.faces.max())
         if int(self.faces.min()) < 0:
@@ -176,35 +179,88 @@ class MeshQuery:
     def closest_points(self, points: Tensor, max_distance: float = FAR) -> ClosestPoints:
         """The nearest surface point of each of `points` `[N, 3]`, where it is nearer than `max_distance` metres.
 
-        Fast where consecutive points are close together (a grid in its own order, or points sorted along a curve),
-        and where `max_distance` is small.
+        Fast where consecutive points are close together (points sorted along a curve that fills space), and where
+        `max_distance` is small.
         """
-        from avatar.kernels.mesh_kernels import closest_points_kernel
-
         self._require_vertices()
         _check_points(points, "points", self.device)
         if not max_distance > 0:
             raise InputError("max_distance must be above 0", found=max_distance)
         points = points.detach().float().contiguous()
         face, distance, barycentrics = self._outputs(len(points))
-        run = 1 if self.device.type == "cuda" else RUN
         vec3 = get_warp().vec3
-        launch_chunks(
-            closest_points_kernel,
-            -(-len(points) // run),
-            [
-                self._mesh.id,
-                float(min(max_distance, FAR)),
-                run,
-                view(points, vec3),
-                view(face),
-                view(distance),
-                view(barycentrics, vec3),
-            ],
-            self.device,
-            smallest=max(1, 256 // run),
+        self._launch_points(
+            "closest_points_kernel",
+            points,
+            float(min(max_distance, FAR)),
+            [view(face), view(distance), view(barycentrics, vec3)],
         )
         return ClosestPoints(face, barycentrics, distance)
+
+    def spread(
+        self, points: Tensor, values: Tensor, where: Tensor, output: Tensor, *, fade: float, reach: float
+    ) -> None:
+        """Write vertex values, carried off the surface, to rows of `output`: closest point, interpolation and fading
+        with the distance d in one pass.
+
+        points `[N, 3]` metres take the value that `values` `[V, 3]` have at the nearest surface point, times
+        exp(-d / fade) and a smooth step from 1 at 60 % of `reach` to 0 at `reach` (metres); zero beyond. Point i
+        writes to row `where[i]` (int32 `[N]`) of `output` (float16 `[K, 3]`, contiguous). Sort the points as for
+        `closest_points`. Nothing has a gradient.
+        """
+        vertices = self._require_vertices()
+        _check_points(points, "points", self.device)
+        _check(values, "values", self.device)
+        if values.shape != vertices.shape:
+            raise InputError(
+                "values do not fit the vertices", expected=tuple(vertices.shape), found=tuple(values.shape)
+            )
+        if not (fade > 0 and reach > 0):
+            raise InputError("fade and reach must be above 0", found=f"{fade} and {reach}")
+        if output.dtype != torch.float16 or output.dim() != 2 or output.shape[1] != 3 or not output.is_contiguous():
+            raise InputError(
+                "output has a wrong form",
+                expected="contiguous float16 [K, 3]",
+                found=f"{output.dtype} {tuple(output.shape)}",
+            )
+        if where.dtype != torch.int32 or where.shape != points.shape[:1] or where.device != output.device:
+            raise InputError(
+                "where does not fit the points",
+                expected=f"int32 [{len(points)}] on {output.device}",
+                found=f"{where.dtype} {tuple(where.shape)} on {where.device}",
+            )
+        if self.device.type == "cpu" and len(where):
+            low, high = (int(value) for value in torch.aminmax(where))
+            if low < 0 or high >= len(output):
+                raise InputError(
+                    "where names a row that is not there", expected=f"0 to {len(output) - 1}", found=f"{low} to {high}"
+                )
+        points, values = points.detach().float().contiguous(), values.detach().float().contiguous()
+        where = where.contiguous()
+        self._launch_points(
+            "spread_kernel",
+            points,
+            float(reach),
+            [view(values, get_warp().vec3), float(fade), view(where), view(output.view(-1))],
+        )
+
+    def _launch_points(self, name: str, points: Tensor, max_distance: float, arguments: list[Any]) -> None:
+        """Launch a kernel over points `[N, 3]`: one index a point, or on a CPU a packet of points."""
+        if self._native:
+            from avatar.kernels import mesh_cpu as kernels
+
+            size = kernels.LANES
+        else:
+            from avatar.kernels import mesh_kernels as kernels
+
+            size = 1
+        launch_chunks(
+            getattr(kernels, name),
+            -(-len(points) // size),
+            [self._mesh.id, max_distance, view(points, get_warp().vec3), *arguments],
+            self.device,
+            smallest=256 // size,
+        )
 
     def _require_vertices(self) -> Tensor:
         if self._vertices is None:

@@ -5,12 +5,14 @@ They run on any device and in double precision, and stand in for the kernels whe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from avatar.kernels.mesh_query import ClosestPoints, RayHits
+from avatar.kernels.mesh_query import FADE_START, ClosestPoints, RayHits, interpolate
 
 if TYPE_CHECKING:
     from avatar.kernels.hash_grid import HashGridSpec
@@ -122,3 +124,38 @@ def closest_points(vertices: Tensor, faces: Tensor, points: Tensor, max_distance
     return ClosestPoints(
         torch.where(found, face, -1).int(), weights, torch.where(found, distance, torch.full_like(distance, torch.inf))
     )
+
+
+def fade_with_distance(distance: Tensor, fade: float, reach: float) -> Tensor:
+    """exp(-distance / fade), brought to zero smoothly between 60 % of `reach` and `reach` (all metres)."""
+    t = ((distance / reach - FADE_START) / (1 - FADE_START)).clamp(0, 1)
+    return torch.exp(-distance / fade) * (1 - t * t * (3 - 2 * t))
+
+
+def spread(vertices: Tensor, faces: Tensor, points: Tensor, values: Tensor, *, fade: float, reach: float) -> Tensor:
+    """Vertex values `[V, C]` carried off the surface to `points` `[N, 3]`: `[N, C]`; see `MeshQuery.spread`."""
+    nearest = closest_points(vertices, faces, points, reach)
+    found = nearest.face >= 0
+    weight = torch.where(found, fade_with_distance(nearest.distance, fade, reach), 0)
+    return weight.unsqueeze(-1) * interpolate(values, faces, nearest.face, nearest.barycentrics)
+
+
+def mlp(
+    parts: Sequence[tuple[Tensor, Tensor | None]],
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor] | None = None,
+    *,
+    skip: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Outputs `[N, O]` in `dtype`; arguments as `fused_mlp.fused_mlp`."""
+    columns = [value if index is None else value.index_select(0, index) for value, index in parts]
+    x = torch.cat([column.to(dtype) for column in columns], -1)
+    h = x
+    for layer, weight in enumerate(weights):
+        if skip and layer == skip:
+            h = torch.cat([h, x], -1)
+        h = F.linear(h, weight.to(dtype), None if biases is None else biases[layer].to(dtype))
+        if layer + 1 < len(weights):
+            h = F.relu(h, inplace=True)
+    return h

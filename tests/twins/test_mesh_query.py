@@ -11,6 +11,8 @@ from avatar.kernels.mesh_query import MeshQuery, interpolate
 
 GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")])
 DEVICES = ["cpu", GPU]
+PORTABLE = [False, True]
+"""On a CPU: the native kernels, and those that CUDA uses."""
 
 
 def bumpy_sphere(seed: int = 0, rings: int = 14, sectors: int = 22) -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,13 +65,15 @@ def test_rays_agree_with_the_twin(device, count):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("portable", PORTABLE)
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 1201])
 @pytest.mark.parametrize("limit", [0.01, 0.05, 10.0])
-def test_closest_points_agree_with_the_twin(device, count, limit):
+def test_closest_points_agree_with_the_twin(device, portable, count, limit):
     vertices, faces = bumpy_sphere()
     generator = torch.Generator().manual_seed(count)
     points = torch.randn(count, 3, generator=generator) * 0.08
-    found = MeshQuery(faces.to(device), device).update(vertices.to(device)).closest_points(points.to(device), limit)
+    query = MeshQuery(faces.to(device), device, portable=portable).update(vertices.to(device))
+    found = query.closest_points(points.to(device), limit)
     twin = reference.closest_points(vertices.double(), faces, points.double(), limit)
     face, distance, weights = found.face.cpu(), found.distance.cpu().double(), found.barycentrics.cpu()
     near = twin.face >= 0
@@ -83,8 +87,51 @@ def test_closest_points_agree_with_the_twin(device, count, limit):
     assert torch.allclose(place[near], expected[near], atol=5e-6)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("portable", PORTABLE)
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 1201])
+def test_spread_values_agree_with_the_twin(device, portable, count):
+    vertices, faces = bumpy_sphere()
+    generator = torch.Generator().manual_seed(count)
+    points = torch.randn(count, 3, generator=generator) * 0.08
+    values = torch.randn(len(vertices), 3, generator=generator) * 0.02
+    where = torch.randperm(count + 5, generator=generator)[:count].int()
+    output = torch.full((count + 5, 3), 7.0, dtype=torch.float16, device=device)
+    query = MeshQuery(faces.to(device), device, portable=portable).update(vertices.to(device))
+    query.spread(points.to(device), values.to(device), where.to(device), output, fade=0.03, reach=0.05)
+    twin = reference.spread(vertices.double(), faces, points.double(), values.double(), fade=0.03, reach=0.05)
+    output = output.cpu().double()
+    # half precision keeps eleven bits: 3e-5 of a value of 0.06
+    assert torch.allclose(output[where.long()], twin, atol=3e-5, rtol=1e-3)
+    untouched = torch.ones(count + 5, dtype=torch.bool)
+    untouched[where.long()] = False
+    assert (output[untouched] == 7).all()
+    if count > 1000:
+        assert 0.1 < float((twin == 0).all(1).double().mean()) < 0.9
+
+
+def test_fading_by_hand():
+    """One over e at the fade's length, halved in the middle of the cut, nothing at the reach."""
+    found = reference.fade_with_distance(torch.tensor([0.0, 0.04, 0.08, 0.1]), 0.04, 0.1)
+    assert torch.allclose(found, torch.tensor([1, math.exp(-1), math.exp(-2) * 0.5, 0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("portable", PORTABLE)
+def test_triangles_without_an_area_are_still_met(portable):
+    """Two corners in one place, and three on a line: their edges count, here as those of whole neighbours."""
+    vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0.5, 0, 0]])
+    faces = torch.tensor([[0, 1, 2], [1, 1, 2], [0, 3, 1]])
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(200, 3, generator=generator)
+    found = MeshQuery(faces, portable=portable).update(vertices).closest_points(points)
+    twin = reference.closest_points(vertices.double(), faces[:1], points.double())
+    assert torch.allclose(found.distance.double(), twin.distance, atol=1e-6)
+    place = interpolate(vertices, faces, found.face, found.barycentrics)
+    assert torch.allclose((place - points).norm(dim=1), found.distance, atol=1e-6)
+
+
 def test_closest_points_in_grid_order_are_not_lost_by_pruning():
-    """Consecutive points bound each other; jumps through the whole space in between must not matter."""
+    """Points of one packet share a walk; packets that span the whole mesh must lose nothing."""
     vertices, faces = bumpy_sphere()
     axis = torch.linspace(-0.15, 0.15, 11)
     grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
@@ -242,3 +289,26 @@ def test_bad_input_is_refused():
         query.closest_points(torch.zeros(1, 3, device="meta"))
     with pytest.raises(InputError, match="not floating point"):
         query.closest_points(torch.zeros(1, 3, dtype=torch.int64))
+
+
+def test_bad_input_to_spreading_is_refused():
+    vertices, faces = bumpy_sphere()
+    query = MeshQuery(faces).update(vertices)
+    points, where = torch.zeros(4, 3), torch.arange(4, dtype=torch.int32)
+    output = torch.zeros(4, 3, dtype=torch.float16)
+
+    def refuse(message, points=points, values=vertices, where=where, output=output, reach=0.05):
+        with pytest.raises(InputError, match=message):
+            query.spread(points, values, where, output, fade=0.04, reach=reach)
+
+    refuse("do not fit the vertices", values=vertices[:-1])
+    refuse("values are not finite", values=vertices * torch.nan)
+    refuse("points are not finite", points=points * torch.nan)
+    refuse("above 0", reach=0.0)
+    refuse("wrong form", output=output.float())
+    refuse("wrong form", output=torch.zeros(3, 4, dtype=torch.float16).T)
+    refuse("does not fit the points", where=where.long())
+    refuse("does not fit the points", where=where[:3])
+    refuse("row that is not there", where=where + 1)
+    refuse("row that is not there", where=where - 1)
+    assert (output == 0).all()

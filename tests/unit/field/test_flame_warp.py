@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from avatar.config import FieldConfig, WarpConfig
-from avatar.field.displacement import fade
 from avatar.field.flame_warp import NeckBlend, RigidMotion, apply_rigid, rigid_inverse, undo_rigid
 from avatar.field.subject import Subject
 from avatar.flame.assets import load_head
 from avatar.flame.model import HeadParameters
 from avatar.geometry.rotations import axis_angle_to_matrix
 from avatar.kernels.ray_march import MarchMotion, interpolate_grids
+from avatar.kernels.reference import fade_with_distance
 
 BLEND = NeckBlend(top=-0.10, bottom=-0.20)
 
@@ -65,9 +65,9 @@ def test_applying_undoes_undoing_on_head_and_torso():
 
 def test_fade_is_exponential_near_and_zero_from_the_reach_on():
     distance = torch.tensor([0.0, 0.02, 0.055, 0.2])
-    values = fade(distance, 0.04, 0.055)
+    values = fade_with_distance(distance, 0.04, 0.055)
     torch.testing.assert_close(values, torch.tensor([1.0, math.exp(-0.5), 0.0, 0.0]))
-    fine = fade(torch.linspace(0, 0.06, 500), 0.04, 0.055)
+    fine = fade_with_distance(torch.linspace(0, 0.06, 500), 0.04, 0.055)
     assert (fine.diff() <= 0).all()
     assert fine.diff().abs().max() < 0.01
 
