@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from avatar.errors import ConfigError, InputError
+from avatar.kernels.input_checks import FLOAT32, FLOATS, INTEGERS, LARGEST, check_finite, check_range
 
 PRIMES = (1, 2654435761, 805459861)
 """The factors of x, y and z in the spatial hash."""
 MAX_LOG2_ENTRIES = 24
 BACKENDS = ("auto", "warp", "torch")
+TABLE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,10 @@ def hash_encode(
     """Encode points: `[N, L * F]` float32, level by level.
 
     positions: `[N, 3]` float32 in [0, 1] (clamped to it). table: `[T, F]` or `[B, T, F]`, T = `spec.table_size`,
-    float32, float16 or bfloat16. table_index: `[N]` int32 or int64, which of the B tables a point uses; may be left out
-    for one table. level_weights: `[L]`, multiplies each level's features (a coarse-to-fine window); a level of weight
-    zero costs nothing. backend: "auto" (Warp), "warp" or "torch" (the twin in `reference`).
+    float32, float16 or bfloat16 (float64 for both with the backend torch). table_index: `[N]` int32 or int64, which of
+    the B tables a point uses; may be left out for one table. level_weights: `[L]`, multiplies each level's features (a
+    coarse-to-fine window); a level of weight zero costs nothing. backend: "auto" (Warp), "warp" or "torch" (the twin in
+    `reference`).
 
     Differentiable once in positions and table (not in level_weights). The gradient is the same from run to run on a
     CPU for one number of threads. Raises InputError for shapes, types or devices that do not fit, and on a CPU for
@@ -114,7 +117,7 @@ def hash_encode(
     """
     if backend not in BACKENDS:
         raise ConfigError("unknown backend of the hash grid", expected=", ".join(BACKENDS), found=backend)
-    _check(positions, table, spec, table_index, level_weights)
+    _check(positions, table, spec, table_index, level_weights, backend)
     if table.dim() == 2:
         table = table.unsqueeze(0)
     if backend == "torch":
@@ -129,44 +132,66 @@ def hash_encode(
 
 
 def _check(
-    positions: Tensor, table: Tensor, spec: HashGridSpec, table_index: Tensor | None, level_weights: Tensor | None
+    positions: Tensor,
+    table: Tensor,
+    spec: HashGridSpec,
+    table_index: Tensor | None,
+    level_weights: Tensor | None,
+    backend: str,
 ) -> None:
     if positions.dim() != 2 or positions.shape[1] != 3:
         raise InputError("positions have a wrong shape", expected="[N, 3]", found=tuple(positions.shape))
-    if not positions.dtype.is_floating_point or not table.dtype.is_floating_point:
-        raise InputError("positions and table must be floating point", found=f"{positions.dtype} and {table.dtype}")
+    twin = backend == "torch"
+    kinds = {"positions": (positions, FLOATS if twin else FLOAT32), "table": (table, TABLE_DTYPES)}
+    for name, (tensor, dtypes) in kinds.items():
+        if tensor.dtype not in dtypes and not (twin and tensor.dtype == torch.float64):
+            raise InputError(
+                f"{name} must be of a floating point type that the kernels know",
+                expected=" or ".join(map(str, dtypes)),
+                found=tensor.dtype,
+            )
     if table.dim() not in (2, 3) or table.shape[-2:] != (spec.table_size, spec.features):
         raise InputError(
             "the table does not fit its grid",
-            expected=f"[{spec.table_size}, {spec.features}], or several of these",
+            expected=f"[{spec.table_size}, {spec.features}], or several of these: {spec.levels} levels of at most "
+            f"2^{spec.log2_entries} entries",
             found=tuple(table.shape),
         )
-    tensors = {"table": table, "table_index": table_index}
-    for name, tensor in tensors.items():
+    for name, tensor in {"table": table, "table_index": table_index}.items():
         if tensor is not None and tensor.device != positions.device:
             raise InputError(
                 f"{name} and positions are on different devices", expected=positions.device, found=tensor.device
             )
-    if level_weights is not None and level_weights.shape != (spec.levels,):
-        raise InputError("level_weights have a wrong shape", expected=(spec.levels,), found=tuple(level_weights.shape))
+    if max(table.numel(), len(positions) * spec.output_size) > LARGEST:
+        raise InputError(
+            "too much for one call",
+            expected=f"at most {LARGEST} numbers in the table and in the output",
+            found=f"{table.numel()} and {len(positions) * spec.output_size}",
+            fix="encode the points in parts",
+        )
+    if level_weights is not None and (
+        level_weights.shape != (spec.levels,) or not level_weights.dtype.is_floating_point
+    ):
+        raise InputError(
+            "level_weights do not fit the grid",
+            expected=f"floating point [{spec.levels}]",
+            found=f"{level_weights.dtype} {tuple(level_weights.shape)}",
+        )
     count = table.shape[0] if table.dim() == 3 else 1
     if table_index is None and count != 1:
         raise InputError("several tables need a table_index", expected=f"[{len(positions)}] integers", found=None)
     if table_index is not None and (
-        table_index.shape != positions.shape[:1] or table_index.dtype not in (torch.int32, torch.int64)
+        table_index.shape != positions.shape[:1] or table_index.dtype not in INTEGERS or count == 0 < len(positions)
     ):
         raise InputError(
             "table_index does not fit the positions",
-            expected=f"int32 or int64 [{len(positions)}]",
-            found=f"{table_index.dtype} {tuple(table_index.shape)}",
+            expected=f"int32 or int64 [{len(positions)}], and a table to point to",
+            found=f"{table_index.dtype} {tuple(table_index.shape)}, {count} tables",
         )
     if positions.device.type != "cpu" or len(positions) == 0:
         return
-    if not bool(torch.isfinite(positions.detach().sum())):
-        bad = (~torch.isfinite(positions.detach())).any(-1).nonzero()
-        if len(bad):
-            raise InputError(f"{len(bad)} of {len(positions)} positions are not finite", found=f"first {int(bad[0])}")
+    check_finite(positions=positions)
+    if level_weights is not None and level_weights.device.type == "cpu":
+        check_finite(level_weights=level_weights)
     if table_index is not None:
-        low, high = (int(value) for value in torch.aminmax(table_index))
-        if low < 0 or high >= count:
-            raise InputError("table_index is out of range", expected=f"0 to {count - 1}", found=f"{low} to {high}")
+        check_range("table_index", table_index, count)

@@ -7,13 +7,19 @@ lies in an occupied cell. `march` does all of it in one Warp kernel, and in plai
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from avatar.errors import ConfigError
+from avatar.errors import ConfigError, InputError
+from avatar.kernels.input_checks import FLOATS, INTEGERS, LARGEST, check_finite, check_range, check_tensor
 from avatar.kernels.warp_runtime import get_warp, launch_chunks, view
+
+BACKENDS = ("auto", "warp", "nerfacc", "torch")
+MOST_STEPS = 2**20
+"""Steps that are looked at on one ray; more are a mistake in near, far or step."""
 
 
 @dataclass
@@ -88,9 +94,26 @@ def march(
     origins, directions `[R, 3]` world, unit; frame `[R]` integer; near, far `[R]`; steps lie at
     near + (k + offset) step < far, with offset `[R]` in [0, 1). search, occupied: bool `[X, Y, Z]`; only points y in
     `search` are carried on (it must hold every y whose x' can be occupied). Nothing has a gradient.
+    backend: "auto" (Warp), "warp", "torch" (the twin), or "nerfacc" (CUDA, only without motion: it cannot bend rays).
+
+    Raises InputError for shapes, types, devices, a step or max_samples that do not fit, and on a CPU for values that
+    are not finite, a frame out of range or more than 2^20 steps on a ray; ConfigError for a backend that cannot do it.
+    On CUDA, where looking would stall the device, a ray that is not finite gets no samples, the kernel clamps a frame
+    out of range and stops after 2^20 steps.
     """
-    if backend not in ("auto", "warp", "torch"):
-        raise ConfigError("unknown backend of the ray march", expected="auto, warp, torch", found=backend)
+    if backend not in BACKENDS:
+        raise ConfigError("unknown backend of the ray march", expected=", ".join(BACKENDS), found=backend)
+    _check(space, motion, origins, directions, frame, near, far, step, offset, search, occupied, max_samples)
+    if backend == "nerfacc":
+        if motion.canonical_from_world is not None or motion.grids is not None:
+            raise ConfigError(
+                "nerfacc's traversal cannot bend rays",
+                expected="rays without head motion and displacement",
+                fix="march with the backend warp",
+            )
+        from avatar.kernels.nerfacc_backend import traverse
+
+        return Marched(*traverse(space, origins, directions, near, far, step, offset, search & occupied, max_samples))
     run = _march_torch if backend == "torch" else _march_warp
     depth, shift, count = run(
         space, motion, origins, directions, frame, near, far, step, offset, search, occupied, max_samples
@@ -98,6 +121,89 @@ def march(
     kept = torch.arange(max_samples, device=count.device) < count.unsqueeze(1)
     ray = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
     return Marched(ray, depth[kept], shift[kept], count)
+
+
+def _check(
+    space: MarchSpace,
+    motion: MarchMotion,
+    origins: Tensor,
+    directions: Tensor,
+    frame: Tensor,
+    near: Tensor,
+    far: Tensor,
+    step: float,
+    offset: Tensor,
+    search: Tensor,
+    occupied: Tensor,
+    max_samples: int,
+) -> None:
+    if not (math.isfinite(step) and step > 0):
+        raise InputError("the step of a ray march must be finite and above 0", found=step)
+    if max_samples < 1:
+        raise InputError("max_samples must be at least 1", found=max_samples)
+    rays, device = len(origins), origins.device
+    check_tensor("the corner of the cells", space.low, (3,), FLOATS, device)
+    check_tensor("the size of a cell", space.cell, (3,), FLOATS, device)
+    check_tensor("skull_from_canonical", space.skull_from_canonical, (4, 4), FLOATS, device)
+    check_tensor("ray origins", origins, ("R", 3), FLOATS, device)
+    check_tensor("ray directions", directions, (rays, 3), FLOATS, device)
+    check_tensor("frame indices", frame, (rays,), INTEGERS, device)
+    for name, tensor in (("near", near), ("far", far), ("offset", offset)):
+        check_tensor(f"values of {name}", tensor, (rays,), FLOATS, device)
+    for name, cells in (("search", search), ("occupied", occupied)):
+        check_tensor(f"cells of {name}", cells, tuple(space.counts), (torch.bool,), device)
+    if rays * max_samples > LARGEST // 3:
+        raise InputError("too many samples for one march", expected=f"at most {LARGEST // 3}", found=rays * max_samples)
+    frames = _check_motion(motion, device)
+    if device.type != "cpu" or rays == 0:
+        return
+    if not float(space.cell.min()) > 0:
+        raise InputError("a cell must have a size above 0", found=space.cell.tolist())
+    check_finite(corner_of_the_cells=space.low, skull_from_canonical=space.skull_from_canonical)
+    check_finite(ray_origins=origins, ray_directions=directions, near=near, far=far, offset=offset)
+    longest = float((far - near).max())
+    if longest > MOST_STEPS * step:
+        raise InputError(
+            "a ray has too many steps", expected=f"at most {MOST_STEPS}", found=f"{longest:g} m in steps of {step:g} m"
+        )
+    low, high = (float(value) for value in torch.aminmax(offset))
+    if low < 0 or high > 1:
+        raise InputError("the offset is a part of a step", expected="0 to 1", found=f"{low:g} to {high:g}")
+    if frames is not None:
+        check_range("the frame index", frame, frames)
+
+
+def _check_motion(motion: MarchMotion, device: torch.device) -> int | None:
+    """Check the parts of a motion against each other; returns the number of frames, None where nothing moves."""
+    if (motion.canonical_from_world is None) != (motion.height is None):
+        raise InputError("head motion needs both canonical_from_world and height, or neither")
+    frames = None
+    if motion.canonical_from_world is not None:
+        frames = len(motion.canonical_from_world)
+        check_tensor("matrices of canonical_from_world", motion.canonical_from_world, (frames, 3, 4), FLOATS, device)
+        check_tensor("rows of height", motion.height, (frames, 4), FLOATS, device)
+        if device.type == "cpu":
+            check_finite(canonical_from_world=motion.canonical_from_world, height=motion.height)
+    if motion.grids is None:
+        return frames
+    count = "B" if frames is None else frames
+    check_tensor("displacement grids", motion.grids, (count, "nodes", 3), (torch.float16, *FLOATS), device)
+    layout = {"grid_origin": (3,), "grid_cell": (), "grid_counts": (3,), "grid_offsets": ()}
+    if any(getattr(motion, name) is None for name in layout):
+        raise InputError("displacement grids need their layout", expected=", ".join(layout))
+    grids = len(motion.grid_cell)
+    for name, rest in layout.items():
+        dtypes = FLOATS if name in ("grid_origin", "grid_cell") else INTEGERS
+        check_tensor(f"values of {name}", getattr(motion, name), (grids, *rest), dtypes, device)
+    if device.type == "cpu":
+        last = int((motion.grid_offsets + motion.grid_counts.prod(-1)).max())
+        if last > motion.grids.shape[1] or int(motion.grid_counts.min()) < 2 or int(motion.grid_offsets.min()) < 0:
+            raise InputError(
+                "the layout does not fit the displacement grids",
+                expected=f"{last} nodes, 2 or more along each axis",
+                found=f"{motion.grids.shape[1]} nodes, counts {motion.grid_counts.tolist()}",
+            )
+    return len(motion.grids)
 
 
 def _march_warp(

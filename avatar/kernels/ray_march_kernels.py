@@ -6,6 +6,8 @@
 from avatar.kernels.warp_runtime import get_warp
 
 wp = get_warp()
+MOST_STEPS = wp.constant(1 << 20)
+"""As `ray_march.MOST_STEPS`: an endless ray must not hold the device."""
 mat34 = wp.types.matrix(shape=(3, 4), dtype=float)
 
 
@@ -26,12 +28,18 @@ class Space:
 def cell_of(space: Space, point: wp.vec3):
     """Flat index of the cell that holds a point, -1 outside the box."""
     place = wp.cw_mul(point - space.low, space.inverse_cell)
-    x = int(wp.floor(place[0]))
-    y = int(wp.floor(place[1]))
-    z = int(wp.floor(place[2]))
-    if x < 0 or y < 0 or z < 0 or x >= space.counts[0] or y >= space.counts[1] or z >= space.counts[2]:
+    # compared as floats: NaN and what no integer can hold are outside, too
+    inside = (
+        place[0] >= 0.0
+        and place[1] >= 0.0
+        and place[2] >= 0.0
+        and place[0] < float(space.counts[0])
+        and place[1] < float(space.counts[1])
+        and place[2] < float(space.counts[2])
+    )
+    if not inside:
         return -1
-    return (x * space.counts[1] + y) * space.counts[2] + z
+    return (int(place[0]) * space.counts[1] + int(place[1])) * space.counts[2] + int(place[2])
 
 
 @wp.func
@@ -121,6 +129,10 @@ def march_kernel(
     start = float(0.0)
     slope = float(0.0)
     if canonical_from_world:
+        which = wp.clamp(which, 0, canonical_from_world.shape[0] - 1)
+    elif grids:
+        which = wp.clamp(which, 0, grids.shape[0] - 1)
+    if canonical_from_world:
         m = canonical_from_world[which]
         rotation = wp.mat33(m[0, 0], m[0, 1], m[0, 2], m[1, 0], m[1, 1], m[1, 2], m[2, 0], m[2, 1], m[2, 2])
         origin_move = rotation * origin + wp.vec3(m[0, 3], m[1, 3], m[2, 3]) - origin
@@ -133,7 +145,7 @@ def march_kernel(
     taken = int(0)
     last = far[ray]
     t = near[ray] + offset[ray] * step
-    while t < last and found < depth.shape[1]:
+    while t < last and found < depth.shape[1] and taken < MOST_STEPS:
         point = origin + t * direction
         if canonical_from_world:
             point = point + head_share(space, start + slope * t) * (origin_move + t * direction_move)

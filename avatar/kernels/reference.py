@@ -49,7 +49,8 @@ def hash_encode(
     parts = []
     for level, resolution in enumerate(spec.level_resolutions):
         scaled = inside * resolution
-        cell = scaled.detach().floor().clamp(max=resolution - 1)
+        # NaN stays in the weights, but must not reach the index
+        cell = scaled.detach().floor().clamp(max=resolution - 1).nan_to_num(0.0)
         part = (scaled - cell).unsqueeze(1)
         weight = torch.where(corner, part, 1 - part).prod(-1)
         entry = hash_corners(cell.long(), resolution, spec.level_sizes[level], spec.level_hashed[level])
