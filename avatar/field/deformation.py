@@ -32,8 +32,8 @@ class TranslationField(nn.Module):
             return float(self.config.bands)
         return self.config.bands * min(progress / max(self.config.coarse_to_fine_end, 1e-6), 1.0)
 
-    def forward(self, points: Tensor, codes: Tensor, alpha: float) -> Tensor:
-        """Translations `[N, 3]` of points `[N, 3]` under codes `[N, code_size]`, both in box units."""
+    def forward(self, points: Tensor, codes: Tensor, frame: Tensor, alpha: float) -> Tensor:
+        """Translations `[N, 3]` of points `[N, 3]` in box units, under the codes `[B, code_size]` of frames `[N]`."""
         window = band_window(self.config.bands, alpha, device=points.device)
         encoded = frequency_encode(points, self.config.bands, window)
-        return OUTPUT_SCALE * self.network(torch.cat([encoded, codes], -1)).to(points.dtype)
+        return OUTPUT_SCALE * self.network([(encoded, None), (codes, frame)]).to(points.dtype)

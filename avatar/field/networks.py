@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avatar.kernels.fused_mlp import Part, fused_mlp
 
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The arithmetic a setting of `auto`, `float32` or `bfloat16` means on `device`.
+NARROW = 96
+"""Up to this width the fused float32 kernel of a CPU beats layers in bfloat16 (docs/benchmarks)."""
 
-    bfloat16 pays where the hardware multiplies it natively: AVX-512 BF16 or AMX on a CPU, Ampere or later on CUDA.
+
+def choose_precision(name: str, device: torch.device, width: int) -> torch.dtype:
+    """The arithmetic a setting of `auto`, `float32` or `bfloat16` means for layers of `width` units on `device`.
+
+    bfloat16 pays where the hardware multiplies it natively: AVX-512 BF16 or AMX on a CPU (for wide layers: narrow ones
+    are faster in the fused kernel, which has no need to write them to memory), Ampere or later on CUDA.
     """
     if name == "bfloat16":
         return torch.bfloat16
     if name == "auto":
         if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
             return torch.bfloat16
-        if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_multiplies_bfloat16():
+        native = torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_multiplies_bfloat16()
+        if device.type == "cpu" and width > NARROW and native:
             return torch.bfloat16
     return torch.float32
 
@@ -33,7 +40,7 @@ def _cpu_multiplies_bfloat16() -> bool:
 class Mlp(nn.Module):
     """Linear layers with ReLU between them; the input is concatenated again before layer `skip`.
 
-    `forward` takes `[N, inputs]` in any float type and returns `[N, outputs]` in `dtype`.
+    `forward` takes the parts of its input (see `fused_mlp.Part`) and returns `[N, outputs]` in `dtype`.
     """
 
     def __init__(
@@ -62,14 +69,7 @@ class Mlp(nn.Module):
             nn.init.uniform_(layers[-1].weight, -final_scale, final_scale)
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.to(self.dtype)
-        h = x
-        for index, layer in enumerate(self.layers):
-            if self.skip and index == self.skip:
-                h = torch.cat([h, x], -1)
-            bias = None if layer.bias is None else layer.bias.to(self.dtype)
-            h = F.linear(h, layer.weight.to(self.dtype), bias)
-            if index + 1 < len(self.layers):
-                h = F.relu(h, inplace=True)
-        return h
+    def forward(self, parts: Sequence[Part]) -> Tensor:
+        weights = [layer.weight for layer in self.layers]
+        biases = None if self.layers[0].bias is None else [layer.bias for layer in self.layers]
+        return fused_mlp(parts, weights, biases, skip=self.skip, dtype=self.dtype)

@@ -136,19 +136,19 @@ class HashRadiance(nn.Module):
             parts.append(self.bank(inputs))
         if self.conditioned:
             parts.append(gated(inputs))
-        out = self.density_network(torch.cat([part.to(self.density_network.dtype) for part in parts], -1))
-        return density_activation(out[:, 0] + DENSITY_BIAS), out[:, 1:]
+        return split_density(self.density_network([(part, None) for part in parts]))
 
     def colour(self, features: Tensor, inputs: FieldInputs, directions: Tensor, appearance: Tensor | None) -> Tensor:
-        """Colours `[M, 3]` in [0, 1] of samples seen along unit `directions` `[M, 3]`."""
-        parts = [features, encode_direction(directions, self.direction_bands)]
+        """Colours `[M, 3]` in [0, 1] of samples seen along unit `directions` `[M, 3]`.
+
+        appearance: `[B, code]` codes of the frames, or None.
+        """
+        parts = [(features, None), (encode_direction(directions, self.direction_bands), None)]
         if self.conditioned:
-            parts.append(gated(inputs))
+            parts.append((gated(inputs), None))
         if appearance is not None:
-            parts.append(appearance)
-        return torch.sigmoid(
-            self.colour_network(torch.cat([part.to(self.colour_network.dtype) for part in parts], -1)).float()
-        )
+            parts.append((appearance, inputs.frame))
+        return torch.sigmoid(self.colour_network(parts).float())
 
 
 class MlpRadiance(nn.Module):
@@ -169,16 +169,19 @@ class MlpRadiance(nn.Module):
 
     def density(self, inputs: FieldInputs) -> tuple[Tensor, Tensor]:
         encoded = frequency_encode(2 * inputs.positions - 1, self.position_bands)
-        out = self.density_network(torch.cat([encoded, gated(inputs).to(encoded.dtype)], -1))
-        return density_activation(out[:, 0] + DENSITY_BIAS), out[:, 1:]
+        return split_density(self.density_network([(encoded, None), (gated(inputs), None)]))
 
     def colour(self, features: Tensor, inputs: FieldInputs, directions: Tensor, appearance: Tensor | None) -> Tensor:
-        parts = [features, encode_direction(directions, self.direction_bands)]
+        parts = [(features, None), (encode_direction(directions, self.direction_bands), None)]
         if appearance is not None:
-            parts.append(appearance)
-        return torch.sigmoid(
-            self.colour_network(torch.cat([part.to(self.colour_network.dtype) for part in parts], -1)).float()
-        )
+            parts.append((appearance, inputs.frame))
+        return torch.sigmoid(self.colour_network(parts).float())
+
+
+def split_density(out: Tensor) -> tuple[Tensor, Tensor]:
+    """Densities `[M]` per centimetre and geometry features `[M, C]` from a density network's outputs `[M, 1 + C]`."""
+    raw, features = out.split([1, out.shape[1] - 1], -1)
+    return density_activation(raw.squeeze(1) + DENSITY_BIAS), features
 
 
 def gated(inputs: FieldInputs) -> Tensor:

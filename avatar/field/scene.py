@@ -107,7 +107,6 @@ class Scene(nn.Module):
         super().__init__()
         field = config.field
         self.config, self.blend, self.layout = config, blend, layout
-        dtype = choose_precision(field.precision, low.device)
         self.register_buffer("low", low.float())
         self.register_buffer("high", high.float())
         self.register_buffer("reference", reference.float())
@@ -118,8 +117,9 @@ class Scene(nn.Module):
         self.projection = nn.Linear(condition_size, coefficients, bias=False) if learned else None
         if self.projection is not None:
             nn.init.normal_(self.projection.weight, std=condition_size**-0.5)
-        self.radiance = make_radiance(field, coefficients, dtype)
-        self.deformation = TranslationField(field.deformation, dtype) if field.deformation.enabled else None
+        self.radiance = make_radiance(field, coefficients, choose_precision(field.precision, low.device, field.width))
+        deformation = choose_precision(field.precision, low.device, field.deformation.width)
+        self.deformation = TranslationField(field.deformation, deformation) if field.deformation.enabled else None
         if self.deformation is not None:
             self.deform_codes = nn.Parameter(CODE_SPREAD * torch.randn(frames, field.deformation.code_size))
         else:
@@ -282,11 +282,11 @@ class Scene(nn.Module):
         """Open bands of the deformation field's encoding at a share `progress` of the training."""
         return 0.0 if self.deformation is None else self.deformation.alpha(progress)
 
-    def deform(self, points: Tensor, codes: Tensor | None, alpha: float) -> Tensor:
-        """x' + D: normalised points `[M, 3]` under codes `[M, code]`; unchanged without a deformation field."""
+    def deform(self, points: Tensor, codes: Tensor | None, frame: Tensor, alpha: float) -> Tensor:
+        """x' + D: normalised points `[M, 3]` under the codes `[B, code]` of frames `[M]`; unchanged without D."""
         if self.deformation is None or codes is None:
             return points
-        return points + self.deformation(2 * points - 1, codes, alpha) / 2
+        return points + self.deformation(2 * points - 1, codes, frame, alpha) / 2
 
     def functions(
         self, states: FrameStates, rays: Rays, alpha: float, located: Tensor | None = None
@@ -299,9 +299,8 @@ class Scene(nn.Module):
 
         def density(samples: Samples) -> tuple[Tensor, tuple[Tensor, FieldInputs]]:
             frame = rays.frame[samples.ray]
-            codes = None if states.deform is None else states.deform.index_select(0, frame)
             points = self.reference_points(states, rays, samples) if located is None else located
-            canonical = self.deform(self.normalise(points), codes, alpha).clamp(0, 1)
+            canonical = self.deform(self.normalise(points), states.deform, frame, alpha).clamp(0, 1)
             gate = rays.gate[samples.ray]
             if not self.config.field.gate:
                 gate = torch.ones_like(gate)
@@ -315,11 +314,10 @@ class Scene(nn.Module):
             directions = rays.directions[ray]
             if states.motion is not None:
                 directions = self.head_directions(states, rays, samples, wanted)
-            appearance = None if states.appearance is None else states.appearance.index_select(0, frame)
             chosen = FieldInputs(
                 inputs.positions[wanted], frame, inputs.gate[wanted], inputs.coefficients, inputs.tables
             )
-            return self.radiance.colour(features.index_select(0, wanted), chosen, directions, appearance)
+            return self.radiance.colour(features.index_select(0, wanted), chosen, directions, states.appearance)
 
         return density, colour
 
@@ -348,8 +346,7 @@ class Scene(nn.Module):
             return
         states = self.training_states(data, frame)
         drawn = torch.randint(len(frame), (len(where),), generator=generator, device=where.device)
-        codes = None if states.deform is None else states.deform.index_select(0, drawn)
-        canonical = self.deform(self.normalise(where), codes, alpha).clamp(0, 1)
+        canonical = self.deform(self.normalise(where), states.deform, drawn, alpha).clamp(0, 1)
         gate = torch.ones_like(drawn, dtype=torch.bool)
         inputs = FieldInputs(canonical, drawn, gate, states.coefficients, states.tables)
         density, _ = self.radiance.density(inputs)

@@ -236,7 +236,7 @@ def vertex_translations(
         pick = torch.randint(posed.shape[1], (VERTEX_SAMPLES,), generator=generator, device=device)
         points = posed[slot, pick]
     points = scene.normalise(points)
-    return (scene.deform(points, codes[slot], alpha) - points) * scene.extent
+    return (scene.deform(points, codes, slot, alpha) - points) * scene.extent
 
 
 def update_occupancy(avatar: Avatar, training: TrainingData, generator: torch.Generator) -> None:

@@ -1,0 +1,338 @@
+"""The fused perceptron's CPU kernels: native code inside Warp, compiled by Warp's own compiler for the processor at hand.
+
+A tile of samples passes through all layers while its activations stay in the first caches; nothing but inputs and
+outputs travels to memory, and the backward pass computes the activations anew. All three products of a layer (forward,
+gradient to its input, gradient to its weights) are one block product C += A B whose C stays in vector registers: rows
+of A are broadcast, rows of B are vectors of 16 numbers. Compilers lower these vectors to what the processor has.
+"""
+
+from functools import cache
+from types import SimpleNamespace
+
+from avatar.kernels.fused_mlp import MAX_LAYERS
+from avatar.kernels.warp_runtime import get_warp
+
+wp = get_warp()
+
+TILE = 48
+"""Samples of a tile: a multiple of all the row blocks (6, 8, 12 and 16) of the block product."""
+LANES = 16
+"""Numbers of a vector."""
+
+LAYOUT = """
+    typedef float vec __attribute__((vector_size(64)));
+    typedef long long count_t;
+    struct Rows6 { enum { N = 6 }; }; struct Rows8 { enum { N = 8 }; };
+    struct Rows12 { enum { N = 12 }; }; struct Rows16 { enum { N = 16 }; };
+    struct Wide1 { enum { N = 1 }; }; struct Wide2 { enum { N = 2 }; };
+    struct Wide3 { enum { N = 3 }; }; struct Wide4 { enum { N = 4 }; };
+    const int* sizes = layers.data;              // fan-in, fan-out of each layer
+    auto padded = [](int n) { return (n + 15) / 16 * 16; };
+    auto fan_in = [&](int layer) { return sizes[2 * layer]; };
+    auto fan_out = [&](int layer) { return sizes[2 * layer + 1]; };
+    const int inputs = sizes[0], outputs = fan_out(layer_count - 1);
+    // scratch: for each layer its input tile, its weights as [in][out] and [out][in], bias, and the gradient sums
+    float* pool = scratch.data + (count_t)worker * scratch_size;
+    auto take = [&](count_t n) { float* p = pool; pool += (n + 31) / 16 * 16; return p; };
+    float* tile[MAX_LAYERS + 1]; float* by_in[MAX_LAYERS]; float* by_out[MAX_LAYERS]; float* shift[MAX_LAYERS];
+    int wide[MAX_LAYERS + 1];
+    for (int k = 0; k < layer_count; ++k) {
+        wide[k] = k > 0 && k == skip ? padded(fan_out(k - 1)) + padded(inputs) : padded(fan_in(k));
+        tile[k] = take((count_t)TILE * wide[k] + 16);
+        by_in[k] = take((count_t)(wide[k] + 16) * padded(fan_out(k)));
+        by_out[k] = take((count_t)padded(fan_out(k)) * wide[k]);
+        shift[k] = take(padded(fan_out(k)));
+    }
+    wide[layer_count] = padded(outputs);
+    tile[layer_count] = take((count_t)TILE * wide[layer_count] + 16);
+    // column of a layer's tile where weight column i belongs: behind a skip the inputs start at a whole vector
+    auto column = [&](int k, int i) {
+        return k > 0 && k == skip && i >= fan_out(k - 1) ? i - fan_out(k - 1) + padded(fan_out(k - 1)) : i;
+    };
+    {
+        const float* w = parameters.data;
+        for (int k = 0; k < layer_count; ++k) {
+            const int n = padded(fan_out(k));
+            for (int o = 0; o < fan_out(k); ++o)
+                for (int i = 0; i < fan_in(k); ++i) {
+                    const float value = *w++;
+                    by_in[k][(count_t)column(k, i) * n + o] = value;
+                    by_out[k][(count_t)o * wide[k] + column(k, i)] = value;
+                }
+            for (int o = 0; o < fan_out(k); ++o) shift[k][o] = with_bias ? *w++ : 0.0f;
+        }
+    }
+    // C [R x 16 V] (rows ldc apart) = start + A B, with A[r][k] at a + r * row + k * step and rows of B ldb apart
+    auto block = [&](auto rows, auto vectors, const float* __restrict__ a, count_t row, count_t step,
+                     const float* __restrict__ b, count_t ldb, int depth, float* __restrict__ c, count_t ldc,
+                     const float* __restrict__ bias, bool add, bool relu) __attribute__((always_inline)) {
+        enum { R = decltype(rows)::N, V = decltype(vectors)::N };
+        vec sum[R][V];
+        #pragma clang loop unroll(full)
+        for (int r = 0; r < R; ++r)
+            #pragma clang loop unroll(full)
+            for (int v = 0; v < V; ++v)
+                sum[r][v] = add ? *(const vec*)(c + r * ldc + 16 * v) : bias ? *(const vec*)(bias + 16 * v) : vec{};
+        for (int k = 0; k < depth; ++k) {
+            vec right[V];
+            #pragma clang loop unroll(full)
+            for (int v = 0; v < V; ++v) right[v] = *(const vec*)(b + k * ldb + 16 * v);
+            #pragma clang loop unroll(full)
+            for (int r = 0; r < R; ++r) {
+                const float left = a[r * row + k * step];
+                #pragma clang loop unroll(full)
+                for (int v = 0; v < V; ++v) sum[r][v] += left * right[v];
+            }
+        }
+        #pragma clang loop unroll(full)
+        for (int r = 0; r < R; ++r)
+            #pragma clang loop unroll(full)
+            for (int v = 0; v < V; ++v) {
+                vec value = sum[r][v];
+                if (relu) value = value > 0.0f ? value : vec{};
+                *(vec*)(c + r * ldc + 16 * v) = value;
+            }
+    };
+    // the same for any number of rows (rounded up to whole blocks: the buffers have room) and of columns
+    auto product = [&](const float* a, count_t row, count_t step, const float* b, count_t ldb, int depth, float* c,
+                       count_t ldc, int row_count, int columns, const float* bias, bool add, bool relu) {
+        for (int j = 0; j < columns; j += 64) {
+            const int left = (columns - j) / 16;
+            const float* shifted = bias ? bias + j : nullptr;
+            auto run = [&](auto rows, auto vectors) {
+                for (int r = 0; r < row_count; r += decltype(rows)::N)
+                    block(rows, vectors, a + r * row, row, step, b + j, ldb, depth, c + r * ldc + j, ldc, shifted, add,
+                          relu);
+            };
+            if (left >= 4) run(Rows6{}, Wide4{});
+            else if (left == 3) run(Rows8{}, Wide3{});
+            else if (left == 2) run(Rows12{}, Wide2{});
+            else run(Rows16{}, Wide1{});
+        }
+    };
+    // pointers.data: for each part of the input values, row stride, columns, index or 0, gradient or 0,
+    // and for an indexed part its rows
+    const count_t* parts = pointers.data;
+    auto load = [&](int begin, int n) {
+        int at = 0;
+        for (int p = 0; p < part_count; ++p) {
+            const float* values = (const float*)parts[6 * p];
+            const count_t stride = parts[6 * p + 1], columns = parts[6 * p + 2];
+            const count_t* index = (const count_t*)parts[6 * p + 3];
+            for (int s = 0; s < n; ++s) {
+                const float* from = values + stride * (index ? index[begin + s] : begin + s);
+                float* to = tile[0] + (count_t)s * wide[0] + at;
+                for (int c = 0; c < columns; ++c) to[c] = from[c];
+            }
+            at += columns;
+        }
+    };
+    auto forward = [&](int last) {
+        for (int k = 0; k < last; ++k) {
+            if (k > 0 && k == skip)
+                for (int s = 0; s < TILE; ++s)
+                    for (int c = 0; c < wide[0]; ++c)
+                        tile[k][(count_t)s * wide[k] + padded(fan_out(k - 1)) + c] = tile[0][(count_t)s * wide[0] + c];
+            product(tile[k], wide[k], 1, by_in[k], padded(fan_out(k)), k == skip && k > 0 ? wide[k] : fan_in(k),
+                    tile[k + 1], wide[k + 1], TILE, padded(fan_out(k)), shift[k], false, k + 1 < layer_count);
+        }
+    };
+"""
+
+FORWARD = """
+    for (int begin = first; begin < last; begin += TILE) {
+        const int n = last - begin < TILE ? last - begin : TILE;
+        load(begin, n);
+        forward(layer_count);
+        for (int s = 0; s < n; ++s)
+            for (int c = 0; c < outputs; ++c)
+                result.data[(count_t)(begin + s) * outputs + c] = tile[layer_count][(count_t)s * wide[layer_count] + c];
+    }
+"""
+
+BACKWARD = """
+    float* sums[MAX_LAYERS]; float* shift_sums[MAX_LAYERS]; float* delta[MAX_LAYERS + 1];
+    int widest = 0;
+    for (int k = 0; k < layer_count; ++k) {
+        sums[k] = take((count_t)(wide[k] + 16) * padded(fan_out(k)));
+        shift_sums[k] = take(padded(fan_out(k)));
+        delta[k] = take((count_t)TILE * wide[k] + 16);
+    }
+    delta[layer_count] = take((count_t)TILE * wide[layer_count] + 16);
+    float* input_delta = skip > 0 ? take((count_t)TILE * wide[0]) : delta[0];
+    for (int begin = first; begin < last; begin += TILE) {
+        const int n = last - begin < TILE ? last - begin : TILE;
+        load(begin, n);
+        forward(layer_count - 1);
+        for (int s = 0; s < TILE; ++s)
+            for (int c = 0; c < outputs; ++c)
+                delta[layer_count][(count_t)s * wide[layer_count] + c] =
+                    s < n ? incoming.data[(count_t)(begin + s) * outputs + c] : 0.0f;
+        for (int k = layer_count - 1; k >= 0; --k) {
+            const int out = padded(fan_out(k));
+            const float* arriving = delta[k + 1];
+            const int arriving_width = wide[k + 1];
+            product(tile[k], 1, wide[k], arriving, arriving_width, n, sums[k], out, wide[k], out, nullptr, true, false);
+            for (int s = 0; s < n; ++s)
+                for (int c = 0; c < out; ++c) shift_sums[k][c] += arriving[(count_t)s * arriving_width + c];
+            if (k == 0 && !want_inputs) break;
+            product(arriving, arriving_width, 1, by_out[k], wide[k], fan_out(k), delta[k], wide[k], TILE, wide[k],
+                    nullptr, false, false);
+            if (k > 0) {
+                const int hidden = padded(fan_out(k - 1));
+                for (int s = 0; s < TILE; ++s) {
+                    float* d = delta[k] + (count_t)s * wide[k];
+                    const float* h = tile[k] + (count_t)s * wide[k];
+                    if (k == skip)
+                        for (int c = 0; c < wide[0]; ++c) input_delta[(count_t)s * wide[0] + c] = d[hidden + c];
+                    for (int c = 0; c < hidden; ++c) d[c] = h[c] > 0.0f ? d[c] : 0.0f;
+                }
+            } else if (skip > 0)
+                for (int j = 0; j < TILE * wide[0]; ++j) input_delta[j] += delta[0][j];
+        }
+        if (!want_inputs) continue;
+        int at = 0;
+        for (int p = 0; p < part_count; ++p) {
+            const count_t columns = parts[6 * p + 2];
+            const count_t* index = (const count_t*)parts[6 * p + 3];
+            float* gradient = (float*)parts[6 * p + 4];
+            if (gradient) {
+                for (int s = 0; s < n; ++s) {
+                    const float* from = input_delta + (count_t)s * wide[0] + at;
+                    if (index) {
+                        float* to = gradient + columns * (index[begin + s] + (count_t)worker * parts[6 * p + 5]);
+                        for (int c = 0; c < columns; ++c) to[c] += from[c];
+                    } else {
+                        float* to = gradient + columns * (begin + s);
+                        for (int c = 0; c < columns; ++c) to[c] = from[c];
+                    }
+                }
+            }
+            at += columns;
+        }
+    }
+    float* g = gradients.data + (count_t)worker * parameters.shape[0];
+    for (int k = 0; k < layer_count; ++k) {
+        const int out = padded(fan_out(k));
+        for (int o = 0; o < fan_out(k); ++o)
+            for (int i = 0; i < fan_in(k); ++i) *g++ = sums[k][(count_t)column(k, i) * out + o];
+        if (with_bias)
+            for (int o = 0; o < fan_out(k); ++o) *g++ = shift_sums[k][o];
+    }
+"""
+
+
+@cache
+def make_cpu_kernels() -> SimpleNamespace:
+    """`forward` and `backward` for float32 perceptrons of any size; compiled on first launch.
+
+    Both are launched over one index and do the samples `first` to `last` with their own part of `scratch`. layers:
+    `[L, 2]` fan-in and fan-out; pointers: `[P, 6]` (see the source); parameters: weights `[out, in]` and bias of every
+    layer, one after another; result and incoming: `[N, outputs]`; gradients: `[workers, parameters]`.
+    """
+
+    @wp.func_native(f"enum {{ TILE = {TILE}, MAX_LAYERS = {MAX_LAYERS} }};\n" + LAYOUT + FORWARD)
+    def forward_tiles(
+        layers: wp.array(dtype=int),
+        layer_count: int,
+        skip: int,
+        with_bias: int,
+        parameters: wp.array(dtype=float),
+        pointers: wp.array(dtype=wp.int64),
+        part_count: int,
+        scratch: wp.array(dtype=float),
+        scratch_size: int,
+        worker: int,
+        first: int,
+        last: int,
+        result: wp.array(dtype=float),
+    ): ...
+
+    @wp.func_native(f"enum {{ TILE = {TILE}, MAX_LAYERS = {MAX_LAYERS} }};\n" + LAYOUT + BACKWARD)
+    def backward_tiles(
+        layers: wp.array(dtype=int),
+        layer_count: int,
+        skip: int,
+        with_bias: int,
+        parameters: wp.array(dtype=float),
+        pointers: wp.array(dtype=wp.int64),
+        part_count: int,
+        scratch: wp.array(dtype=float),
+        scratch_size: int,
+        worker: int,
+        first: int,
+        last: int,
+        incoming: wp.array(dtype=float),
+        want_inputs: int,
+        gradients: wp.array(dtype=float),
+    ): ...
+
+    @wp.kernel(enable_backward=False, module="unique")
+    def forward(
+        layers: wp.array(dtype=int),
+        layer_count: int,
+        skip: int,
+        with_bias: int,
+        parameters: wp.array(dtype=float),
+        pointers: wp.array(dtype=wp.int64),
+        part_count: int,
+        scratch: wp.array(dtype=float),
+        scratch_size: int,
+        worker: int,
+        first: int,
+        last: int,
+        result: wp.array(dtype=float),
+    ):
+        forward_tiles(
+            layers, layer_count, skip, with_bias, parameters, pointers, part_count, scratch, scratch_size, worker,
+            first, last, result,
+        )  # fmt: skip
+
+    @wp.kernel(enable_backward=False, module="unique")
+    def backward(
+        layers: wp.array(dtype=int),
+        layer_count: int,
+        skip: int,
+        with_bias: int,
+        parameters: wp.array(dtype=float),
+        pointers: wp.array(dtype=wp.int64),
+        part_count: int,
+        scratch: wp.array(dtype=float),
+        scratch_size: int,
+        worker: int,
+        first: int,
+        last: int,
+        incoming: wp.array(dtype=float),
+        want_inputs: int,
+        gradients: wp.array(dtype=float),
+    ):
+        backward_tiles(
+            layers, layer_count, skip, with_bias, parameters, pointers, part_count, scratch, scratch_size, worker,
+            first, last, incoming, want_inputs, gradients,
+        )  # fmt: skip
+
+    return SimpleNamespace(forward=forward, backward=backward)
+
+
+def scratch_size(layers: list[tuple[int, int]], skip: int, *, backward: bool) -> int:
+    """Numbers of scratch a worker needs; follows the `take` calls of the source."""
+
+    def padded(count: int) -> int:
+        return -(-count // LANES) * LANES
+
+    def taken(count: int) -> int:
+        return (count + 31) // LANES * LANES
+
+    fan_out = [padded(out) for _, out in layers]
+    wide = [padded(layers[0][0])]
+    for k, (inputs, _) in enumerate(layers[1:], 1):
+        wide.append(fan_out[k - 1] + wide[0] if k == skip else padded(inputs))
+    wide.append(fan_out[-1])
+    tiles = sum(taken(TILE * width + LANES) for width in wide)
+    weights = sum(taken((wide[k] + LANES) * out) for k, out in enumerate(fan_out))
+    turned = sum(taken(out * wide[k]) for k, out in enumerate(fan_out))
+    biases = sum(taken(out) for out in fan_out)
+    size = tiles + weights + turned + biases
+    if backward:
+        size += tiles + weights + biases + (taken(TILE * wide[0]) if skip else 0)
+    return size
