@@ -1,7 +1,7 @@
 """The parts of nerfacc (Li et al., NerfAcc, ICCV 2023; version 0.5.3) that stand in for our kernels on CUDA.
 
-nerfacc compiles its kernels when they are first needed, with the CUDA toolkit; where that fails, every function here
-raises MissingDependencyError.
+nerfacc compiles its kernels when they are first needed, with the CUDA toolkit; where that fails, or nerfacc is missing, the
+functions here raise MissingDependencyError; without CUDA, ConfigError.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from avatar.errors import MissingDependencyError
+from avatar.kernels.backends import resolve
 from avatar.optional import require
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def traverse(
     cells: bool `[X, Y, Z]`. nerfacc puts a sample in the middle of each step from the near plane on, so the plane is
     moved by the difference between the offset and a half.
     """
-    nerfacc = _nerfacc()
+    nerfacc = _nerfacc(origins.device)
     box = torch.cat([space.low, space.low + space.cell * space.low.new_tensor(space.counts)])
     _, samples, _ = nerfacc.traverse_grids(
         origins.float(),
@@ -54,19 +55,18 @@ def traverse(
 def render_weights(thickness: Tensor, ray: Tensor, rays: int) -> tuple[Tensor, Tensor]:
     """Weights and transmittances `[M]` of packed samples of optical `thickness` `[M]` (density times length).
 
-    ray: `[M]` int64, ascending. Differentiable in thickness.
+    ray: `[M]` int64, ascending. Differentiable in thickness. (Sums along rays need nothing of nerfacc: its
+    `accumulate_along_rays` is the `index_add` of `avatar.render.volume`.)
     """
     start = torch.zeros_like(thickness)
-    weights, light, _ = _nerfacc().render_weight_from_density(start, start + 1, thickness, ray_indices=ray, n_rays=rays)
+    weights, light, _ = _nerfacc(thickness.device).render_weight_from_density(
+        start, start + 1, thickness, ray_indices=ray, n_rays=rays
+    )
     return weights, light
 
 
-def accumulate(weights: Tensor, ray: Tensor, rays: int, values: Tensor | None = None) -> Tensor:
-    """Sums of `weights` `[M]` (times `values` `[M, C]`) along each ray: `[R, 1]` or `[R, C]`."""
-    return _nerfacc().accumulate_along_rays(weights, values=values, ray_indices=ray, n_rays=rays)
-
-
-def _nerfacc() -> Any:
+def _nerfacc(device: torch.device) -> Any:
+    resolve("marching", "nerfacc", device)
     nerfacc = require("nerfacc", "the backend nerfacc")
     try:
         # this import compiles the kernels where that has not been done; without the toolkit they are None

@@ -39,19 +39,19 @@ class Rendered:
     """`[M]` share of the light that reaches the samples."""
 
 
-def render_samples(samples: Samples, density: Density, colour: Colour) -> Rendered:
-    """Render samples with gradients: every sample is coloured."""
+def render_samples(samples: Samples, density: Density, colour: Colour, *, backend: str = "auto") -> Rendered:
+    """Render samples with gradients: every sample is coloured. backend: who composes them (`render_weights`)."""
     values, state = density(samples)
-    weights, light = render_weights(values, samples)
+    weights, light = render_weights(values, samples, backend=backend)
     colours = colour(samples, state, torch.arange(len(samples), device=weights.device))
     return _compose(weights, light, values, samples, accumulate(weights, samples, colours))
 
 
 @torch.no_grad()
-def render_visible(samples: Samples, density: Density, colour: Colour) -> Rendered:
+def render_visible(samples: Samples, density: Density, colour: Colour, *, backend: str = "auto") -> Rendered:
     """Render samples for a picture: what is behind an opaque surface is not coloured."""
     values, state = density(samples)
-    weights, light = render_weights(values, samples)
+    weights, light = render_weights(values, samples, backend=backend)
     seen = (weights > INVISIBLE).nonzero().squeeze(1)
     colours = colour(samples, state, seen)
     visible = samples.select(seen)
@@ -74,6 +74,7 @@ def hierarchical_samples(
     generator: torch.Generator | None = None,
     *,
     random: bool,
+    backend: str = "auto",
 ) -> Samples:
     """NeRF's two rounds of samples on rays that enter the box at `near` and leave it at `far` `[R]`.
 
@@ -90,7 +91,7 @@ def hierarchical_samples(
     first = dense_samples(depths, far, valid)
     weights = depths.new_zeros(depths.shape)
     if len(first):
-        weights[valid] = render_weights(density(first), first)[0].view(-1, coarse)
+        weights[valid] = render_weights(density(first), first, backend=backend)[0].view(-1, coarse)
     further = importance(depths, weights, fine, noise(fine))
     return dense_samples(torch.cat([depths, further], 1).sort(1).values, far, valid)
 

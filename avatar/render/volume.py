@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from avatar.errors import ConfigError, InputError
+from avatar.kernels.input_checks import FLOATS, check_tensor
 from avatar.render.sampling import Samples
 
+BACKENDS = ("auto", "warp", "nerfacc", "torch")
 PER_CENTIMETRE = 100.0
 """Densities are per centimetre, lengths in metres."""
 
@@ -16,18 +19,30 @@ def opacity_of(density: Tensor, spacing: Tensor) -> Tensor:
     return 1 - torch.exp(-density * spacing * PER_CENTIMETRE)
 
 
-def render_weights(density: Tensor, samples: Samples) -> tuple[Tensor, Tensor]:
+def render_weights(density: Tensor, samples: Samples, *, backend: str = "auto") -> tuple[Tensor, Tensor]:
     """Each sample's share in its ray's colour.
 
     w_i = T_i (1 - exp(-sigma_i d_i)) with T_i = exp(-sum_{j < i} sigma_j d_j), along each ray.
 
     Args:
         density: `[M]` per centimetre.
+        backend: who composes the samples; `nerfacc` on CUDA only.
 
     Returns:
         weights `[M]` and transmittances `[M]` in front of the samples.
+
+    Raises InputError for shapes, types and devices that do not fit, and on a CPU for densities or spacings that are
+    negative or not finite and samples that are not in the order of their rays. On CUDA, where looking would stall the
+    device, such values give NaN or wrong weights on the rays they lie on.
     """
+    check_samples(density, samples)
+    if backend not in BACKENDS:
+        raise ConfigError("unknown backend of the volume rendering", expected=", ".join(BACKENDS), found=backend)
     thickness = density * samples.spacing * PER_CENTIMETRE
+    if backend == "nerfacc" and len(samples):
+        from avatar.kernels.nerfacc_backend import render_weights as render_by_nerfacc
+
+        return render_by_nerfacc(thickness, samples.ray, samples.rays)
     # in double: the sum runs over all rays of the pack, and its differences are wanted
     total = torch.cumsum(thickness.double(), 0)
     before = total - thickness.double()
@@ -40,10 +55,32 @@ def render_weights(density: Tensor, samples: Samples) -> tuple[Tensor, Tensor]:
 
 def accumulate(weights: Tensor, samples: Samples, values: Tensor | None = None) -> Tensor:
     """Sums of `weights` `[M]` (times `values` `[M, C]`) along each ray: `[R]` or `[R, C]`."""
+    check_tensor("weights", weights, samples.ray.shape, FLOATS, samples.ray.device)
     if values is None:
         return weights.new_zeros(samples.rays).index_add(0, samples.ray, weights)
+    check_tensor("values", values, (len(samples), "C"), (weights.dtype,), weights.device)
     result = weights.new_zeros(samples.rays, values.shape[1])
     return result.index_add(0, samples.ray, weights.unsqueeze(1) * values)
+
+
+def check_samples(density: Tensor, samples: Samples) -> None:
+    """Refuse (InputError) packed samples that no renderer understands; see `render_weights`."""
+    count, device = len(samples.ray), density.device
+    check_tensor("densities", density, (count,), FLOATS, device)
+    check_tensor("ray indices", samples.ray, (count,), (torch.int64,), device)
+    check_tensor("depths", samples.depth, (count,), FLOATS, device)
+    check_tensor("spacings", samples.spacing, (count,), FLOATS, device)
+    if device.type != "cpu" or count == 0:
+        return
+    for name, values in (("densities", density), ("spacings", samples.spacing)):
+        low, high = (float(value) for value in torch.aminmax(values.detach()))
+        if not (low >= 0 and high < float("inf")):
+            raise InputError(f"{name} must be finite and not negative", found=f"{low:g} to {high:g}")
+    first, last = int(samples.ray[0]), int(samples.ray[-1])
+    if first < 0 or last >= samples.rays or bool((samples.ray[1:] < samples.ray[:-1]).any()):
+        raise InputError(
+            "samples must come ray after ray", expected=f"ascending ray indices from 0 to {samples.rays - 1}"
+        )
 
 
 def over(colour: Tensor, opacity: Tensor, background: Tensor) -> Tensor:
