@@ -44,7 +44,7 @@ def render_samples(samples: Samples, density: Density, colour: Colour, *, backen
     values, state = density(samples)
     weights, light = render_weights(values, samples, backend=backend)
     colours = colour(samples, state, torch.arange(len(samples), device=weights.device))
-    return _compose(weights, light, values, samples, accumulate(weights, samples, colours))
+    return _compose(weights, light, values, samples, accumulate(weights, samples, colours, backend=backend), backend)
 
 
 @torch.no_grad()
@@ -55,12 +55,16 @@ def render_visible(samples: Samples, density: Density, colour: Colour, *, backen
     seen = (weights > INVISIBLE).nonzero().squeeze(1)
     colours = colour(samples, state, seen)
     visible = samples.select(seen)
-    return _compose(weights, light, values, samples, accumulate(weights[seen], visible, colours))
+    colour_sum = accumulate(weights[seen], visible, colours, backend=backend)
+    return _compose(weights, light, values, samples, colour_sum, backend)
 
 
-def _compose(weights: Tensor, light: Tensor, density: Tensor, samples: Samples, colour: Tensor) -> Rendered:
-    opacity = accumulate(weights, samples)
-    depth = accumulate(weights.detach() * samples.depth, samples) / opacity.detach().clamp_min(1e-6)
+def _compose(
+    weights: Tensor, light: Tensor, density: Tensor, samples: Samples, colour: Tensor, backend: str
+) -> Rendered:
+    opacity = accumulate(weights, samples, backend=backend)
+    distance = accumulate(weights.detach() * samples.depth, samples, backend=backend)
+    depth = distance / opacity.detach().clamp_min(1e-6)
     return Rendered(colour, opacity, depth, weights, samples, density.detach(), light.detach())
 
 

@@ -6,6 +6,7 @@ Samples are packed: one list for all rays, ray after ray, holding only those tha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -31,11 +32,15 @@ class Samples:
         """Those of a mask `[M]`, or of ascending indices."""
         return Samples(self.ray[chosen], self.depth[chosen], self.spacing[chosen], self.rays)
 
+    @cached_property
+    def first(self) -> Tensor:
+        """`[R + 1]` int64: ray r owns the samples first[r] to first[r + 1]."""
+        counts = torch.bincount(self.ray, minlength=self.rays)
+        return torch.cat([counts.new_zeros(1), torch.cumsum(counts, 0)])
+
     def slots(self) -> Tensor:
         """`[M]` int64 rank of every sample on its ray, from 0."""
-        counts = torch.bincount(self.ray, minlength=self.rays)
-        first = torch.cumsum(counts, 0) - counts
-        return torch.arange(len(self.ray), device=self.ray.device) - first[self.ray]
+        return torch.arange(len(self.ray), device=self.ray.device) - self.first[self.ray]
 
 
 def ray_box(origins: Tensor, directions: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from avatar.errors import ConfigError, InputError
+from avatar.kernels import reference, volume
 from avatar.kernels.input_checks import FLOATS, check_tensor
 from avatar.render.sampling import Samples
 
@@ -43,24 +44,22 @@ def render_weights(density: Tensor, samples: Samples, *, backend: str = "auto") 
         from avatar.kernels.nerfacc_backend import render_weights as render_by_nerfacc
 
         return render_by_nerfacc(thickness, samples.ray, samples.rays)
-    # in double: the sum runs over all rays of the pack, and its differences are wanted
-    total = torch.cumsum(thickness.double(), 0)
-    before = total - thickness.double()
-    counts = torch.bincount(samples.ray, minlength=samples.rays)
-    first = torch.cumsum(counts, 0) - counts
-    start = before[first[samples.ray]] if len(samples) else before
-    transmittance = torch.exp(-(before - start)).to(density.dtype)
-    return transmittance * (1 - torch.exp(-thickness)), transmittance
+    if backend == "torch" or thickness.dtype != torch.float32:
+        return reference.render_weights(thickness, samples.first)
+    return volume.render_weights(thickness, samples.first)
 
 
-def accumulate(weights: Tensor, samples: Samples, values: Tensor | None = None) -> Tensor:
-    """Sums of `weights` `[M]` (times `values` `[M, C]`) along each ray: `[R]` or `[R, C]`."""
+def accumulate(weights: Tensor, samples: Samples, values: Tensor | None = None, *, backend: str = "auto") -> Tensor:
+    """Sums of `weights` `[M]` (times `values` `[M, C]`) along each ray: `[R]` or `[R, C]`.
+
+    nerfacc's own sum is PyTorch's `index_add`, so for that backend too the kernel is taken.
+    """
     check_tensor("weights", weights, samples.ray.shape, FLOATS, samples.ray.device)
-    if values is None:
-        return weights.new_zeros(samples.rays).index_add(0, samples.ray, weights)
-    check_tensor("values", values, (len(samples), "C"), (weights.dtype,), weights.device)
-    result = weights.new_zeros(samples.rays, values.shape[1])
-    return result.index_add(0, samples.ray, weights.unsqueeze(1) * values)
+    if values is not None:
+        check_tensor("values", values, (len(samples), "C"), (weights.dtype,), weights.device)
+    if backend == "torch" or weights.dtype != torch.float32:
+        return reference.sum_along_rays(weights, samples.first, values)
+    return volume.sum_along_rays(weights, samples.first, values)
 
 
 def check_samples(density: Tensor, samples: Samples) -> None:

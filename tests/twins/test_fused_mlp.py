@@ -1,5 +1,7 @@
 """The fused perceptron against its twin: outputs and every gradient, in all shapes the field and the presets use."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -36,7 +38,7 @@ def make(shape, count, dtype=torch.float64):
     sizes = [inputs, *[width] * hidden, outputs]
     weights = [
         randn(after, before + (inputs if skip and layer == skip else 0)) / before**0.5
-        for layer, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False))
+        for layer, (before, after) in enumerate(pairwise(sizes))
     ]
     biases = [0.1 * randn(len(weight)) for weight in weights] if bias else None
     return parts, weights, biases, skip, randn(count, outputs)
