@@ -20,11 +20,15 @@ class TranslationField(nn.Module):
     The last layer starts near zero: at the start every point stays where it is.
     """
 
-    def __init__(self, config: DeformationConfig, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, config: DeformationConfig, dtype: torch.dtype = torch.float32, *, backend: str = "auto"
+    ) -> None:
         super().__init__()
         self.config = config
         inputs = frequency_size(3, config.bands) + config.code_size
-        self.network = Mlp(inputs, config.width, config.layers, 3, skip=config.skip, dtype=dtype, final_scale=1e-4)
+        self.network = Mlp(
+            inputs, config.width, config.layers, 3, skip=config.skip, dtype=dtype, final_scale=1e-4, backend=backend
+        )
 
     def alpha(self, progress: float) -> float:
         """How many bands are open at a fraction `progress` of the training; rises linearly from 0."""

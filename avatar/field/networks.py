@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from avatar.kernels import reference
 from avatar.kernels.fused_mlp import Part, fused_mlp
 
 NARROW = 96
@@ -40,7 +41,8 @@ def _cpu_multiplies_bfloat16() -> bool:
 class Mlp(nn.Module):
     """Linear layers with ReLU between them; the input is concatenated again before layer `skip`.
 
-    `forward` takes the parts of its input (see `fused_mlp.Part`) and returns `[N, outputs]` in `dtype`.
+    `forward` takes the parts of its input (see `fused_mlp.Part`) and returns `[N, outputs]` in `dtype`. backend: "torch"
+    goes layer by layer in plain PyTorch, anything else takes `fused_mlp`.
     """
 
     def __init__(
@@ -54,9 +56,10 @@ class Mlp(nn.Module):
         dtype: torch.dtype = torch.float32,
         final_scale: float | None = None,
         bias: bool = True,
+        backend: str = "auto",
     ) -> None:
         super().__init__()
-        self.skip, self.dtype = skip, dtype
+        self.skip, self.dtype, self.backend = skip, dtype, backend
         sizes = [inputs] + [width] * hidden + [outputs]
         layers = []
         for index, (before, after) in enumerate(pairwise(sizes)):
@@ -72,4 +75,5 @@ class Mlp(nn.Module):
     def forward(self, parts: Sequence[Part]) -> Tensor:
         weights = [layer.weight for layer in self.layers]
         biases = None if self.layers[0].bias is None else [layer.bias for layer in self.layers]
-        return fused_mlp(parts, weights, biases, skip=self.skip, dtype=self.dtype)
+        evaluate = reference.mlp if self.backend == "torch" else fused_mlp
+        return evaluate(parts, weights, biases, skip=self.skip, dtype=self.dtype)

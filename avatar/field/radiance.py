@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from avatar.config import BankConfig, FieldConfig, HashConfig
 from avatar.field.encodings import SPHERICAL_HARMONICS_SIZE, frequency_encode, frequency_size, spherical_harmonics
 from avatar.field.networks import Mlp
+from avatar.field.tcnn import TcnnGrid, TcnnMlp
 from avatar.kernels.hash_grid import HashGridSpec, hash_encode
 
 GEOMETRY_FEATURES = 15
@@ -73,9 +74,9 @@ class TableBank(nn.Module):
     coefficients give the zero table: the neutral expression and everything outside the silhouette see none of it.
     """
 
-    def __init__(self, config: BankConfig) -> None:
+    def __init__(self, config: BankConfig, backend: str = "auto") -> None:
         super().__init__()
-        self.spec = grid_spec(config)
+        self.spec, self.backend = grid_spec(config), backend
         self.tables = nn.Parameter(torch.empty(config.tables, self.spec.table_size, config.features))
         nn.init.uniform_(self.tables, -1e-2, 1e-2)
 
@@ -98,6 +99,7 @@ class TableBank(nn.Module):
             inputs.tables,
             self.spec,
             table_index=inputs.frame[open_samples].to(torch.int32),
+            backend=self.backend,
         )
         return result.index_copy(0, open_samples, features.to(result.dtype))
 
@@ -106,32 +108,45 @@ class HashRadiance(nn.Module):
     """Hash grid, bank of mixed tables and small networks.
 
     Density sees the grids' features and the gated coefficients; colour sees geometry features, view direction, gated
-    coefficients and the appearance code.
+    coefficients and the appearance code. With the encoding `tcnn` grid and networks are tinycudann's, and `dtype` has no
+    say; the bank, whose tables are mixed for each frame, is ours even then.
     """
 
-    def __init__(self, config: FieldConfig, coefficients: int, dtype: torch.dtype) -> None:
+    def __init__(self, config: FieldConfig, coefficients: int, dtype: torch.dtype, encoding: str = "auto") -> None:
         super().__init__()
         self.spec = grid_spec(config.hash)
-        self.table = nn.Parameter(torch.empty(self.spec.table_size, config.hash.features))
-        nn.init.uniform_(self.table, -1e-4, 1e-4)
-        self.bank = TableBank(config.bank) if config.bank.enabled else None
+        self.grid = TcnnGrid(self.spec) if encoding == "tcnn" else None
+        self.backend = "warp" if encoding == "tcnn" else encoding
+        if self.grid is None:
+            self.table = nn.Parameter(torch.empty(self.spec.table_size, config.hash.features))
+            nn.init.uniform_(self.table, -1e-4, 1e-4)
+        self.bank = TableBank(config.bank, self.backend) if config.bank.enabled else None
         self.direction_bands = config.direction_bands
         self.conditioned = config.condition_networks
         if not self.conditioned:
             coefficients = 0
         encoded = self.spec.levels * self.spec.features + (self.bank.size if self.bank else 0)
-        self.density_network = Mlp(
-            encoded + coefficients, config.width, config.hidden_layers, 1 + GEOMETRY_FEATURES, dtype=dtype
-        )
         seen = GEOMETRY_FEATURES + direction_size(config.direction_bands) + coefficients + config.appearance_code_size
-        self.colour_network = Mlp(seen, config.width, config.colour_layers, 3, dtype=dtype)
+        density = (encoded + coefficients, config.width, config.hidden_layers, 1 + GEOMETRY_FEATURES)
+        colour = (seen, config.width, config.colour_layers, 3)
+        if self.grid is not None:
+            self.density_network, self.colour_network = TcnnMlp(*density), TcnnMlp(*colour)
+        else:
+            self.density_network = Mlp(*density, dtype=dtype, backend=encoding)
+            self.colour_network = Mlp(*colour, dtype=dtype, backend=encoding)
 
     def tables(self, coefficients: Tensor) -> Tensor | None:
         return self.bank.blend(coefficients) if self.bank is not None else None
 
+    def encode(self, positions: Tensor) -> Tensor:
+        """Features `[M, levels * features]` of the canonical grid."""
+        if self.grid is not None:
+            return self.grid(positions)
+        return hash_encode(positions, self.table, self.spec, backend=self.backend)
+
     def density(self, inputs: FieldInputs) -> tuple[Tensor, Tensor]:
         """Densities `[M]` per centimetre and geometry features `[M, 15]`."""
-        parts = [hash_encode(inputs.positions, self.table, self.spec)]
+        parts = [self.encode(inputs.positions)]
         if self.bank is not None:
             parts.append(self.bank(inputs))
         if self.conditioned:
@@ -154,15 +169,16 @@ class HashRadiance(nn.Module):
 class MlpRadiance(nn.Module):
     """The paper's canonical field: a frequency-encoded MLP with a skip, conditioned by the gated expression."""
 
-    def __init__(self, config: FieldConfig, coefficients: int, dtype: torch.dtype) -> None:
+    def __init__(self, config: FieldConfig, coefficients: int, dtype: torch.dtype, encoding: str = "auto") -> None:
         super().__init__()
         self.position_bands, self.direction_bands = config.position_bands, config.direction_bands
         inputs = frequency_size(3, config.position_bands) + coefficients
+        arithmetic = {"dtype": dtype, "backend": encoding}
         self.density_network = Mlp(
-            inputs, config.width, config.hidden_layers, 1 + config.width, skip=config.skip, dtype=dtype
+            inputs, config.width, config.hidden_layers, 1 + config.width, skip=config.skip, **arithmetic
         )
         seen = config.width + direction_size(config.direction_bands) + config.appearance_code_size
-        self.colour_network = Mlp(seen, max(config.width // 2, 1), config.colour_layers, 3, dtype=dtype)
+        self.colour_network = Mlp(seen, max(config.width // 2, 1), config.colour_layers, 3, **arithmetic)
 
     def tables(self, coefficients: Tensor) -> None:
         return None
@@ -189,6 +205,9 @@ def gated(inputs: FieldInputs) -> Tensor:
     return inputs.coefficients.index_select(0, inputs.frame) * inputs.gate.to(inputs.coefficients.dtype).unsqueeze(-1)
 
 
-def make_radiance(config: FieldConfig, coefficients: int, dtype: torch.dtype) -> HashRadiance | MlpRadiance:
+def make_radiance(
+    config: FieldConfig, coefficients: int, dtype: torch.dtype, encoding: str = "auto"
+) -> HashRadiance | MlpRadiance:
+    """The canonical field the settings ask for; `encoding` is a name that `kernels.backends` resolved."""
     kind = HashRadiance if config.canonical == "hash" else MlpRadiance
-    return kind(config, coefficients, dtype)
+    return kind(config, coefficients, dtype, encoding)

@@ -24,6 +24,7 @@ from avatar.field.flame_warp import NeckBlend, RigidMotion, rigid_inverse, undo_
 from avatar.field.networks import choose_precision
 from avatar.field.radiance import FieldInputs, make_radiance
 from avatar.geometry.rotations import axis_angle_to_matrix
+from avatar.kernels.backends import resolve_all
 from avatar.kernels.ray_march import MarchMotion, MarchSpace, march
 from avatar.render.occupancy import Occupancy, dilate
 from avatar.render.sampling import Samples
@@ -107,6 +108,8 @@ class Scene(nn.Module):
         super().__init__()
         field = config.field
         self.config, self.blend, self.layout = config, blend, layout
+        self.backends = resolve_all(config.backends, low.device)
+        encoding = self.backends.encoding.name
         self.register_buffer("low", low.float())
         self.register_buffer("high", high.float())
         self.register_buffer("reference", reference.float())
@@ -117,9 +120,12 @@ class Scene(nn.Module):
         self.projection = nn.Linear(condition_size, coefficients, bias=False) if learned else None
         if self.projection is not None:
             nn.init.normal_(self.projection.weight, std=condition_size**-0.5)
-        self.radiance = make_radiance(field, coefficients, choose_precision(field.precision, low.device, field.width))
-        deformation = choose_precision(field.precision, low.device, field.deformation.width)
-        self.deformation = TranslationField(field.deformation, deformation) if field.deformation.enabled else None
+        dtype = choose_precision(field.precision, low.device, field.width)
+        self.radiance = make_radiance(field, coefficients, dtype, encoding)
+        self.deformation = None
+        if field.deformation.enabled:
+            dtype = choose_precision(field.precision, low.device, field.deformation.width)
+            self.deformation = TranslationField(field.deformation, dtype, backend=encoding)
         if self.deformation is not None:
             self.deform_codes = nn.Parameter(CODE_SPREAD * torch.randn(frames, field.deformation.code_size))
         else:
@@ -240,6 +246,9 @@ class Scene(nn.Module):
         if motion is not None:
             parts = (layout.origin, layout.cell, layout.counts, layout.offsets)
             moving = MarchMotion(motion.canonical_from_world.detach(), motion.height.detach(), states.grids, *parts)
+        backend = self.backends.marching.name
+        if backend == "nerfacc" and motion is not None:
+            backend = "warp"  # nerfacc cannot bend rays
         marched = march(
             self.march_space(),
             moving,
@@ -253,6 +262,7 @@ class Scene(nn.Module):
             search=self.reach if search is None else search,
             occupied=self.occupancy.occupied if hidden else self.occupancy.visible,
             max_samples=self.config.render.max_samples if max_samples is None else max_samples,
+            backend=backend,
         )
         spacing = torch.full_like(marched.depth, self.config.render.step)
         samples = Samples(marched.ray, marched.depth, spacing, len(near))

@@ -30,14 +30,18 @@ class Subject:
     """None where the field does without the FLAME warp."""
     query: MeshQuery
     field: FieldConfig
+    rasteriser: str = "auto"
+    """`backends.rasterising` of the settings."""
 
     @staticmethod
-    def make(asset: HeadAsset, params: HeadParameters, field: FieldConfig, device: torch.device) -> Subject:
+    def make(
+        asset: HeadAsset, params: HeadParameters, field: FieldConfig, device: torch.device, rasteriser: str = "auto"
+    ) -> Subject:
         params = params.to(device)
         head = HeadModel(asset).to(device)
         query = MeshQuery(torch.as_tensor(asset.faces, device=device), device)
         grids = DisplacementGrids(head, asset, params, field.warp) if field.warp.enabled else None
-        return Subject(asset, head, params, grids, query, field)
+        return Subject(asset, head, params, grids, query, field, rasteriser)
 
     @property
     def device(self) -> torch.device:
@@ -67,4 +71,4 @@ class Subject:
     def silhouette(self, params: HeadParameters, camera: Camera) -> Tensor:
         """Mask `[H, W]` bool of one frame's posed head."""
         vertices = self.head(self.with_identity(params)).vertices[0]
-        return rasterize(self.query, vertices, camera).mask
+        return rasterize(self.query, vertices, camera, backend=self.rasteriser).mask

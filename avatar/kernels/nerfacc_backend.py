@@ -1,7 +1,7 @@
 """The parts of nerfacc (Li et al., NerfAcc, ICCV 2023; version 0.5.3) that stand in for our kernels on CUDA.
 
-nerfacc compiles its kernels when they are first needed, with the CUDA toolkit; where that fails, or nerfacc is missing, the
-functions here raise MissingDependencyError; without CUDA, ConfigError.
+nerfacc compiles its kernels when they are first needed, with the CUDA toolkit; where that fails, or nerfacc is missing,
+the functions here raise MissingDependencyError; without CUDA, ConfigError.
 """
 
 from __future__ import annotations

@@ -110,7 +110,8 @@ class Avatar:
     def _render_dense(self, states: FrameStates, rays: Rays) -> dict[str, Tensor]:
         alpha = self.scene.alpha(self.progress)
         samples, located = sample_rays(self.scene, states, rays, alpha, generator=None, random=False)
-        seen = render_visible(samples, *self.scene.functions(states, rays, alpha, located))
+        functions = self.scene.functions(states, rays, alpha, located)
+        seen = render_visible(samples, *functions, backend=self.scene.backends.marching.name)
         return {"colour": seen.colour, "opacity": seen.opacity, "depth": seen.depth}
 
     def _render_marched(self, states: FrameStates, rays: Rays, search: Tensor) -> dict[str, Tensor]:
@@ -129,7 +130,8 @@ class Avatar:
             samples, located = scene.march(
                 states, part, near[going], far[going], offset=middle, search=search, max_samples=burst
             )
-            seen = render_visible(samples, *scene.functions(states, part, alpha, located))
+            functions = scene.functions(states, part, alpha, located)
+            seen = render_visible(samples, *functions, backend=scene.backends.marching.name)
             colour[going] += light[going].unsqueeze(1) * seen.colour
             depth[going] += light[going] * seen.opacity * seen.depth
             light[going] *= 1 - seen.opacity
@@ -166,6 +168,13 @@ def sample_rays(
         return scene.march(states, rays, near, far, offset=jitter, hidden=hidden)
     density, _ = scene.functions(states, rays, alpha)
     samples = hierarchical_samples(
-        near, far, render.coarse_samples, render.fine_samples, lambda s: density(s)[0], generator, random=random
+        near,
+        far,
+        render.coarse_samples,
+        render.fine_samples,
+        lambda s: density(s)[0],
+        generator,
+        random=random,
+        backend=scene.backends.marching.name,
     )
     return samples, None

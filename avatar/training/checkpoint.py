@@ -159,7 +159,7 @@ def _build(
     config: Config, asset: HeadAsset, header: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
 ) -> Avatar:
     saved = {field.name: tensors.get(f"params.{field.name}") for field in fields(HeadParameters)}
-    subject = Subject.make(asset, HeadParameters(**saved), config.field, device)
+    subject = Subject.make(asset, HeadParameters(**saved), config.field, device, config.backends.rasterising)
     scene_tensors = {key.removeprefix("scene."): value for key, value in tensors.items() if key.startswith("scene.")}
     space = Space(
         scene_tensors["low"].to(device),

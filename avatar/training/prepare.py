@@ -68,7 +68,7 @@ def load_training_data(capture: Capture, asset: HeadAsset, config: Config, devic
     frames = FrameSet.load(capture, "train").to(device)
     background = capture.background()
     plate = mean_plate(frames.images, frames.mattes) if background is None else torch.as_tensor(background).to(device)
-    subject = Subject.make(asset, frames.params, config.field, device)
+    subject = Subject.make(asset, frames.params, config.field, device, config.backends.rasterising)
     silhouettes = [subject.silhouette(subject.params.frame(i), camera) for i, camera in enumerate(frames.cameras)]
     return TrainingData(
         frames,

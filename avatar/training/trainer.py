@@ -21,6 +21,7 @@ from avatar.errors import InputError, OutputError, RunError, TrainingError
 from avatar.field.scene import Rays
 from avatar.flame.assets import load_head
 from avatar.geometry.cameras import pixel_rays
+from avatar.kernels.backends import resolve_all
 from avatar.progress import Progress
 from avatar.render.rays import Rendered, render_samples
 from avatar.render.volume import over
@@ -76,6 +77,7 @@ def train(
     settings = config.training
     schedule = Schedule(settings.steps, settings.minutes, settings.final_rate, settings.warmup)
     target = pick_device(device)
+    resolve_all(config.backends, target)  # what is missing is said before any work is done
 
     if resume:
         avatar, state = restore(run, target, config=config)
@@ -178,7 +180,7 @@ def training_losses(
     alpha = scene.alpha(avatar.progress)
     samples, located = sample_rays(scene, states, rays, alpha, generator=generator, random=True, hidden=hidden)
     density, colour = scene.functions(states, rays, alpha, located)
-    rendered: Rendered = render_samples(samples, density, colour)
+    rendered: Rendered = render_samples(samples, density, colour, backend=scene.backends.marching.name)
 
     if located is not None:
         scene.observe(located, rendered.density, rendered.light)
@@ -260,7 +262,7 @@ def make_optimizer(avatar: Avatar, config: Config) -> torch.optim.Optimizer:
             continue
         if name.startswith("deformation."):
             deformation.append(parameter)
-        elif name.endswith((".table", ".tables")):
+        elif name.endswith((".table", ".tables", ".grid.encoding.params")):
             tables.append(parameter)
         else:
             networks.append(parameter)
