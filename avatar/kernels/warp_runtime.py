@@ -6,12 +6,14 @@ over a few Python threads. On CUDA it is one launch on torch's current stream.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from types import ModuleType
@@ -59,9 +61,45 @@ def _initialise_warp() -> ModuleType:
 
 
 @cache
-def thread_pool() -> ThreadPoolExecutor:
-    """The process's pool for CPU launches."""
-    return ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1), thread_name_prefix="avatar-kernel")
+def worker(place: int) -> ThreadPoolExecutor:
+    """The process's `place`-th helper thread for CPU launches: a pool of one.
+
+    Where the process may use as many processors as there are, each helper is bound to one of them. A launch lasts about
+    a millisecond, and some kernels (virtual machines that pack their processors, above all) would run a thread woken
+    for that long on its waker's processor, one after the other: measured 2.5 instead of 1.3 ms.
+    """
+
+    def bind() -> None:
+        with suppress(OSError):
+            os.sched_setaffinity(0, {place})  # of the calling thread alone
+
+    name = f"avatar-kernel-{place}"
+    return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=bind if place in processors() else None)
+
+
+@cache
+def processors() -> tuple[int, ...]:
+    """The processors this process may run on, where the system can tell and bind threads (Linux); else none."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_setaffinity") else ()
+
+
+def helpers(count: int) -> list[ThreadPoolExecutor]:
+    """`count` helper threads beside the calling one, bound to the other processors where all are in use."""
+    places = processors()
+    if count + 1 != len(places):
+        return [worker(-1 - i) for i in range(count)]
+    here = _current_processor()
+    return [worker(place) for place in places if place != here][:count]
+
+
+@cache
+def _sched_getcpu() -> Callable[[], int] | None:
+    return getattr(ctypes.CDLL(None), "sched_getcpu", None)
+
+
+def _current_processor() -> int:
+    ask = _sched_getcpu()
+    return -1 if ask is None else ask()
 
 
 def thread_count() -> int:
@@ -70,16 +108,29 @@ def thread_count() -> int:
 
 
 def run_parallel(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Run the jobs on the pool and this thread, return their results in order; the first exception is raised."""
-    if len(jobs) <= 1 or thread_count() == 1:
+    """Run the jobs on helper threads and this one, return their results in order; an exception is raised at the end.
+
+    Each thread takes the next job as soon as it has done one, so jobs of uneven length even out.
+    """
+    threads = min(len(jobs), thread_count())
+    if threads <= 1:
         return [job() for job in jobs]
-    futures = [thread_pool().submit(job) for job in jobs[1:]]
+    results: list[Any] = [None] * len(jobs)
+    waiting = enumerate(jobs)  # shared: taking from it is one step under the interpreter's lock
+
+    def work() -> None:
+        for place, job in waiting:
+            results[place] = job()
+
+    futures = [helper.submit(work) for helper in helpers(threads - 1)]
     try:
-        first = jobs[0]()
+        work()
     finally:
         for future in futures:
             future.exception()  # wait: a kernel must not outlive the tensors it writes to
-    return [first, *(future.result() for future in futures)]
+    for future in futures:
+        future.result()
+    return results
 
 
 def launch_on_cpu(kernel: Any, count: int, arguments: Sequence[Any]) -> None:

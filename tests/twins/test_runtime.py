@@ -1,5 +1,6 @@
 """Warp starts silently and once, work is split and joined, and the CUDA kernels build where there is no GPU."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -37,6 +38,28 @@ def test_jobs_run_beside_each_other():
         warp_runtime.run_parallel([barrier.wait, barrier.wait])  # breaks where one waits for the other to end
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.skipif(len(warp_runtime.processors()) < 2, reason="needs Linux and two processors")
+def test_helpers_have_processors_of_their_own_and_the_caller_stays_free():
+    places = set(warp_runtime.processors())
+    threads = torch.get_num_threads()
+    barrier = threading.Barrier(len(places), timeout=20)
+
+    def job() -> tuple[bool, frozenset[int]]:
+        barrier.wait()  # so that every thread takes one
+        return threading.current_thread() is caller, frozenset(os.sched_getaffinity(0))
+
+    caller = threading.current_thread()
+    try:
+        torch.set_num_threads(len(places))
+        found = warp_runtime.run_parallel([job] * len(places))
+    finally:
+        torch.set_num_threads(threads)
+    bound = [allowed for mine, allowed in found if not mine]
+    assert [allowed for mine, allowed in found if mine] == [places]
+    assert len(bound) == len(set(bound)) == len(places) - 1
+    assert all(len(allowed) == 1 for allowed in bound)
 
 
 def test_a_failing_job_is_raised_after_all_are_done():
