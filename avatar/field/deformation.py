@@ -20,9 +20,7 @@ class TranslationField(nn.Module):
     The last layer starts near zero: at the start every point stays where it is.
     """
 
-    def __init__(
-        self, config: DeformationConfig, dtype: torch.dtype = torch.float32, *, backend: str = "auto"
-    ) -> None:
+    def __init__(self, config: DeformationConfig, dtype: torch.dtype = torch.float32, *, backend: str = "auto") -> None:
         super().__init__()
         self.config = config
         inputs = frequency_size(3, config.bands) + config.code_size

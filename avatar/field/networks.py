@@ -41,8 +41,8 @@ def _cpu_multiplies_bfloat16() -> bool:
 class Mlp(nn.Module):
     """Linear layers with ReLU between them; the input is concatenated again before layer `skip`.
 
-    `forward` takes the parts of its input (see `fused_mlp.Part`) and returns `[N, outputs]` in `dtype`. backend: "torch"
-    goes layer by layer in plain PyTorch, anything else takes `fused_mlp`.
+    `forward` takes the parts of its input (see `fused_mlp.Part`) and returns `[N, outputs]` in `dtype`. The backend
+    "torch" goes layer by layer in plain PyTorch, any other takes `fused_mlp`.
     """
 
     def __init__(

@@ -108,8 +108,8 @@ class HashRadiance(nn.Module):
     """Hash grid, bank of mixed tables and small networks.
 
     Density sees the grids' features and the gated coefficients; colour sees geometry features, view direction, gated
-    coefficients and the appearance code. With the encoding `tcnn` grid and networks are tinycudann's, and `dtype` has no
-    say; the bank, whose tables are mixed for each frame, is ours even then.
+    coefficients and the appearance code. With the encoding `tcnn` grid and networks are tinycudann's, and `dtype` has
+    no say; the bank, whose tables are mixed for each frame, is ours even then.
     """
 
     def __init__(self, config: FieldConfig, coefficients: int, dtype: torch.dtype, encoding: str = "auto") -> None:
