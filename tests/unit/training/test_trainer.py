@@ -13,7 +13,7 @@ from avatar.errors import CaptureError, OutputError, RunError, TrainingError
 from avatar.flame.assets import load_head
 from avatar.training import trainer
 from avatar.training.checkpoint import checkpoint_path, load_avatar, read_checkpoint
-from avatar.training.prepare import load_training_data
+from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.trainer import train
 
 
@@ -99,6 +99,69 @@ def test_a_value_that_is_not_finite_stops_the_training(tiny_capture, tiny_config
     with pytest.raises(TrainingError, match="step 2") as error:
         train(tiny_capture, tmp_path, tiny_config, progress=False)
     assert "loss colour" in str(error.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["radiance.table", "deform_codes"])
+def test_a_bad_gradient_under_a_finite_loss_stops_before_the_step(
+    tiny_capture, tiny_config, tmp_path, monkeypatch, name, value
+):
+    """One entry of one gradient, in the third step: it is named, with the checkpoint of the second."""
+    steps, make = [], trainer.make_avatar
+
+    def spoilt(config, training):
+        avatar = make(config, training)
+
+        def spoil(gradient):
+            steps.append(len(steps))
+            if len(steps) < 3:
+                return gradient
+            bad = gradient.clone()
+            bad.view(-1)[7] = value
+            return bad
+
+        avatar.scene.get_parameter(name).register_hook(spoil)
+        return avatar
+
+    monkeypatch.setattr(trainer, "make_avatar", spoilt)
+    tiny_config.training.checkpoint_steps = 2
+    with pytest.raises(TrainingError) as error:
+        train(tiny_capture, tmp_path, tiny_config, progress=False)
+    good = checkpoint_path(tmp_path)
+    assert good.name == "step_000002.safetensors"
+    message = str(error.value)
+    assert "not finite at step 2" in message
+    assert f"found: gradient of {name}\n" in message
+    assert str(good) in message
+    assert all(bool(torch.isfinite(tensor.float()).all()) for tensor in read_checkpoint(good)[1].values())
+
+
+def test_gradients_whose_sum_overflows_are_no_reason_to_stop(tiny_capture, tiny_config, tmp_path):
+    training = load_training_data(read_capture(tiny_capture), load_head(), tiny_config, torch.device("cpu"))
+    avatar = make_avatar(tiny_config, training)
+    table = avatar.scene.radiance.table
+    table.grad = torch.full_like(table, 3e38)
+    trainer.check_finite(avatar, {"colour": torch.tensor(1.0)}, tmp_path, 0)
+    table.grad[5, 0] = float("nan")
+    with pytest.raises(TrainingError, match=r"gradient of radiance\.table"):
+        trainer.check_finite(avatar, {"colour": torch.tensor(1.0)}, tmp_path, 0)
+
+
+def test_a_kernel_that_refuses_its_input_stops_the_training_with_the_step(
+    tiny_capture, tiny_config, tmp_path, monkeypatch
+):
+    make = trainer.make_avatar
+
+    def spoilt(config, training):
+        avatar = make(config, training)
+        with torch.no_grad():
+            avatar.scene.pose.fill_(float("nan"))
+        return avatar
+
+    monkeypatch.setattr(trainer, "make_avatar", spoilt)
+    with pytest.raises(TrainingError, match=r"step 0.*\n.*\n.*are not finite") as error:
+        train(tiny_capture, tmp_path, tiny_config, progress=False)
+    assert "last good checkpoint is none yet" in str(error.value)
 
 
 def test_a_moving_camera_is_refused_clearly(tiny_capture, tiny_config):
