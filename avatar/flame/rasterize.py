@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from avatar.errors import ConfigError, InputError
+from avatar.errors import InputError
 from avatar.geometry.cameras import Camera, project
+from avatar.kernels.backends import resolve
 from avatar.kernels.mesh_query import MeshQuery
 from avatar.optional import require
 
@@ -48,10 +49,8 @@ def rasterize(
     if subsample < 1:
         raise InputError("subsample must be at least 1", found=subsample)
     faces = mesh.faces if isinstance(mesh, MeshQuery) else mesh
-    if backend == "pytorch3d":
+    if resolve("rasterising", backend, vertices.device).name == "pytorch3d":
         return _rasterize_pytorch3d(faces, vertices, camera, subsample)
-    if backend not in ("auto", "warp"):
-        raise ConfigError("unknown rasteriser", expected="auto, warp or pytorch3d", found=backend)
     query = mesh if isinstance(mesh, MeshQuery) else MeshQuery(faces, vertices.device)
     return _cast_pixels(query.update(vertices), camera, subsample)
 
@@ -100,6 +99,14 @@ def _bounds(vertices: Tensor, camera: Camera) -> tuple[int, int, int, int]:
 
 def _rasterize_pytorch3d(faces: Tensor, vertices: Tensor, camera: Camera, subsample: int) -> MeshImage:
     """Naive rasterisation by pytorch3d, which wants its own camera axes (x left, y up) and reports NDC."""
+    if vertices.dim() != 2 or vertices.shape[1] != 3 or len(vertices) <= int(faces.max()):
+        raise InputError(
+            "the vertices do not fit the mesh's faces",
+            expected=f"[V, 3] with V > {int(faces.max())}",
+            found=tuple(vertices.shape),
+        )
+    if not bool(torch.isfinite(vertices).all()):
+        raise InputError("the vertices are not finite")
     require("pytorch3d", "the rasteriser pytorch3d")
     from pytorch3d.renderer.mesh import rasterize_meshes
     from pytorch3d.structures import Meshes

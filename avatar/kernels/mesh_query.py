@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from avatar.errors import InputError
+from avatar.kernels.input_checks import FLOAT32, check_tensor
 from avatar.kernels.warp_runtime import get_warp, launch_chunks, view
 
 FAR = 1e9
@@ -107,6 +108,8 @@ class MeshQuery:
         self._require_vertices()
         _check_points(origins, "ray origins", self.device)
         _check_points(directions, "ray directions", self.device)
+        if not max_depth > 0:
+            raise InputError("max_depth must be above 0", found=max_depth)
         if origins.shape != directions.shape:
             raise InputError(
                 "rays need as many directions as origins",
@@ -154,6 +157,21 @@ class MeshQuery:
         from avatar.kernels.mesh_kernels import cast_pixels_kernel
 
         self._require_vertices()
+        height, width = _check_image(face, depth, barycentrics, self.vertices.device)
+        if not (0 <= rows[0] <= rows[1] <= height and 0 <= columns[0] <= columns[1] <= width):
+            raise InputError(
+                "the window does not lie in the image",
+                expected=f"rows in 0 to {height}, columns in 0 to {width}",
+                found=f"{rows}, {columns}",
+            )
+        if step < 1:
+            raise InputError("pixels need a step of at least 1", found=step)
+        if world_from_cam.shape != (4, 4):
+            raise InputError("the camera's pose has a wrong shape", expected="[4, 4]", found=world_from_cam.shape)
+        if not (np.isfinite(world_from_cam).all() and np.isfinite(intrinsics).all() and min(intrinsics[:2]) > 0):
+            raise InputError(
+                "the camera is not finite, or has no focal length", found=f"{intrinsics}, {world_from_cam.tolist()}"
+            )
         warp = get_warp()
         width = columns[1] - columns[0]
         launch_chunks(
@@ -217,6 +235,8 @@ class MeshQuery:
             )
         if not (fade > 0 and reach > 0):
             raise InputError("fade and reach must be above 0", found=f"{fade} and {reach}")
+        if output.device != vertices.device:
+            raise InputError("output is on another device than the mesh", expected=self.device, found=output.device)
         if output.dtype != torch.float16 or output.dim() != 2 or output.shape[1] != 3 or not output.is_contiguous():
             raise InputError(
                 "output has a wrong form",
@@ -302,6 +322,17 @@ def _check(tensor: Tensor, name: str, device: torch.device) -> None:
             raise InputError(
                 f"{len(bad)} of {len(tensor)} {name} are not finite", found=f"the first at index {bad[0].tolist()}"
             )
+
+
+def _check_image(face: Tensor, depth: Tensor, barycentrics: Tensor, device: torch.device) -> tuple[int, int]:
+    """Height and width of an image's arrays, or InputError where a kernel cannot write to them."""
+    size = tuple(face.shape)
+    check_tensor("faces of the image", face, ("H", "W"), (torch.int32,), device)
+    check_tensor("depths of the image", depth, size, FLOAT32, device)
+    check_tensor("barycentrics of the image", barycentrics, (*size, 3), FLOAT32, device)
+    if not (face.is_contiguous() and depth.is_contiguous() and barycentrics.is_contiguous()):
+        raise InputError("the arrays of the image must be contiguous")
+    return size
 
 
 def _check_points(points: Tensor, name: str, device: torch.device) -> None:

@@ -159,7 +159,7 @@ def test_a_query_is_reused_from_frame_to_frame():
 
 def test_bad_input_is_refused():
     vertices, faces = ball()
-    with pytest.raises(ConfigError, match="unknown rasteriser"):
+    with pytest.raises(ConfigError, match="unknown backend"):
         rasterize(faces, vertices, camera(), backend="opengl")
     with pytest.raises(InputError, match="subsample"):
         rasterize(faces, vertices, camera(), subsample=0)
