@@ -65,18 +65,11 @@ def rigid_inverse(transform: Tensor) -> Tensor:
     return torch.cat([torch.cat([rotation, shift], -1), transform[..., 3:, :]], -2)
 
 
-def undo_rigid(motion: RigidMotion, blend: NeckBlend, frame: Tensor, points: Tensor) -> Tensor:
-    """World points `[M, 3]` of frames `frame` `[M]` carried to the reference pose `[M, 3]`."""
-    matrix = motion.canonical_from_world[frame]
-    moved = (matrix[..., :3] @ points.unsqueeze(-1)).squeeze(-1) + matrix[..., 3]
-    row = motion.height[frame]
-    share = blend.share((row[..., :3] * points).sum(-1) + row[..., 3])
-    return points + share.unsqueeze(-1) * (moved - points)
-
-
 def apply_rigid(world_from_skull: Tensor, reference: Tensor, blend: NeckBlend, points: Tensor) -> Tensor:
-    """Canonical points `[P, 3]` carried to the world of B frames `[B, P, 3]`; the inverse of `undo_rigid` up to the
-    bend of the neck (exact where the share is 0 or 1)."""
+    """Canonical points `[P, 3]` carried to the world of B frames `[B, P, 3]`.
+
+    The inverse of `avatar.kernels.placement` up to the bend of the neck (exact where the share is 0 or 1).
+    """
     skull = points @ rigid_inverse(reference)[:3, :3].T + rigid_inverse(reference)[:3, 3]
     share = blend.share(skull[:, 1])
     moved = torch.einsum("bij,pj->bpi", world_from_skull[:, :3, :3], skull) + world_from_skull[:, None, :3, 3]

@@ -38,6 +38,11 @@ class FieldInputs:
     tables: Tensor | None = None
     """`[B, T, F]` the frames' blended hash tables."""
 
+    def select(self, wanted: Tensor) -> FieldInputs:
+        """Those of the samples `wanted` `[P]` int64."""
+        parts = (part.index_select(0, wanted) for part in (self.positions, self.frame, self.gate))
+        return FieldInputs(*parts, self.coefficients, self.tables)
+
 
 def density_activation(raw: Tensor) -> Tensor:
     """exp of the raw density (Mueller et al. 2022), capped: per centimetre.

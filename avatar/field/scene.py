@@ -20,11 +20,13 @@ from avatar.config import Config
 from avatar.field.conditions import ConditionScale
 from avatar.field.deformation import TranslationField
 from avatar.field.displacement import GridLayout
-from avatar.field.flame_warp import NeckBlend, RigidMotion, rigid_inverse, undo_rigid
+from avatar.field.flame_warp import NeckBlend, RigidMotion, rigid_inverse
 from avatar.field.networks import choose_precision
 from avatar.field.radiance import FieldInputs, make_radiance
 from avatar.geometry.rotations import axis_angle_to_matrix
+from avatar.kernels import reference
 from avatar.kernels.backends import resolve_all
+from avatar.kernels.placement import place_samples
 from avatar.kernels.ray_march import MarchMotion, MarchSpace, march
 from avatar.render.occupancy import Occupancy, dilate
 from avatar.render.sampling import Samples
@@ -86,6 +88,16 @@ class Rays:
 
     def select(self, index: Tensor) -> Rays:
         return Rays(self.origins[index], self.directions[index], self.frame[index], self.gate[index])
+
+
+@dataclass
+class Placed:
+    """Where M samples lie before the deformation field moves them."""
+
+    points: Tensor
+    """`[M, 3]` x', metres; differentiable in the frames' poses."""
+    directions: Tensor
+    """`[M, 3]` view directions, turned with the head, as shading seen by a still camera is."""
 
 
 class Scene(nn.Module):
@@ -234,12 +246,12 @@ class Scene(nn.Module):
         search: Tensor | None = None,
         hidden: bool = True,
         max_samples: int | None = None,
-    ) -> tuple[Samples, Tensor]:
-        """Samples where rays meet occupied space between `near` and `far` `[R]`, and x' `[M, 3]` of each.
+    ) -> tuple[Samples, Placed]:
+        """Samples where rays meet occupied space between `near` and `far` `[R]`, and where they are placed.
 
         offset: `[R]` in [0, 1), where in its step a ray is sampled. search: cells looked at before the surface's motion
         is undone, by default those the training frames reach. hidden: sample cells that no light reaches in training
-        too. x' is differentiable in the frames' poses.
+        too.
         """
         layout, motion = self.layout, states.motion
         moving = MarchMotion(None, None, None)
@@ -266,7 +278,7 @@ class Scene(nn.Module):
         )
         spacing = torch.full_like(marched.depth, self.config.render.step)
         samples = Samples(marched.ray, marched.depth, spacing, len(near))
-        return samples, self.reference_points(states, rays, samples) - marched.shift
+        return samples, self.place(states, rays, samples, marched.shift)
 
     def march_space(self) -> MarchSpace:
         occupancy, blend = self.occupancy, self.blend
@@ -274,15 +286,22 @@ class Scene(nn.Module):
             occupancy.low, occupancy.cell, occupancy.counts, (blend.top, blend.bottom), rigid_inverse(self.reference)
         )
 
-    def reference_points(self, states: FrameStates, rays: Rays, samples: Samples) -> Tensor:
-        """Samples `[M, 3]` with the head's rigid motion undone."""
-        ray = samples.ray
-        points = torch.addcmul(
-            rays.origins.index_select(0, ray), rays.directions.index_select(0, ray), samples.depth.unsqueeze(1)
+    def place(self, states: FrameStates, rays: Rays, samples: Samples, shift: Tensor | None = None) -> Placed:
+        """Samples with the head's rigid motion undone, less the surface's motion `shift` `[M, 3]`."""
+        run = reference.place_samples if self.backends.marching.name == "torch" else place_samples
+        motion = states.motion
+        points, directions = run(
+            rays.origins,
+            rays.directions,
+            rays.frame,
+            samples.ray,
+            samples.depth,
+            canonical_from_world=None if motion is None else motion.canonical_from_world,
+            height=None if motion is None else motion.height,
+            neck=(self.blend.top, self.blend.bottom),
+            shift=shift,
         )
-        if states.motion is None:
-            return points
-        return undo_rigid(states.motion, self.blend, rays.frame.index_select(0, ray), points)
+        return Placed(points, directions)
 
     def normalise(self, points: Tensor) -> Tensor:
         """World points to the box's units: [0, 1] along its longest axis."""
@@ -299,50 +318,32 @@ class Scene(nn.Module):
         return points + self.deformation(2 * points - 1, codes, frame, alpha) / 2
 
     def functions(
-        self, states: FrameStates, rays: Rays, alpha: float, located: Tensor | None = None
+        self, states: FrameStates, rays: Rays, alpha: float, placed: Placed | None = None
     ) -> tuple[Callable, Callable]:
         """The density and colour functions the renderer asks (`avatar.render.rays`).
 
-        `located` `[M, 3]`: x' of the samples they will be asked for, as `march` gives it; None without the FLAME warp,
-        where x' is the sample itself.
+        `placed`: the samples they will be asked for, as `march` gives them; None places whatever is asked for.
         """
 
-        def density(samples: Samples) -> tuple[Tensor, tuple[Tensor, FieldInputs]]:
-            frame = rays.frame[samples.ray]
-            points = self.reference_points(states, rays, samples) if located is None else located
-            canonical = self.deform(self.normalise(points), states.deform, frame, alpha).clamp(0, 1)
-            gate = rays.gate[samples.ray]
+        def density(samples: Samples) -> tuple[Tensor, tuple[Tensor, FieldInputs, Tensor]]:
+            where = self.place(states, rays, samples) if placed is None else placed
+            frame = rays.frame.index_select(0, samples.ray)
+            canonical = self.deform(self.normalise(where.points), states.deform, frame, alpha).clamp(0, 1)
+            gate = rays.gate.index_select(0, samples.ray)
             if not self.config.field.gate:
                 gate = torch.ones_like(gate)
             inputs = FieldInputs(canonical, frame, gate, states.coefficients, states.tables)
             values, features = self.radiance.density(inputs)
-            return values, (features, inputs)
+            return values, (features, inputs, where.directions)
 
-        def colour(samples: Samples, state: tuple[Tensor, FieldInputs], wanted: Tensor) -> Tensor:
-            features, inputs = state
-            ray, frame = samples.ray[wanted], inputs.frame[wanted]
-            directions = rays.directions[ray]
-            if states.motion is not None:
-                directions = self.head_directions(states, rays, samples, wanted)
-            chosen = FieldInputs(
-                inputs.positions[wanted], frame, inputs.gate[wanted], inputs.coefficients, inputs.tables
-            )
-            return self.radiance.colour(features.index_select(0, wanted), chosen, directions, states.appearance)
+        def colour(samples: Samples, state: tuple[Tensor, FieldInputs, Tensor], wanted: Tensor | None) -> Tensor:
+            features, inputs, directions = state
+            if wanted is not None:
+                features, directions = features.index_select(0, wanted), directions.index_select(0, wanted)
+                inputs = inputs.select(wanted)
+            return self.radiance.colour(features, inputs, directions, states.appearance)
 
         return density, colour
-
-    def head_directions(self, states: FrameStates, rays: Rays, samples: Samples, wanted: Tensor) -> Tensor:
-        """View directions `[P, 3]` in canonical space: turned with the head, as shading seen by a still camera is."""
-        ray = samples.ray[wanted]
-        frame = rays.frame[ray]
-        directions = rays.directions[ray]
-        with torch.no_grad():
-            points = torch.addcmul(rays.origins[ray], directions, samples.depth[wanted].unsqueeze(1))
-            row = states.motion.height[frame]
-            share = self.blend.share((row[:, :3] * points).sum(-1) + row[:, 3]).unsqueeze(1)
-            per_ray = states.motion.canonical_from_world[rays.frame][..., :3] @ rays.directions.unsqueeze(-1)
-            turned = per_ray.squeeze(-1)[ray]
-            return torch.nn.functional.normalize(directions + share * (turned - directions), dim=-1)
 
     # -- occupancy ---------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The fused perceptron's CPU kernels: native code inside Warp, compiled by Warp's own compiler for the processor at hand.
+"""The fused perceptron on a CPU: native code inside Warp, compiled by Warp's own compiler for the processor at hand.
 
 A tile of samples passes through all layers while its activations stay in the first caches; nothing but inputs and
 outputs travels to memory, and the backward pass computes the activations anew. All three products of a layer (forward,

@@ -14,8 +14,8 @@ from avatar.render.volume import accumulate, opacity_of, render_weights
 
 Density = Callable[[Samples], tuple[Tensor, Any]]
 """From samples to densities `[M]` per centimetre and whatever the colour function wants of them."""
-Colour = Callable[[Samples, Any, Tensor], Tensor]
-"""From samples, what the density function gave and the indices `[P]` wanted, to colours `[P, 3]` in [0, 1]."""
+Colour = Callable[[Samples, Any, Tensor | None], Tensor]
+"""From samples, what the density function gave and the indices `[P]` wanted (None for all) to colours `[P, 3]`."""
 INVISIBLE = 1e-4
 """A sample with a smaller weight is not coloured when a picture is rendered."""
 
@@ -43,7 +43,7 @@ def render_samples(samples: Samples, density: Density, colour: Colour, *, backen
     """Render samples with gradients: every sample is coloured. backend: who composes them (`render_weights`)."""
     values, state = density(samples)
     weights, light = render_weights(values, samples, backend=backend)
-    colours = colour(samples, state, torch.arange(len(samples), device=weights.device))
+    colours = colour(samples, state, None)
     return _compose(weights, light, values, samples, accumulate(weights, samples, colours, backend=backend), backend)
 
 

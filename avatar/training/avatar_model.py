@@ -10,7 +10,7 @@ from torch import Tensor
 
 from avatar.config import Config
 from avatar.field.flame_warp import rigid_inverse
-from avatar.field.scene import FrameStates, Rays, Scene
+from avatar.field.scene import FrameStates, Placed, Rays, Scene
 from avatar.field.subject import Subject
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera, image_rays
@@ -109,8 +109,8 @@ class Avatar:
 
     def _render_dense(self, states: FrameStates, rays: Rays) -> dict[str, Tensor]:
         alpha = self.scene.alpha(self.progress)
-        samples, located = sample_rays(self.scene, states, rays, alpha, generator=None, random=False)
-        functions = self.scene.functions(states, rays, alpha, located)
+        samples, placed = sample_rays(self.scene, states, rays, alpha, generator=None, random=False)
+        functions = self.scene.functions(states, rays, alpha, placed)
         seen = render_visible(samples, *functions, backend=self.scene.backends.marching.name)
         return {"colour": seen.colour, "opacity": seen.opacity, "depth": seen.depth}
 
@@ -127,10 +127,10 @@ class Avatar:
             burst = min(BURST, left)
             part = rays.select(going)
             middle = torch.full_like(near[going], 0.5)
-            samples, located = scene.march(
+            samples, placed = scene.march(
                 states, part, near[going], far[going], offset=middle, search=search, max_samples=burst
             )
-            functions = scene.functions(states, part, alpha, located)
+            functions = scene.functions(states, part, alpha, placed)
             seen = render_visible(samples, *functions, backend=scene.backends.marching.name)
             colour[going] += light[going].unsqueeze(1) * seen.colour
             depth[going] += light[going] * seen.opacity * seen.depth
@@ -154,8 +154,8 @@ def sample_rays(
     generator: torch.Generator | None,
     random: bool,
     hidden: bool = True,
-) -> tuple[Samples, Tensor | None]:
-    """Samples of rays by the configured scheme, and x' of each for `Scene.functions`.
+) -> tuple[Samples, Placed | None]:
+    """Samples of rays by the configured scheme, and where they are placed, for `Scene.functions`.
 
     `random` jitters them (training); `hidden` False leaves out cells that no light reaches in the training frames.
     """

@@ -178,12 +178,12 @@ def training_losses(
     states = scene.training_states(training.data.select(batch.frames), batch.frames, generator)
     rays = batch_rays(training, batch)
     alpha = scene.alpha(avatar.progress)
-    samples, located = sample_rays(scene, states, rays, alpha, generator=generator, random=True, hidden=hidden)
-    density, colour = scene.functions(states, rays, alpha, located)
+    samples, placed = sample_rays(scene, states, rays, alpha, generator=generator, random=True, hidden=hidden)
+    density, colour = scene.functions(states, rays, alpha, placed)
     rendered: Rendered = render_samples(samples, density, colour, backend=scene.backends.marching.name)
 
-    if located is not None:
-        scene.observe(located, rendered.density, rendered.light)
+    if placed is not None:
+        scene.observe(placed.points, rendered.density, rendered.light)
 
     x, y = batch.pixels.long().unbind(-1)
     plate = training.plate[y, x].float() / 255

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from avatar.config import FieldConfig, WarpConfig
-from avatar.field.flame_warp import NeckBlend, RigidMotion, apply_rigid, rigid_inverse, undo_rigid
+from avatar.field.flame_warp import NeckBlend, RigidMotion, apply_rigid, rigid_inverse
 from avatar.field.subject import Subject
 from avatar.flame.assets import load_head
 from avatar.flame.model import HeadParameters
 from avatar.geometry.rotations import axis_angle_to_matrix
+from avatar.kernels.placement import place_samples
 from avatar.kernels.ray_march import MarchMotion, interpolate_grids
 from avatar.kernels.reference import fade_with_distance
 
@@ -28,6 +29,21 @@ REFERENCE = rigid([0.1, -0.2, 0.05], [0.01, 0.03, -0.02])
 POSE = rigid([-0.2, 0.4, 0.1], [0.05, -0.02, 0.04])
 
 
+def undo_rigid(motion, points):
+    """World points of frame 0 carried to the reference pose."""
+    index = torch.arange(len(points))
+    return place_samples(
+        points,
+        torch.zeros_like(points),
+        torch.zeros_like(index),
+        index,
+        torch.zeros(len(points)),
+        canonical_from_world=motion.canonical_from_world,
+        height=motion.height,
+        neck=(BLEND.top, BLEND.bottom),
+    )[0]
+
+
 def test_rigid_inverse_is_the_matrix_inverse():
     torch.testing.assert_close(rigid_inverse(POSE), torch.linalg.inv(POSE))
 
@@ -40,7 +56,7 @@ def test_share_is_one_above_the_neck_zero_below_and_half_between():
 def test_the_reference_pose_stays_where_it_is():
     points = torch.randn(200, 3) * 0.2
     motion = RigidMotion.of(REFERENCE[None], REFERENCE)
-    warped = undo_rigid(motion, BLEND, torch.zeros(200, dtype=torch.int64), points)
+    warped = undo_rigid(motion, points)
     assert (warped - points).abs().max() < 1e-6
 
 
@@ -48,18 +64,17 @@ def test_head_points_follow_the_pose_and_the_torso_does_not():
     skull = torch.tensor([[0.0, 0.05, 0.1], [0.05, -0.05, 0.0]])
     world = skull @ POSE[:3, :3].T + POSE[:3, 3]
     motion = RigidMotion.of(POSE[None], REFERENCE)
-    zero = torch.zeros(2, dtype=torch.int64)
     expected = skull @ REFERENCE[:3, :3].T + REFERENCE[:3, 3]
-    torch.testing.assert_close(undo_rigid(motion, BLEND, zero, world), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(undo_rigid(motion, world), expected, atol=1e-6, rtol=0)
     torso = torch.tensor([[0.0, -0.45, 0.0], [0.1, -0.6, 0.05]])
-    torch.testing.assert_close(undo_rigid(motion, BLEND, zero, torso), torso)
+    torch.testing.assert_close(undo_rigid(motion, torso), torso)
 
 
 def test_applying_undoes_undoing_on_head_and_torso():
     canonical = torch.tensor([[0.0, 0.05, 0.1], [0.03, 0.0, 0.02], [0.0, -0.5, 0.0]])
     world = apply_rigid(POSE[None], REFERENCE, BLEND, canonical)[0]
     motion = RigidMotion.of(POSE[None], REFERENCE)
-    back = undo_rigid(motion, BLEND, torch.zeros(3, dtype=torch.int64), world)
+    back = undo_rigid(motion, world)
     torch.testing.assert_close(back, canonical, atol=1e-6, rtol=0)
 
 
