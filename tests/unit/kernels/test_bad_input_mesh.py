@@ -128,5 +128,5 @@ class TestRasteriser:
         with pytest.raises(ConfigError, match=r"unknown backend of backends\.rasterising"):
             rasterize(FACES, VERTICES, self.camera, backend="torch")
         monkeypatch.setattr(backends, "is_installed", lambda name: False)
-        with pytest.raises(MissingDependencyError, match="pip install .*pytorch3d"):
+        with pytest.raises(MissingDependencyError, match=r"pip install .*pytorch3d"):
             rasterize(FACES, VERTICES, self.camera, backend="pytorch3d")
