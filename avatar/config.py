@@ -351,6 +351,12 @@ def validate(config: Config, where: str | None = None) -> Config:
         ("field.appearance_code_size", f.appearance_code_size >= 0, "0 or more", f.appearance_code_size),
         ("field.hidden_layers", f.hidden_layers >= 1, "at least 1", f.hidden_layers),
         ("field.width", f.width >= 1, "at least 1", f.width),
+        (
+            "backends.encoding",
+            f.canonical == "hash" or config.backends.encoding != "tcnn",
+            "auto, warp or torch where field.canonical is mlp",
+            config.backends.encoding,
+        ),
         ("render.step", r.step > 0, "above 0", r.step),
         ("render.max_samples", r.max_samples >= 1, "at least 1", r.max_samples),
         ("render.occupancy_resolution", r.occupancy_resolution >= 8, "at least 8", r.occupancy_resolution),
