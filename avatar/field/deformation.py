@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from avatar.config import DeformationConfig
-from avatar.field.encodings import band_window, frequency_encode, frequency_size
+from avatar.field.encodings import band_window, frequency_size
 from avatar.field.networks import Mlp
+from avatar.kernels.frequency import frequency_encode
 
 OUTPUT_SCALE = 0.1
 """The network's output of 1 moves a point by a tenth of the box: Adam's first steps then move it by millimetres."""

@@ -1,4 +1,4 @@
-"""Encodings of positions and directions: frequency bands, their coarse-to-fine window, spherical harmonics."""
+"""The coarse-to-fine window of frequency bands, and spherical harmonics of directions."""
 
 from __future__ import annotations
 
@@ -16,28 +16,6 @@ def band_window(bands: int, alpha: float, *, device: torch.device | None = None)
     """
     band = torch.arange(bands, dtype=torch.float32, device=device)
     return (1 - torch.cos(math.pi * (alpha - band).clamp(0, 1))) / 2
-
-
-def frequency_encode(values: Tensor, bands: int, window: Tensor | None = None) -> Tensor:
-    """Frequency encoding (NeRF, Mildenhall et al. 2020, equation 4) with the values themselves in front.
-
-    Args:
-        values: `[..., D]`, about in [-1, 1].
-        bands: sines and cosines of 2^j pi values for j = 0 .. bands - 1.
-        window: `[bands]` weight of each band, or None for ones.
-
-    Returns:
-        `[..., D + 2 D bands]`: values, then all sines, then all cosines, bands major within both.
-    """
-    if bands == 0:
-        return values
-    scales = math.pi * 2.0 ** torch.arange(bands, dtype=values.dtype, device=values.device)
-    angles = values.unsqueeze(-2) * scales.unsqueeze(-1)
-    sines, cosines = torch.sin(angles), torch.cos(angles)
-    if window is not None:
-        weights = window.to(values.dtype).unsqueeze(-1)
-        sines, cosines = sines * weights, cosines * weights
-    return torch.cat([values, sines.flatten(-2), cosines.flatten(-2)], -1)
 
 
 def frequency_size(dimensions: int, bands: int) -> int:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from avatar.config import BankConfig, FieldConfig, HashConfig
-from avatar.field.encodings import SPHERICAL_HARMONICS_SIZE, frequency_encode, frequency_size, spherical_harmonics
+from avatar.field.encodings import SPHERICAL_HARMONICS_SIZE, frequency_size, spherical_harmonics
 from avatar.field.networks import Mlp
 from avatar.field.tcnn import TcnnGrid, TcnnMlp
+from avatar.kernels.frequency import frequency_encode
 from avatar.kernels.hash_grid import HashGridSpec, hash_encode
 
 GEOMETRY_FEATURES = 15

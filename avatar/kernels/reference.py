@@ -5,6 +5,7 @@ They run on any device and in double precision, and stand in for the kernels whe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -205,3 +206,12 @@ def place_samples(
         points = points + share * (moved - points)
         views = F.normalize(views + share * (turned - views), dim=-1).detach()
     return points if shift is None else points - shift, views
+
+
+def frequency_encode(values: Tensor, bands: int, window: Tensor) -> Tensor:
+    """`[N, D + 2 D bands]`; arguments as `frequency.frequency_encode`."""
+    scales = math.pi * 2.0 ** torch.arange(bands, dtype=values.dtype, device=values.device)
+    angles = values.unsqueeze(-2) * scales.unsqueeze(-1)
+    weights = window.to(values.dtype).unsqueeze(-1)
+    sines, cosines = torch.sin(angles) * weights, torch.cos(angles) * weights
+    return torch.cat([values, sines.flatten(-2), cosines.flatten(-2)], -1)

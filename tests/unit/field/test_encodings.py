@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from avatar.field.encodings import band_window, frequency_encode, frequency_size, spherical_harmonics
+from avatar.field.encodings import band_window, frequency_size, spherical_harmonics
+from avatar.kernels.frequency import frequency_encode
 
 
 def test_window_at_known_places():
