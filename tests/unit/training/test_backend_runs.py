@@ -6,6 +6,7 @@ import torch
 from avatar.config import read_config, write_config
 from avatar.data.capture import read_capture
 from avatar.errors import ConfigError, MissingDependencyError
+from avatar.field import subject
 from avatar.flame.assets import load_head
 from avatar.kernels import backends, fused_mlp, hash_grid_warp, placement, ray_march, volume
 from avatar.optional import INSTALL_LINES, is_installed
@@ -108,6 +109,25 @@ def test_a_run_of_tinycudann_opens_with_it_only(tiny_capture, tiny_config, tmp_p
     monkeypatch.setattr(backends, "is_installed", lambda package: True)
     with pytest.raises(ConfigError, match="needs a CUDA GPU"):
         load_avatar(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["auto", "pytorch3d"])
+def test_silhouettes_are_drawn_by_the_rasteriser_of_the_settings(tiny_capture, tiny_config, monkeypatch, name):
+    """In training, and in an avatar's pictures."""
+    asked, draw = [], subject.rasterize
+
+    def recording(*arguments, backend):
+        asked.append(backend)
+        return draw(*arguments, backend="warp")
+
+    monkeypatch.setattr(subject, "rasterize", recording)
+    monkeypatch.setattr(backends, "is_installed", lambda package: True)
+    tiny_config.backends.rasterising = name
+    training = load_training_data(read_capture(tiny_capture), load_head(), tiny_config, torch.device("cpu"))
+    frames = len(training.frames)
+    avatar = make_avatar(tiny_config, training)
+    avatar.render(avatar.parameters.frame(0), avatar.camera)
+    assert asked == [name] * (frames + 1)
 
 
 @pytest.mark.skipif(not is_installed("pytorch3d"), reason="pytorch3d is not installed")
