@@ -17,7 +17,7 @@ from avatar.errors import AvatarError, MissingDependencyError
 from avatar.optional import install_line, is_installed
 
 NEEDED = ("torch", "warp-lang", "mediapipe", "numpy", "opencv-contrib-python", "imageio", "av", "tyro", "safetensors")
-OPTIONAL = ("tinycudann", "nerfacc", "pytorch3d", "lpips")
+OPTIONAL = ("lpips",)  # those with a part in the backends are listed with them
 SMALLEST_FREE_GIB = 2.0
 SMALLEST_MEMORY_GIB = 6.0
 
