@@ -23,7 +23,7 @@ class TranslationField(nn.Module):
 
     def __init__(self, config: DeformationConfig, dtype: torch.dtype = torch.float32, *, backend: str = "auto") -> None:
         super().__init__()
-        self.config = config
+        self.config, self.backend = config, backend
         inputs = frequency_size(3, config.bands) + config.code_size
         self.network = Mlp(
             inputs, config.width, config.layers, 3, skip=config.skip, dtype=dtype, final_scale=1e-4, backend=backend
@@ -38,5 +38,5 @@ class TranslationField(nn.Module):
     def forward(self, points: Tensor, codes: Tensor, frame: Tensor, alpha: float) -> Tensor:
         """Translations `[N, 3]` of points `[N, 3]` in box units, under the codes `[B, code_size]` of frames `[N]`."""
         window = band_window(self.config.bands, alpha, device=points.device)
-        encoded = frequency_encode(points, self.config.bands, window)
+        encoded = frequency_encode(points, self.config.bands, window, backend=self.backend)
         return OUTPUT_SCALE * self.network([(encoded, None), (codes, frame)]).to(points.dtype)

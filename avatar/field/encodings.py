@@ -1,4 +1,4 @@
-"""The coarse-to-fine window of frequency bands, and spherical harmonics of directions."""
+"""The frequency bands' coarse-to-fine window, and the encoding of view directions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import math
 
 import torch
 from torch import Tensor
+
+from avatar.kernels import harmonics
+from avatar.kernels.frequency import frequency_encode
 
 
 def band_window(bands: int, alpha: float, *, device: torch.device | None = None) -> Tensor:
@@ -23,23 +26,13 @@ def frequency_size(dimensions: int, bands: int) -> int:
     return dimensions * (1 + 2 * bands)
 
 
-SPHERICAL_HARMONICS_SIZE = 9
+def encode_direction(directions: Tensor, bands: int, *, backend: str = "auto") -> Tensor:
+    """Spherical harmonics of unit directions `[N, 3]`, or frequency bands where `bands` is not 0."""
+    if bands:
+        return frequency_encode(directions, bands, backend=backend)
+    return harmonics.spherical_harmonics(directions, backend=backend)
 
 
-def spherical_harmonics(directions: Tensor) -> Tensor:
-    """Real spherical harmonics up to degree 2 of unit vectors `[..., 3]`: `[..., 9]`."""
-    x, y, z = directions.unbind(-1)
-    return torch.stack(
-        [
-            torch.full_like(x, 0.28209479177387814),
-            -0.4886025119029199 * y,
-            0.4886025119029199 * z,
-            -0.4886025119029199 * x,
-            1.0925484305920792 * x * y,
-            -1.0925484305920792 * y * z,
-            0.31539156525252005 * (3 * z * z - 1),
-            -1.0925484305920792 * x * z,
-            0.5462742152960396 * (x * x - y * y),
-        ],
-        -1,
-    )
+def direction_size(bands: int) -> int:
+    """Length of `encode_direction`'s result."""
+    return frequency_size(3, bands) if bands else harmonics.SIZE

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from avatar.config import BankConfig, FieldConfig, HashConfig
-from avatar.field.encodings import SPHERICAL_HARMONICS_SIZE, frequency_size, spherical_harmonics
+from avatar.field.encodings import direction_size, encode_direction, frequency_size
 from avatar.field.networks import Mlp
 from avatar.field.tcnn import TcnnGrid, TcnnMlp
 from avatar.kernels.frequency import frequency_encode
@@ -52,15 +52,6 @@ def density_activation(raw: Tensor) -> Tensor:
     is zero, keeps a runaway value finite.
     """
     return torch.exp(raw.float().clamp_max(DENSITY_CEILING))
-
-
-def encode_direction(directions: Tensor, bands: int) -> Tensor:
-    """Spherical harmonics of unit directions `[N, 3]`, or frequency bands where `bands` is not 0."""
-    return frequency_encode(directions, bands) if bands else spherical_harmonics(directions)
-
-
-def direction_size(bands: int) -> int:
-    return frequency_size(3, bands) if bands else SPHERICAL_HARMONICS_SIZE
 
 
 def grid_spec(config: HashConfig | BankConfig) -> HashGridSpec:
@@ -164,7 +155,7 @@ class HashRadiance(nn.Module):
 
         appearance: `[B, code]` codes of the frames, or None.
         """
-        parts = [(features, None), (encode_direction(directions, self.direction_bands), None)]
+        parts = [(features, None), (encode_direction(directions, self.direction_bands, backend=self.backend), None)]
         if self.conditioned:
             parts.append((gated(inputs), None))
         if appearance is not None:
@@ -179,6 +170,7 @@ class MlpRadiance(nn.Module):
         super().__init__()
         self.position_bands, self.direction_bands = config.position_bands, config.direction_bands
         inputs = frequency_size(3, config.position_bands) + coefficients
+        self.backend = encoding
         arithmetic = {"dtype": dtype, "backend": encoding}
         self.density_network = Mlp(
             inputs, config.width, config.hidden_layers, 1 + config.width, skip=config.skip, **arithmetic
@@ -190,11 +182,11 @@ class MlpRadiance(nn.Module):
         return None
 
     def density(self, inputs: FieldInputs) -> tuple[Tensor, Tensor]:
-        encoded = frequency_encode(2 * inputs.positions - 1, self.position_bands)
+        encoded = frequency_encode(2 * inputs.positions - 1, self.position_bands, backend=self.backend)
         return split_density(self.density_network([(encoded, None), (gated(inputs), None)]))
 
     def colour(self, features: Tensor, inputs: FieldInputs, directions: Tensor, appearance: Tensor | None) -> Tensor:
-        parts = [(features, None), (encode_direction(directions, self.direction_bands), None)]
+        parts = [(features, None), (encode_direction(directions, self.direction_bands, backend=self.backend), None)]
         if appearance is not None:
             parts.append((appearance, inputs.frame))
         return torch.sigmoid(self.colour_network(parts).float())

@@ -277,7 +277,7 @@ class Scene(nn.Module):
             backend=backend,
         )
         spacing = torch.full_like(marched.depth, self.config.render.step)
-        samples = Samples(marched.ray, marched.depth, spacing, len(near))
+        samples = Samples(marched.ray, marched.depth, spacing, len(near), marched.first)
         return samples, self.place(states, rays, samples, marched.shift)
 
     def march_space(self) -> MarchSpace:
@@ -368,9 +368,7 @@ class Scene(nn.Module):
     @torch.no_grad()
     def observe(self, warped: Tensor, density: Tensor, light: Tensor) -> None:
         """Let the occupancy remember what a training step saw at x' `[M, 3]`."""
-        cells, inside = self.occupancy.index(warped.detach())
-        density, light = density * inside, light * inside
-        self.occupancy.update(cells, density, self.density_threshold, light)
+        self.occupancy.observe(warped, density, self.density_threshold, light)
 
     @property
     def density_threshold(self) -> float:

@@ -22,12 +22,12 @@ MOST_ANGLES = 48
 """The native kernel keeps the angles of one value side by side."""
 
 
-def frequency_encode(values: Tensor, bands: int, window: Tensor | None = None) -> Tensor:
+def frequency_encode(values: Tensor, bands: int, window: Tensor | None = None, *, backend: str = "auto") -> Tensor:
     """Encode values: `[N, D + 2 D bands]`: the values, then all sines, then all cosines, bands major within both.
 
     values: `[N, D]`, about in [-1, 1]. bands: sines and cosines of 2^j pi values for j = 0 .. bands - 1. window:
-    `[bands]` weight of each band (see `avatar.field.encodings.band_window`), or None for ones.
-    Differentiable once in the values. Raises InputError for another shape.
+    `[bands]` weight of each band (see `avatar.field.encodings.band_window`), or None for ones. backend:
+    "torch" for the twin. Differentiable once in the values. Raises InputError for another shape.
     """
     if values.dim() != 2 or (window is not None and window.shape != (bands,)):
         shapes = f"{tuple(values.shape)} with a window of {None if window is None else tuple(window.shape)}"
@@ -36,7 +36,12 @@ def frequency_encode(values: Tensor, bands: int, window: Tensor | None = None) -
         return values
     if window is None:
         window = torch.ones(bands, device=values.device)
-    native = values.device.type == "cpu" and values.dtype == torch.float32 and bands * values.shape[1] <= MOST_ANGLES
+    native = (
+        backend != "torch"
+        and values.device.type == "cpu"
+        and values.dtype == torch.float32
+        and bands * values.shape[1] <= MOST_ANGLES
+    )
     return _Encode.apply(values, bands, window) if native else reference.frequency_encode(values, bands, window)
 
 

@@ -89,7 +89,7 @@ LAYOUT = """
             #pragma clang loop unroll(full)
             for (int v = 0; v < V; ++v) {
                 vec value = sum[r][v];
-                if (relu) value = value > 0.0f ? value : vec{};
+                if (relu) value = value < 0.0f ? vec{} : value;  // NaN stays NaN
                 *(vec*)(c + r * ldc + 16 * v) = value;
             }
     };
@@ -185,7 +185,7 @@ BACKWARD = """
                     const float* h = tile[k] + (count_t)s * wide[k];
                     if (k == skip)
                         for (int c = 0; c < wide[0]; ++c) input_delta[(count_t)s * wide[0] + c] = d[hidden + c];
-                    for (int c = 0; c < hidden; ++c) d[c] = h[c] > 0.0f ? d[c] : 0.0f;
+                    for (int c = 0; c < hidden; ++c) d[c] = h[c] <= 0.0f ? 0.0f : d[c];
                 }
             } else if (skip > 0)
                 for (int j = 0; j < TILE * wide[0]; ++j) input_delta[j] += delta[0][j];

@@ -68,8 +68,13 @@ class Marched:
     """`[M]` metres along the ray, ascending on each ray."""
     shift: Tensor
     """`[M, 3]` the displacement d at the sample, canonical axes, metres."""
-    count: Tensor
-    """`[R]` int64 samples of each ray."""
+    first: Tensor
+    """`[R + 1]` int64: ray r owns the samples first[r] to first[r + 1]."""
+
+    @property
+    def count(self) -> Tensor:
+        """`[R]` int64 samples of each ray."""
+        return self.first.diff()
 
 
 @torch.no_grad()
@@ -113,14 +118,17 @@ def march(
             )
         from avatar.kernels.nerfacc_backend import traverse
 
-        return Marched(*traverse(space, origins, directions, near, far, step, offset, search & occupied, max_samples))
+        ray, depth, shift, count = traverse(
+            space, origins, directions, near, far, step, offset, search & occupied, max_samples
+        )
+        return Marched(ray, depth, shift, starts(count))
     run = _march_torch if backend == "torch" else _march_warp
-    depth, shift, count = run(
-        space, motion, origins, directions, frame, near, far, step, offset, search, occupied, max_samples
-    )
-    kept = torch.arange(max_samples, device=count.device) < count.unsqueeze(1)
-    ray = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
-    return Marched(ray, depth[kept], shift[kept], count)
+    return run(space, motion, origins, directions, frame, near, far, step, offset, search, occupied, max_samples)
+
+
+def starts(count: Tensor) -> Tensor:
+    """`[R + 1]` int64: where each ray's samples begin in a packed list, and its length, from their numbers `[R]`."""
+    return torch.cat([count.new_zeros(1, dtype=torch.int64), torch.cumsum(count, 0)])
 
 
 def _check(
@@ -219,8 +227,8 @@ def _march_warp(
     search: Tensor,
     occupied: Tensor,
     max_samples: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    from avatar.kernels.ray_march_kernels import Space, march_kernel, mat34
+) -> Marched:
+    from avatar.kernels.ray_march_kernels import Space, march_kernel, mat34, pack_kernel
 
     warp, device, rays = get_warp(), origins.device, len(origins)
     shared = Space()
@@ -266,7 +274,13 @@ def _march_warp(
         views += [view(kept[-5], warp.vec3), view(kept[-4]), view(kept[-3]), view(kept[-2]), view(kept[-1], warp.vec3h)]
     outputs = [view(depth), view(shift, warp.vec3), view(count)]
     launch_chunks(march_kernel, rays, [shared, float(step), *views, *outputs], device, smallest=128)
-    return depth, shift, count.long()
+    first = starts(count)
+    total = int(first[-1])
+    ray = torch.empty(total, dtype=torch.int64, device=device)
+    packed_depth, packed_shift = depth.new_empty(total), depth.new_empty(total, 3)
+    packed = [view(ray), view(packed_depth), view(packed_shift, warp.vec3)]
+    launch_chunks(pack_kernel, rays, [view(first), view(depth), view(shift, warp.vec3), *packed], device, smallest=256)
+    return Marched(ray, packed_depth, packed_shift, first)
 
 
 def _march_torch(
@@ -282,7 +296,7 @@ def _march_torch(
     search: Tensor,
     occupied: Tensor,
     max_samples: int,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Marched:
     steps = int(((far - near).amax() / step).ceil().clamp_min(1)) + 1 if len(near) else 1
     place = torch.arange(steps, device=near.device, dtype=near.dtype)
     depths = near.unsqueeze(1) + (place + offset.unsqueeze(1)) * step
@@ -302,14 +316,9 @@ def _march_torch(
         which = frame.unsqueeze(1).expand(points.shape[:2]).reshape(-1)
         shift = (interpolate_grids(motion, which, skull.reshape(-1, 3)) @ matrix[:3, :3]).view_as(points)
     alive = lookup(space, search, points) & lookup(space, occupied, points - shift) & (depths < far.unsqueeze(1))
-    rank = alive.cumsum(1) - 1
-    chosen = alive & (rank < max_samples)
-    ray, column = chosen.nonzero(as_tuple=True)
-    depth_out = depths.new_zeros(len(near), max_samples)
-    shift_out = depths.new_zeros(len(near), max_samples, 3)
-    depth_out[ray, rank[ray, column]] = depths[ray, column]
-    shift_out[ray, rank[ray, column]] = shift[ray, column]
-    return depth_out, shift_out, chosen.sum(1)
+    chosen = alive & (alive.cumsum(1) <= max_samples)
+    ray = chosen.nonzero()[:, 0]
+    return Marched(ray, depths[chosen], shift[chosen], starts(chosen.sum(1)))
 
 
 def lookup(space: MarchSpace, cells: Tensor, points: Tensor) -> Tensor:

@@ -168,3 +168,21 @@ def march_kernel(
         taken = taken + 1
         t = near[ray] + (float(taken) + offset[ray]) * step
     count[ray] = found
+
+
+@wp.kernel(enable_backward=False)
+def pack_kernel(
+    first: int,
+    starts: wp.array(dtype=wp.int64),
+    depth: wp.array2d(dtype=float),
+    shift: wp.array2d(dtype=wp.vec3),
+    packed_ray: wp.array(dtype=wp.int64),
+    packed_depth: wp.array(dtype=float),
+    packed_shift: wp.array(dtype=wp.vec3),
+):
+    ray = first + wp.tid()
+    start = int(starts[ray])
+    for k in range(int(starts[ray + 1]) - start):
+        packed_ray[start + k] = wp.int64(ray)
+        packed_depth[start + k] = depth[ray, k]
+        packed_shift[start + k] = shift[ray, k]

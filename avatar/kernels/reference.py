@@ -215,3 +215,39 @@ def frequency_encode(values: Tensor, bands: int, window: Tensor) -> Tensor:
     weights = window.to(values.dtype).unsqueeze(-1)
     sines, cosines = torch.sin(angles) * weights, torch.cos(angles) * weights
     return torch.cat([values, sines.flatten(-2), cosines.flatten(-2)], -1)
+
+
+def spherical_harmonics(directions: Tensor) -> Tensor:
+    """Harmonics `[N, 9]`; arguments as `harmonics.spherical_harmonics`."""
+    x, y, z = directions.unbind(-1)
+    return torch.stack(
+        [
+            torch.full_like(x, 0.28209479177387814),
+            -0.4886025119029199 * y,
+            0.4886025119029199 * z,
+            -0.4886025119029199 * x,
+            1.0925484305920792 * x * y,
+            -1.0925484305920792 * y * z,
+            0.31539156525252005 * (3 * z * z - 1),
+            -1.0925484305920792 * x * z,
+            0.5462742152960396 * (x * x - y * y),
+        ],
+        -1,
+    )
+
+
+def locate_cells(points: Tensor, low: Tensor, cell: Tensor, counts: tuple[int, int, int]) -> Tensor:
+    """Flat indices `[P]` int32, -1 outside; arguments as `cells.locate_cells`."""
+    place = (points - low) / cell
+    inside = ((place >= 0) & (place < place.new_tensor(counts))).all(-1)
+    x, y, z = torch.where(inside.unsqueeze(-1), place, 0).long().unbind(-1)
+    return torch.where(inside, (x * counts[1] + y) * counts[2] + z, -1).int()
+
+
+def remember_largest(memory: Tensor, cells: Tensor, values: Tensor, *, decay: float, unseen: float) -> None:
+    """Update `memory` `[C]` in place; arguments as `cells.remember_largest`."""
+    known = cells >= 0
+    largest = torch.full_like(memory, -1.0)
+    largest.scatter_reduce_(0, cells[known].long(), values[known], "amax")
+    fresh = torch.where(memory >= unseen, largest, torch.maximum(largest, decay * memory))
+    memory.copy_(torch.where(largest >= 0, fresh, memory))

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avatar.kernels.cells import locate_cells, remember_largest
+
 DECAY = 0.9
 """What a cell's remembered density shrinks by at every look that finds less (Mueller et al. 2022, appendix C)."""
 UNSEEN = 1e4
@@ -70,7 +72,7 @@ class Occupancy(nn.Module):
         return (self.occupied if grid is None else grid).view(-1)[flat] & inside
 
     def candidates(self, count: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Random points `[count, 3]` to look at next, and their cells `[count]`.
+        """Random points `[count, 3]` to look at next, and their cells `[count]` int32.
 
         Half come from occupied cells (to empty those that are empty), half from all allowed ones (to find what grew).
         """
@@ -89,29 +91,23 @@ class Occupancy(nn.Module):
         y = cells // self.counts[2] % self.counts[1]
         corner = torch.stack([x, y, cells % self.counts[2]], -1).to(self.low.dtype)
         noise = torch.rand(len(cells), 3, generator=generator, device=device)
-        return (corner + noise) * self.cell + self.low, cells
+        return (corner + noise) * self.cell + self.low, cells.int()
 
     def update(self, cells: Tensor, density: Tensor, threshold: float, light: Tensor | None = None) -> None:
-        """Remember densities `[P]` seen in `cells` `[P]`; a cell is occupied from `threshold` on.
+        """Remember densities `[P]` seen in `cells` `[P]` int32 (-1 for none); one is occupied from `threshold` on.
 
         `light` `[P]`: the share of light that reached the points, where they lay on rays.
         """
-        seen, looked = self._largest(cells, density)
-        memory = self.density.view(-1)
-        fresh = torch.where(memory >= UNSEEN, seen, torch.maximum(seen, DECAY * memory))
-        memory.copy_(torch.where(looked, fresh, memory))
+        remember_largest(self.density.view(-1), cells, density.detach().float(), decay=DECAY, unseen=UNSEEN)
         torch.logical_and(self.density >= threshold, self.allowed, out=self.occupied)
         if light is not None:
-            seen, looked = self._largest(cells, light)
-            sight = self.sight.view(-1)
-            sight.copy_(torch.where(looked, torch.maximum(seen, SIGHT_DECAY * sight), sight))
+            # light is at most 1: no cell's memory of it counts as unseen
+            remember_largest(self.sight.view(-1), cells, light.detach().float(), decay=SIGHT_DECAY, unseen=UNSEEN)
         torch.logical_and(self.sight >= HIDDEN, self.occupied, out=self.visible)
 
-    def _largest(self, cells: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """The largest of `values` `[P]` (at least zero) in each cell, and which cells have any."""
-        largest = torch.full_like(self.density.view(-1), -1.0)
-        largest.scatter_reduce_(0, cells, values.detach().to(largest.dtype), "amax")
-        return largest, largest >= 0
+    def observe(self, points: Tensor, density: Tensor, threshold: float, light: Tensor) -> None:
+        """`update` with points `[P, 3]` in metres."""
+        self.update(locate_cells(points.detach(), self.low, self.cell, self.counts), density, threshold, light)
 
 
 def dilate(grid: Tensor, cells: int) -> Tensor:

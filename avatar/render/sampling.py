@@ -24,6 +24,8 @@ class Samples:
     """`[M]` length of ray a sample stands for, metres."""
     rays: int
     """Number of rays R, with or without samples."""
+    starts: Tensor | None = None
+    """`first`, where it is known already."""
 
     def __len__(self) -> int:
         return len(self.ray)
@@ -35,6 +37,8 @@ class Samples:
     @cached_property
     def first(self) -> Tensor:
         """`[R + 1]` int64: ray r owns the samples first[r] to first[r + 1]."""
+        if self.starts is not None:
+            return self.starts
         counts = torch.bincount(self.ray, minlength=self.rays)
         return torch.cat([counts.new_zeros(1), torch.cumsum(counts, 0)])
 

@@ -79,6 +79,18 @@ def test_a_part_may_be_columns_of_a_wider_tensor_and_need_no_gradient():
     torch.testing.assert_close(gradient, weights[0].grad, atol=1e-4, rtol=1e-4)
 
 
+def test_a_value_that_is_not_a_number_stays_one_and_stays_in_its_row():
+    parts, weights, biases, skip, incoming = make(SHAPES["deformation"], 100, torch.float32)
+    parts[0][0][17, 3] = torch.nan
+    for weight in weights:
+        weight.requires_grad_()
+    found = fused_mlp(parts, weights, biases, skip=skip)
+    assert found.isnan().any(1).nonzero().flatten().tolist() == [17]
+    assert found[17].isnan().all()
+    found.backward(incoming)
+    assert all(weight.grad.isnan().any() for weight in weights)
+
+
 def test_the_result_does_not_depend_on_the_call_before():
     parts, weights, biases, skip, _ = make(SHAPES["deformation"], 600, torch.float32)
     first = fused_mlp(parts, weights, biases, skip=skip)

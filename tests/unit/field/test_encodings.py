@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from avatar.field.encodings import band_window, frequency_size, spherical_harmonics
+from avatar.field.encodings import band_window, frequency_size
 from avatar.kernels.frequency import frequency_encode
+from avatar.kernels.harmonics import spherical_harmonics
 
 
 def test_window_at_known_places():

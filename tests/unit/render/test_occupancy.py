@@ -12,6 +12,10 @@ def make(counts=(6, 5, 4)):
     return grid
 
 
+def cell_list(*cells):
+    return torch.tensor(cells, dtype=torch.int32)
+
+
 def test_centres_and_lookup_agree():
     grid = make()
     torch.testing.assert_close(grid.cell, torch.tensor([0.1, 0.1, 0.1]))
@@ -29,7 +33,7 @@ def test_outside_the_box_is_empty():
 
 def test_an_empty_cell_goes_and_a_full_one_stays():
     grid = make()
-    cells = torch.arange(6 * 5 * 4)
+    cells = torch.arange(6 * 5 * 4, dtype=torch.int32)
     density = torch.zeros(len(cells))
     density[7] = 3.0
     for _ in range(3):
@@ -39,7 +43,7 @@ def test_an_empty_cell_goes_and_a_full_one_stays():
 
 def test_an_unseen_cell_stays():
     grid = make()
-    grid.update(torch.tensor([3]), torch.tensor([0.0]), threshold=0.02)
+    grid.update(cell_list(3), torch.tensor([0.0]), threshold=0.02)
     assert not grid.occupied.view(-1)[3]
     assert int(grid.occupied.sum()) == 6 * 5 * 4 - 1
 
@@ -48,7 +52,7 @@ def test_what_is_there_at_some_times_is_remembered():
     """A mouth that opens in one frame of twenty keeps its cells."""
     grid = make()
     for step in range(100):
-        grid.update(torch.tensor([11, 12]), torch.tensor([2.0 if step % 20 == 0 else 0.0, 0.0]), threshold=0.02)
+        grid.update(cell_list(11, 12), torch.tensor([2.0 if step % 20 == 0 else 0.0, 0.0]), threshold=0.02)
         assert grid.occupied.view(-1)[11]
     assert not grid.occupied.view(-1)[12]
     assert float(grid.density.view(-1)[11]) == pytest.approx(2.0 * DECAY**19, rel=1e-4)
@@ -56,7 +60,7 @@ def test_what_is_there_at_some_times_is_remembered():
 
 def test_the_largest_of_several_looks_counts():
     grid = make()
-    grid.update(torch.tensor([5, 5, 5]), torch.tensor([0.0, 1.5, 0.2]), threshold=0.02)
+    grid.update(cell_list(5, 5, 5), torch.tensor([0.0, 1.5, 0.2]), threshold=0.02)
     assert float(grid.density.view(-1)[5]) == pytest.approx(1.5)
 
 
@@ -65,13 +69,13 @@ def test_cells_outside_the_start_never_come():
     allowed = torch.zeros(6, 5, 4, dtype=torch.bool)
     allowed[2, 2, 2] = True
     grid.start(allowed)
-    grid.update(torch.arange(6 * 5 * 4), torch.full((120,), 9.0), threshold=0.02)
+    grid.update(torch.arange(6 * 5 * 4, dtype=torch.int32), torch.full((120,), 9.0), threshold=0.02)
     assert grid.occupied.nonzero().tolist() == [[2, 2, 2]]
 
 
 def test_hidden_cells_are_occupied_but_not_visible_until_light_comes():
     grid = make()
-    cells = torch.tensor([3, 4])
+    cells = cell_list(3, 4)
     for _ in range(100):
         grid.update(cells, torch.tensor([5.0, 5.0]), 0.02, light=torch.tensor([1.0, 1e-5]))
     assert grid.occupied.view(-1)[cells].tolist() == [True, True]
