@@ -16,6 +16,7 @@ from avatar.field.networks import Mlp
 from avatar.field.tcnn import TcnnGrid, TcnnMlp
 from avatar.kernels.frequency import frequency_encode
 from avatar.kernels.hash_grid import HashGridSpec, hash_encode
+from avatar.kernels.mixed_grid import mixed_encode
 
 GEOMETRY_FEATURES = 15
 DENSITY_BIAS = -3.0
@@ -36,13 +37,11 @@ class FieldInputs:
     """`[M]` bool, whether the posed head's silhouette covers the sample's pixel."""
     coefficients: Tensor
     """`[B, K]` the frames' projected conditions."""
-    tables: Tensor | None = None
-    """`[B, T, F]` the frames' blended hash tables."""
 
     def select(self, wanted: Tensor) -> FieldInputs:
         """Those of the samples `wanted` `[P]` int64."""
         parts = (part.index_select(0, wanted) for part in (self.positions, self.frame, self.gate))
-        return FieldInputs(*parts, self.coefficients, self.tables)
+        return FieldInputs(*parts, self.coefficients)
 
 
 def density_activation(raw: Tensor) -> Tensor:
@@ -74,31 +73,18 @@ class TableBank(nn.Module):
     def __init__(self, config: BankConfig, backend: str = "auto") -> None:
         super().__init__()
         self.spec, self.backend = grid_spec(config), backend
-        self.tables = nn.Parameter(torch.empty(config.tables, self.spec.table_size, config.features))
+        self.tables = nn.Parameter(torch.empty(self.spec.table_size, config.features, config.tables))
         nn.init.uniform_(self.tables, -1e-2, 1e-2)
 
     @property
     def size(self) -> int:
         return self.spec.levels * self.spec.features
 
-    def blend(self, coefficients: Tensor) -> Tensor:
-        """Tables `[B, T, F]` of frames with coefficients `[B, K]`."""
-        return (coefficients @ self.tables.flatten(1)).view(-1, *self.tables.shape[1:])
-
     def forward(self, inputs: FieldInputs) -> Tensor:
         """Features `[M, levels * features]`; zero where the gate is closed, without looking the grid up there."""
-        result = inputs.positions.new_zeros(len(inputs.positions), self.size)
-        open_samples = inputs.gate.nonzero().squeeze(1)
-        if len(open_samples) == 0:
-            return result
-        features = hash_encode(
-            inputs.positions.index_select(0, open_samples),
-            inputs.tables,
-            self.spec,
-            table_index=inputs.frame[open_samples].to(torch.int32),
-            backend=self.backend,
-        )
-        return result.index_copy(0, open_samples, features.to(result.dtype))
+        frame = torch.where(inputs.gate, inputs.frame, -1)
+        arguments = (inputs.positions, self.tables, inputs.coefficients, frame, self.spec)
+        return mixed_encode(*arguments, backend=self.backend)
 
 
 class HashRadiance(nn.Module):
@@ -131,9 +117,6 @@ class HashRadiance(nn.Module):
         else:
             self.density_network = Mlp(*density, dtype=dtype, backend=encoding)
             self.colour_network = Mlp(*colour, dtype=dtype, backend=encoding)
-
-    def tables(self, coefficients: Tensor) -> Tensor | None:
-        return self.bank.blend(coefficients) if self.bank is not None else None
 
     def encode(self, positions: Tensor) -> Tensor:
         """Features `[M, levels * features]` of the canonical grid."""
@@ -177,9 +160,6 @@ class MlpRadiance(nn.Module):
         )
         seen = config.width + direction_size(config.direction_bands) + config.appearance_code_size
         self.colour_network = Mlp(seen, max(config.width // 2, 1), config.colour_layers, 3, **arithmetic)
-
-    def tables(self, coefficients: Tensor) -> None:
-        return None
 
     def density(self, inputs: FieldInputs) -> tuple[Tensor, Tensor]:
         encoded = frequency_encode(2 * inputs.positions - 1, self.position_bands, backend=self.backend)

@@ -66,7 +66,6 @@ class FrameStates:
     high: Tensor
     coefficients: Tensor
     """`[B, K]`."""
-    tables: Tensor | None
     deform: Tensor | None
     """`[B, code]` deformation codes."""
     appearance: Tensor | None
@@ -202,8 +201,7 @@ class Scene(nn.Module):
         if generator is not None:
             condition = self.disturb(condition, generator)
         coefficients = condition if self.projection is None else self.projection(condition)
-        tables = self.radiance.tables(coefficients)
-        return FrameStates(motion, data.grids, low, high, coefficients, tables, deform, appearance)
+        return FrameStates(motion, data.grids, low, high, coefficients, deform, appearance)
 
     def disturb(self, condition: Tensor, generator: torch.Generator) -> Tensor:
         """Conditions `[B, C]` with noise, and zero for some frames: one expression must not explain one frame."""
@@ -332,7 +330,7 @@ class Scene(nn.Module):
             gate = rays.gate.index_select(0, samples.ray)
             if not self.config.field.gate:
                 gate = torch.ones_like(gate)
-            inputs = FieldInputs(canonical, frame, gate, states.coefficients, states.tables)
+            inputs = FieldInputs(canonical, frame, gate, states.coefficients)
             values, features = self.radiance.density(inputs)
             return values, (features, inputs, where.directions)
 
@@ -359,7 +357,7 @@ class Scene(nn.Module):
         drawn = torch.randint(len(frame), (len(where),), generator=generator, device=where.device)
         canonical = self.deform(self.normalise(where), states.deform, drawn, alpha).clamp(0, 1)
         gate = torch.ones_like(drawn, dtype=torch.bool)
-        inputs = FieldInputs(canonical, drawn, gate, states.coefficients, states.tables)
+        inputs = FieldInputs(canonical, drawn, gate, states.coefficients)
         density, _ = self.radiance.density(inputs)
         self.occupancy.update(cells, density, self.density_threshold)
         self.reach_memory.mul_(REACH_DECAY)

@@ -149,7 +149,7 @@ def _native_inputs(
     spec: HashGridSpec, positions: Tensor, table: Tensor, index: Tensor | None, weights: Tensor
 ) -> list[Any]:
     return [
-        _level_rows(spec),
+        level_rows(spec),
         spec.levels,
         view(weights),
         view(positions),
@@ -178,7 +178,7 @@ def _rows(spec: HashGridSpec) -> np.ndarray:
 
 
 @cache
-def _level_rows(spec: HashGridSpec) -> Any:
+def level_rows(spec: HashGridSpec) -> Any:
     return get_warp().array(_rows(spec).reshape(-1), dtype=get_warp().int32, device="cpu")
 
 

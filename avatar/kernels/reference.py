@@ -251,3 +251,10 @@ def remember_largest(memory: Tensor, cells: Tensor, values: Tensor, *, decay: fl
     largest.scatter_reduce_(0, cells[known].long(), values[known], "amax")
     fresh = torch.where(memory >= unseen, largest, torch.maximum(largest, decay * memory))
     memory.copy_(torch.where(largest >= 0, fresh, memory))
+
+
+def mixed_encode(positions: Tensor, bank: Tensor, coefficients: Tensor, frame: Tensor, spec: HashGridSpec) -> Tensor:
+    """Features `[N, L * F]`; arguments as `mixed_grid.mixed_encode`."""
+    mixed = torch.einsum("tfk,bk->btf", bank, coefficients)
+    features = hash_encode(positions, mixed, spec, table_index=frame.clamp_min(0))
+    return torch.where((frame >= 0).unsqueeze(1), features, 0)
