@@ -10,7 +10,7 @@ from avatar.field import subject
 from avatar.flame.assets import load_head
 from avatar.kernels import backends, fused_mlp, hash_grid_warp, placement, ray_march, volume
 from avatar.optional import INSTALL_LINES, is_installed
-from avatar.training import trainer
+from avatar.training import learner
 from avatar.training.checkpoint import load_avatar
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.trainer import train
@@ -20,7 +20,7 @@ STEPS = 3
 
 def run_steps(monkeypatch, capture, config, run):
     """Train a few steps; the losses of each step."""
-    losses, compute = [], trainer.training_losses
+    losses, compute = [], learner.training_losses
 
     def recording(*arguments, **named):
         terms, samples = compute(*arguments, **named)
@@ -28,7 +28,7 @@ def run_steps(monkeypatch, capture, config, run):
         return terms, samples
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "training_losses", recording)
+        patch.setattr(learner, "training_losses", recording)
         train(capture, run, config, progress=False, device="cpu")
     return losses
 
@@ -148,9 +148,9 @@ def test_tinycudann_trains_saves_and_opens(tiny_capture, tiny_config, tmp_path):
     tiny_config.backends.encoding, tiny_config.training.steps = "tcnn", 20
     training = load_training_data(read_capture(tiny_capture), load_head(), tiny_config, torch.device("cuda"))
     scene = make_avatar(tiny_config, training).scene
-    optimizer = trainer.make_optimizer(make_avatar(tiny_config, training), tiny_config)
+    optimizer = learner.make_optimizer(make_avatar(tiny_config, training), tiny_config)
     grid = dict(scene.named_parameters())["radiance.grid.encoding.params"]
-    tables = next(group for group in optimizer.param_groups if group["eps"] == trainer.TABLE_EPSILON)
+    tables = next(group for group in optimizer.param_groups if group["eps"] == learner.TABLE_EPSILON)
     assert {len(grid)} <= {len(part.flatten()) for part in tables["params"]}
     train(tiny_capture, tmp_path, tiny_config, progress=False, device="cuda")
     avatar = load_avatar(tmp_path, device="cuda")

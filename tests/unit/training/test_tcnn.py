@@ -14,7 +14,7 @@ from avatar.field.tcnn import TcnnGrid, TcnnMlp, grid_settings, network_settings
 from avatar.kernels import backends
 from avatar.kernels.hash_grid import HashGridSpec
 from avatar.optional import is_installed
-from avatar.training import trainer
+from avatar.training import learner
 from avatar.training.checkpoint import checkpoint_path, load_avatar, read_checkpoint
 from avatar.training.trainer import train
 
@@ -106,7 +106,7 @@ def test_no_samples_give_none_and_a_zero_gradient(stand_in):
 
 def test_training_saving_and_opening(stand_in, tiny_capture, tiny_config, tmp_path, monkeypatch):
     tiny_config.backends.encoding, tiny_config.training.steps = "tcnn", 2
-    groups, make = [], trainer.make_optimizer
+    groups, make = [], learner.make_optimizer
 
     def recording(avatar, config):
         optimizer = make(avatar, config)
@@ -114,7 +114,7 @@ def test_training_saving_and_opening(stand_in, tiny_capture, tiny_config, tmp_pa
         groups.extend({names[id(part)] for part in group["params"]} for group in optimizer.param_groups)
         return optimizer
 
-    monkeypatch.setattr(trainer, "make_optimizer", recording)
+    monkeypatch.setattr(learner, "make_optimizer", recording)
     train(tiny_capture, tmp_path, tiny_config, progress=False, device="cpu")
     assert groups[0] == {"radiance.grid.encoding.params", "radiance.bank.tables"}
     assert {"radiance.density_network.network.params", "radiance.colour_network.network.params"} <= groups[1]

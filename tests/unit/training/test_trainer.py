@@ -11,7 +11,7 @@ from avatar.config import list_presets, load_preset
 from avatar.data.capture import read_capture
 from avatar.errors import CaptureError, OutputError, RunError, TrainingError
 from avatar.flame.assets import load_head
-from avatar.training import trainer
+from avatar.training import learner, trainer
 from avatar.training.checkpoint import checkpoint_path, load_avatar, read_checkpoint
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.trainer import train
@@ -95,7 +95,7 @@ def test_a_value_that_is_not_finite_stops_the_training(tiny_capture, tiny_config
         calls.append(1)
         return (rendered - truth).square().mean() * (float("nan") if len(calls) == 3 else 1.0)
 
-    monkeypatch.setattr(trainer.losses, "photometric", broken)
+    monkeypatch.setattr(learner.losses, "photometric", broken)
     with pytest.raises(TrainingError, match="step 2") as error:
         train(tiny_capture, tmp_path, tiny_config, progress=False)
     assert "loss colour" in str(error.value)
@@ -141,10 +141,10 @@ def test_gradients_whose_sum_overflows_are_no_reason_to_stop(tiny_capture, tiny_
     avatar = make_avatar(tiny_config, training)
     table = avatar.scene.radiance.table
     table.grad = torch.full_like(table, 3e38)
-    trainer.check_finite(avatar, {"colour": torch.tensor(1.0)}, tmp_path, 0)
+    learner.check_finite(avatar, {"colour": torch.tensor(1.0)}, tmp_path, 0)
     table.grad[5, 0] = float("nan")
     with pytest.raises(TrainingError, match=r"gradient of radiance\.table"):
-        trainer.check_finite(avatar, {"colour": torch.tensor(1.0)}, tmp_path, 0)
+        learner.check_finite(avatar, {"colour": torch.tensor(1.0)}, tmp_path, 0)
 
 
 def test_a_kernel_that_refuses_its_input_stops_the_training_with_the_step(
