@@ -10,6 +10,7 @@ from benchmark_timing import Bench, Contest, Differentiable, directions
 from torch import Tensor
 
 from avatar.kernels.hash_grid import PRIMES, HashGridSpec, hash_encode
+from avatar.kernels.mixed_grid import mixed_encode
 from avatar.optional import is_installed
 
 VARIANTS = ((2, torch.float32), (4, torch.float32), (2, torch.float16))
@@ -108,21 +109,24 @@ def _tcnn_grid(bench: Bench, kernel: str, spec: HashGridSpec) -> torch.nn.Module
 
 
 def bank_contests(bench: Bench) -> Iterator[Contest]:
-    """Eight tables mixed for eight frames by their coefficients, then looked up at each point's frame."""
-    count, frames = bench.size(65_536), 8
+    """Eight tables mixed for eight frames by their coefficients, then looked up at each point's frame.
+
+    `warp` mixes where it looks up; `warp-blended` writes the frames' tables first (CUDA's way).
+    """
+    count, frames, tables = bench.size(65_536), 8, 8
     spec = HashGridSpec(3, 9, 2, 4, 32) if bench.quick else HashGridSpec(8, 14, 2, 16, 256)
     positions = bench.rand(count, 3).requires_grad_()
-    tables = ((bench.rand(8, spec.table_size, 2) - 0.5) * 2e-2).requires_grad_()
-    coefficients = (bench.rand(frames, 8) - 0.5).requires_grad_()
+    bank = ((bench.rand(spec.table_size, 2, tables) - 0.5) * 2e-2).requires_grad_()
+    coefficients = (bench.rand(frames, tables) - 0.5).requires_grad_()
     frame = (torch.arange(count, device=bench.device) * frames // count).int()
 
-    def encode(backend: str) -> Differentiable:
-        def run(p: Tensor, t: Tensor, c: Tensor) -> Tensor:
-            mixed = (c @ t.flatten(1)).view(frames, *t.shape[1:])
-            return hash_encode(p, mixed, spec, table_index=frame, backend=backend)
+    def blend(p: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        mixed = (b.flatten(0, 1) @ c.T).T.reshape(frames, *b.shape[:2])
+        return hash_encode(p, mixed.contiguous(), spec, table_index=frame)
 
-        return run
-
-    functions = {backend: encode(backend) for backend in ("warp", "torch")}
-    contest = Contest(f"bank 8x{spec.levels}x2^{spec.log2_entries}", "float32", "", count, bench.device)
-    yield from directions(contest, functions, {name: [positions, tables, coefficients] for name in functions})
+    functions: dict[str, Differentiable] = {"warp": lambda p, b, c: mixed_encode(p, b, c, frame, spec)}
+    if bench.device.type == "cpu":
+        functions["warp-blended"] = blend
+    functions["torch"] = lambda p, b, c: mixed_encode(p, b, c, frame, spec, backend="torch")
+    contest = Contest(f"bank {tables}x{spec.levels}x2^{spec.log2_entries}", "float32", "", count, bench.device)
+    yield from directions(contest, functions, {name: [positions, bank, coefficients] for name in functions})
