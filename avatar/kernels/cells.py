@@ -25,7 +25,12 @@ def locate_cells(points: Tensor, low: Tensor, cell: Tensor, counts: tuple[int, i
     cells = torch.empty(len(points), dtype=torch.int32, device=points.device)
     place = [warp.vec3(*low.tolist()), warp.vec3(*(1 / cell).tolist()), warp.vec3i(*counts)]
     launch_chunks(
-        locate_kernel, len(points), [*place, view(points, warp.vec3), view(cells)], points.device, smallest=4096
+        locate_kernel,
+        len(points),
+        [*place, view(points, warp.vec3), view(cells)],
+        points.device,
+        smallest=4096,
+        even=True,
     )
     return cells
 

@@ -26,5 +26,5 @@ def spherical_harmonics(directions: Tensor, *, backend: str = "auto") -> Tensor:
     directions = directions.contiguous()
     result = directions.new_empty(len(directions), SIZE)
     arrays = [view(directions, get_warp().vec3), view(result)]
-    launch_chunks(harmonics_kernel, len(directions), arrays, directions.device, smallest=4096)
+    launch_chunks(harmonics_kernel, len(directions), arrays, directions.device, smallest=4096, even=True)
     return result

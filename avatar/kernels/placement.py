@@ -75,7 +75,7 @@ class _Place(torch.autograd.Function):
         vec3 = get_warp().vec3
         arrays = [*_views(rays), None if shift is None else view(shift, vec3), *_motion(motion)]
         arrays += [view(points, vec3), view(views, vec3)]
-        launch_chunks(place_kernel, len(depth), [*neck, *arrays], depth.device, smallest=SMALLEST_CHUNK)
+        launch_chunks(place_kernel, len(depth), [*neck, *arrays], depth.device, smallest=SMALLEST_CHUNK, even=True)
         ctx.neck = neck
         ctx.save_for_backward(*rays, *motion)
         ctx.mark_non_differentiable(views)

@@ -53,7 +53,7 @@ class _Weights(torch.autograd.Function):
         thickness = thickness.detach().contiguous()
         weights, light = torch.empty_like(thickness), torch.empty_like(thickness)
         arrays = [view(first), view(thickness), view(weights), view(light)]
-        launch_chunks(weights_kernel, len(first) - 1, arrays, first.device, smallest=SMALLEST_CHUNK)
+        launch_chunks(weights_kernel, len(first) - 1, arrays, first.device, smallest=SMALLEST_CHUNK, even=True)
         ctx.save_for_backward(first, weights, light)
         ctx.mark_non_differentiable(light)
         return weights, light
@@ -66,7 +66,7 @@ class _Weights(torch.autograd.Function):
         first, weights, light = ctx.saved_tensors
         grad_weights, gradient = grad_weights.contiguous(), torch.empty_like(weights)
         arrays = [view(first), view(weights), view(light), view(grad_weights), view(gradient)]
-        launch_chunks(weights_gradient_kernel, len(first) - 1, arrays, first.device, smallest=SMALLEST_CHUNK)
+        launch_chunks(weights_gradient_kernel, len(first) - 1, arrays, first.device, smallest=SMALLEST_CHUNK, even=True)
         return gradient, None
 
 
@@ -79,7 +79,7 @@ class _Sum(torch.autograd.Function):
         values = None if values is None else values.detach().contiguous()
         result = weights.new_empty(len(first) - 1, 1 if values is None else values.shape[1])
         arrays = [view(first), view(weights), None if values is None else view(values), view(result)]
-        launch_chunks(sum_kernel, len(result), arrays, first.device, smallest=SMALLEST_CHUNK)
+        launch_chunks(sum_kernel, len(result), arrays, first.device, smallest=SMALLEST_CHUNK, even=True)
         ctx.save_for_backward(first, weights, values)
         return result
 
@@ -95,7 +95,7 @@ class _Sum(torch.autograd.Function):
         optional = (values, grad_weights, grad_values)
         seen, weights_out, values_out = (None if part is None else view(part) for part in optional)
         arrays = [view(first), view(weights), seen, view(incoming), weights_out, values_out]
-        launch_chunks(sum_gradient_kernel, len(incoming), arrays, first.device, smallest=SMALLEST_CHUNK)
+        launch_chunks(sum_gradient_kernel, len(incoming), arrays, first.device, smallest=SMALLEST_CHUNK, even=True)
         return grad_weights, grad_values, None
 
 

@@ -148,19 +148,20 @@ def launch_on_cuda(kernel: Any, count: int, arguments: Sequence[Any], device: to
 
 
 def launch_chunks(
-    kernel: Any, count: int, arguments: Sequence[Any], device: torch.device, *, smallest: int = 512
+    kernel: Any, count: int, arguments: Sequence[Any], device: torch.device, *, smallest: int = 512, even: bool = False
 ) -> None:
     """Launch `kernel(first, *arguments)` over the indices 0 to count; the kernel adds `first` to its thread index.
 
     On a CPU the range is split over threads, which is only right for kernels whose threads write to places of their
-    own. Chunks hold at least `smallest` indices.
+    own. Chunks hold at least `smallest` indices. even: all indices take equally long, so one chunk a thread is best.
     """
     if count == 0:
         return
     if device.type == "cuda":
         launch_on_cuda(kernel, count, [0, *arguments], device)
         return
-    chunks = max(1, min(count // max(1, smallest), thread_count() * CHUNKS_PER_THREAD))
+    per_thread = 1 if even else CHUNKS_PER_THREAD
+    chunks = max(1, min(count // max(1, smallest), thread_count() * per_thread))
     if chunks > 1 and thread_count() == 1:
         chunks = 1
     load_for_cpu(kernel)
