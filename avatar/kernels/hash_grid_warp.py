@@ -38,7 +38,7 @@ class HashEncode(torch.autograd.Function):
     ) -> Tensor:
         native = positions.device.type == "cpu" and not portable
         kept = positions.detach().float().contiguous()
-        entries = (table.detach().float() if native else table.detach()).contiguous()
+        entries = table.detach().float().contiguous() if native else _aligned(table.detach())
         index = None if table_index is None else table_index.contiguous()
         weights = torch.tensor(level_weights or [1.0] * spec.levels, dtype=torch.float32, device=positions.device)
         output = torch.empty(len(kept), spec.output_size, dtype=torch.float32, device=positions.device)
@@ -67,13 +67,13 @@ class HashEncode(torch.autograd.Function):
         partial = None
         if want_positions:
             # on a CPU one buffer a thread, summed below in one order, so that the result repeats exactly
-            buffers = _workers(spec, positions) if ctx.native else 1
-            partial = torch.zeros(buffers, *positions.shape, device=positions.device)
+            shape = (_workers(spec, positions), len(positions), 3) if ctx.native else (1, len(positions), 4)
+            partial = torch.zeros(shape, device=positions.device)
         if len(positions) and (want_table or want_positions):
-            incoming = grad_output.detach().float().contiguous()
+            incoming = _aligned(grad_output.detach().float())
             run = _gradient_natively if ctx.native else _gradient_portably
             run(spec, positions, table, index, weights, incoming, grad_table, partial)
-        grad_positions = None if partial is None else (partial[0] if len(partial) == 1 else partial.sum(0))
+        grad_positions = None if partial is None else (partial[0] if len(partial) == 1 else partial.sum(0))[:, :3]
         return (
             None if grad_positions is None else grad_positions.to(position_dtype),
             None if grad_table is None else grad_table.to(table_dtype),
@@ -134,7 +134,7 @@ def _gradient_portably(
         *_portable_inputs(spec, positions, table, index, weights),
         _features(incoming, spec),
         None if grad_table is None else _entries(grad_table),
-        None if partial is None else view(partial[0], get_warp().vec3),
+        None if partial is None else view(partial, get_warp().vec4),
     ]
     count = spec.levels * len(positions)
     # one chunk: on a CPU the kernel's atomic additions hold for one thread only
@@ -186,6 +186,12 @@ def level_rows(spec: HashGridSpec) -> Any:
 def _level_structs(spec: HashGridSpec, device: str) -> Any:
     structs = _rows(spec).view(Level.numpy_dtype()).reshape(-1)
     return get_warp().array(structs, dtype=Level, device=device)
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """Contiguous, and where vectors of 16 bytes may begin: part of a larger tensor may lie elsewhere."""
+    tensor = tensor.contiguous()
+    return tensor if tensor.data_ptr() % 16 == 0 else tensor.clone()
 
 
 def _scalar(dtype: torch.dtype) -> Any:

@@ -284,6 +284,18 @@ def test_bad_input_is_refused_before_any_kernel(backend):
         hash_encode(points, table, spec, backend="fast")
 
 
+@pytest.mark.parametrize("kernels", ["native", "portable", pytest.param("cuda", marks=GPU.marks)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_table_may_begin_anywhere_in_memory(kernels, dtype):
+    """Part of a flat list of parameters: vector loads want multiples of their width."""
+    spec, device = SPECS["mixed"], "cuda" if kernels == "cuda" else "cpu"
+    flat = torch.randn(1 + 2 * spec.table_size, device=device).to(dtype)
+    table, points = flat[1:].view(1, -1, 2), torch.rand(50, 3, device=device)
+    assert table.data_ptr() % 4 or dtype == torch.float32
+    found = kernel_encode(points, table, spec, "native" if kernels == "native" else "portable")
+    torch.testing.assert_close(found, reference.hash_encode(points, table, spec), rtol=1e-4, atol=1e-5)
+
+
 def test_tensors_that_are_not_contiguous_are_understood():
     spec = SPECS["mixed"]
     table = torch.randn(2, spec.table_size, 2)
