@@ -151,7 +151,7 @@ class RenderConfig:
     """Cells along the longest axis of the occupancy grid."""
     occupancy_alpha: float = 0.01
     """A cell is kept while one step through it is at least this opaque."""
-    chunk: int = 16384
+    chunk: int = 65536
     """Rays rendered at a time."""
 
 
