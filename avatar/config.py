@@ -153,6 +153,8 @@ class RenderConfig:
     """A cell is kept while one step through it is at least this opaque."""
     chunk: int = 65536
     """Rays rendered at a time."""
+    burst: int = 8
+    """Live samples of a ray that a picture takes before it is seen whether any light is left (occupancy)."""
 
 
 @dataclass
@@ -361,6 +363,7 @@ def validate(config: Config, where: str | None = None) -> Config:
         ("render.max_samples", r.max_samples >= 1, "at least 1", r.max_samples),
         ("render.occupancy_resolution", r.occupancy_resolution >= 8, "at least 8", r.occupancy_resolution),
         ("render.chunk", r.chunk >= 1, "at least 1", r.chunk),
+        ("render.burst", r.burst >= 1, "at least 1", r.burst),
         ("training.steps", t.steps >= 1, "at least 1", t.steps),
         ("training.minutes", t.minutes >= 0, "0 or more", t.minutes),
         ("training.rays", t.rays >= 1, "at least 1", t.rays),

@@ -11,7 +11,7 @@ Canonical space is the world with the head in its reference pose and a neutral e
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from avatar.field.conditions import ConditionScale
 from avatar.field.deformation import TranslationField
 from avatar.field.displacement import GridLayout
 from avatar.field.flame_warp import NeckBlend, RigidMotion, rigid_inverse
+from avatar.field.frames import FrameData, FrameStates, Placed, Rays
 from avatar.field.networks import choose_precision
 from avatar.field.radiance import FieldInputs, make_radiance
 from avatar.geometry.rotations import axis_angle_to_matrix
@@ -37,66 +38,6 @@ BOX_MARGIN = 0.02
 REACH_DECAY = 0.97
 REACH_KEPT = 0.1
 """A cell that no looked-at frame has reached for about 75 updates is given up."""
-
-
-@dataclass
-class FrameData:
-    """What is known of B frames before the field is asked; fixed during training."""
-
-    world_from_skull: Tensor
-    """`[B, 4, 4]`."""
-    grids: Tensor | None
-    """`[B, nodes, 3]` float16 displacement grids, None without the FLAME warp."""
-    condition: Tensor
-    """`[B, C]` raw expression, jaw and eyes."""
-
-    def select(self, index: Tensor) -> FrameData:
-        grids = None if self.grids is None else self.grids[index]
-        return FrameData(self.world_from_skull[index], grids, self.condition[index])
-
-
-@dataclass
-class FrameStates:
-    """What the field needs of B frames while their rays are rendered."""
-
-    motion: RigidMotion | None
-    grids: Tensor | None
-    low: Tensor
-    """`[B, 3]` corners of the frames' part of the world, metres."""
-    high: Tensor
-    coefficients: Tensor
-    """`[B, K]`."""
-    deform: Tensor | None
-    """`[B, code]` deformation codes."""
-    appearance: Tensor | None
-    """`[B, code]` appearance codes."""
-
-
-@dataclass
-class Rays:
-    """R rays of B frames."""
-
-    origins: Tensor
-    """`[R, 3]` world, metres."""
-    directions: Tensor
-    """`[R, 3]` unit."""
-    frame: Tensor
-    """`[R]` int64, which of the B frames a ray belongs to."""
-    gate: Tensor
-    """`[R]` bool, whether the posed head's silhouette covers the ray's pixel."""
-
-    def select(self, index: Tensor) -> Rays:
-        return Rays(self.origins[index], self.directions[index], self.frame[index], self.gate[index])
-
-
-@dataclass
-class Placed:
-    """Where M samples lie before the deformation field moves them."""
-
-    points: Tensor
-    """`[M, 3]` x', metres; differentiable in the frames' poses."""
-    directions: Tensor
-    """`[M, 3]` view directions, turned with the head, as shading seen by a still camera is."""
 
 
 class Scene(nn.Module):
@@ -260,7 +201,7 @@ class Scene(nn.Module):
         if backend == "nerfacc" and motion is not None:
             backend = "warp"  # nerfacc cannot bend rays
         marched = march(
-            self.march_space(),
+            self.march_space,
             moving,
             rays.origins,
             rays.directions,
@@ -278,7 +219,9 @@ class Scene(nn.Module):
         samples = Samples(marched.ray, marched.depth, spacing, len(near), marched.first)
         return samples, self.place(states, rays, samples, marched.shift)
 
+    @cached_property
     def march_space(self) -> MarchSpace:
+        """The space that rays march through; it never changes."""
         occupancy, blend = self.occupancy, self.blend
         return MarchSpace(
             occupancy.low, occupancy.cell, occupancy.counts, (blend.top, blend.bottom), rigid_inverse(self.reference)

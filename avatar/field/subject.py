@@ -10,7 +10,7 @@ from torch import Tensor
 from avatar.config import FieldConfig
 from avatar.field.conditions import raw_condition
 from avatar.field.displacement import DisplacementGrids, without_rigid
-from avatar.field.scene import FrameData
+from avatar.field.frames import FrameData
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.rasterize import rasterize

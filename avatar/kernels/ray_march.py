@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +38,20 @@ class MarchSpace:
     """Heights above which the head's motion holds in full, and below which it has faded, metres."""
     skull_from_canonical: Tensor
     """`[4, 4]` rigid: where the displacement grids' coordinates are."""
+
+    @cached_property
+    def struct(self) -> Any:
+        """All this as the kernel takes it; made once, because reading numbers off a GPU waits for it."""
+        from avatar.kernels.ray_march_kernels import Space
+
+        warp, shared = get_warp(), Space()
+        shared.low = warp.vec3(*self.low.tolist())
+        shared.inverse_cell = warp.vec3(*(1 / self.cell).tolist())
+        shared.counts = warp.vec3i(*self.counts)
+        shared.top, shared.bottom = self.neck
+        shared.skull_rotation = warp.mat33(*self.skull_from_canonical[:3, :3].flatten().tolist())
+        shared.skull_shift = warp.vec3(*self.skull_from_canonical[:3, 3].tolist())
+        return shared
 
 
 @dataclass
@@ -228,16 +244,9 @@ def _march_warp(
     occupied: Tensor,
     max_samples: int,
 ) -> Marched:
-    from avatar.kernels.ray_march_kernels import Space, march_kernel, mat34, pack_kernel
+    from avatar.kernels.ray_march_kernels import march_kernel, mat34, pack_kernel
 
     warp, device, rays = get_warp(), origins.device, len(origins)
-    shared = Space()
-    shared.low = warp.vec3(*space.low.tolist())
-    shared.inverse_cell = warp.vec3(*(1 / space.cell).tolist())
-    shared.counts = warp.vec3i(*space.counts)
-    shared.top, shared.bottom = space.neck
-    shared.skull_rotation = warp.mat33(*space.skull_from_canonical[:3, :3].flatten().tolist())
-    shared.skull_shift = warp.vec3(*space.skull_from_canonical[:3, 3].tolist())
     depth = torch.empty(rays, max_samples, device=device)
     shift = torch.empty(rays, max_samples, 3, device=device)
     count = torch.zeros(rays, dtype=torch.int32, device=device)
@@ -273,7 +282,7 @@ def _march_warp(
         ]
         views += [view(kept[-5], warp.vec3), view(kept[-4]), view(kept[-3]), view(kept[-2]), view(kept[-1], warp.vec3h)]
     outputs = [view(depth), view(shift, warp.vec3), view(count)]
-    launch_chunks(march_kernel, rays, [shared, float(step), *views, *outputs], device, smallest=128)
+    launch_chunks(march_kernel, rays, [space.struct, float(step), *views, *outputs], device, smallest=128)
     first = starts(count)
     total = int(first[-1])
     ray = torch.empty(total, dtype=torch.int64, device=device)

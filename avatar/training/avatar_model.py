@@ -10,7 +10,8 @@ from torch import Tensor
 
 from avatar.config import Config
 from avatar.field.flame_warp import rigid_inverse
-from avatar.field.scene import FrameStates, Placed, Rays, Scene
+from avatar.field.frames import FrameStates, Placed, Rays
+from avatar.field.scene import Scene
 from avatar.field.subject import Subject
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera, image_rays
@@ -20,8 +21,6 @@ from avatar.render.rays import hierarchical_samples, render_visible
 from avatar.render.sampling import Samples, ray_box
 from avatar.render.volume import over
 
-BURST = 8
-"""Samples of a ray that are rendered before it is seen whether any light is left."""
 DARK = 0.004
 """Light below which a ray is finished: less than an 8-bit step."""
 
@@ -115,7 +114,7 @@ class Avatar:
         return {"colour": seen.colour, "opacity": seen.opacity, "depth": seen.depth}
 
     def _render_marched(self, states: FrameStates, rays: Rays, search: Tensor) -> dict[str, Tensor]:
-        """Rays in bursts of a few samples: most are opaque after the first, and the rest of them is never looked at."""
+        """Rays in bursts of a few samples: most are opaque after the first, and what is behind is never looked at."""
         scene, step = self.scene, self.config.render.step
         alpha = scene.alpha(self.progress)
         near, far = ray_box(rays.origins, rays.directions, states.low[rays.frame], states.high[rays.frame])
@@ -124,7 +123,7 @@ class Avatar:
         going = (far > near).nonzero().squeeze(1)
         left = self.config.render.max_samples
         while len(going) and left > 0:
-            burst = min(BURST, left)
+            burst = min(self.config.render.burst, left)
             part = rays.select(going)
             middle = torch.full_like(near[going], 0.5)
             samples, placed = scene.march(

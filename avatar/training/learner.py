@@ -15,7 +15,7 @@ from torch import Tensor
 from avatar.config import Config
 from avatar.data.sampler import RayBatch, RaySampler
 from avatar.errors import InputError, TrainingError
-from avatar.field.scene import Rays
+from avatar.field.frames import Rays
 from avatar.geometry.cameras import pixel_rays
 from avatar.render.rays import Rendered, render_samples
 from avatar.render.volume import over

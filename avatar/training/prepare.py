@@ -20,7 +20,8 @@ from avatar.field.bounds import (
     spread_frames,
 )
 from avatar.field.flame_warp import NeckBlend, neck_blend
-from avatar.field.scene import FrameData, Scene
+from avatar.field.frames import FrameData
+from avatar.field.scene import Scene
 from avatar.field.subject import Subject
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera

@@ -1,0 +1,69 @@
+"""Frames and their rays as the field takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from avatar.field.flame_warp import RigidMotion
+
+
+@dataclass
+class FrameData:
+    """What is known of B frames before the field is asked; fixed during training."""
+
+    world_from_skull: Tensor
+    """`[B, 4, 4]`."""
+    grids: Tensor | None
+    """`[B, nodes, 3]` float16 displacement grids, None without the FLAME warp."""
+    condition: Tensor
+    """`[B, C]` raw expression, jaw and eyes."""
+
+    def select(self, index: Tensor) -> FrameData:
+        grids = None if self.grids is None else self.grids[index]
+        return FrameData(self.world_from_skull[index], grids, self.condition[index])
+
+
+@dataclass
+class FrameStates:
+    """What the field needs of B frames while their rays are rendered."""
+
+    motion: RigidMotion | None
+    grids: Tensor | None
+    low: Tensor
+    """`[B, 3]` corners of the frames' part of the world, metres."""
+    high: Tensor
+    coefficients: Tensor
+    """`[B, K]`."""
+    deform: Tensor | None
+    """`[B, code]` deformation codes."""
+    appearance: Tensor | None
+    """`[B, code]` appearance codes."""
+
+
+@dataclass
+class Rays:
+    """R rays of B frames."""
+
+    origins: Tensor
+    """`[R, 3]` world, metres."""
+    directions: Tensor
+    """`[R, 3]` unit."""
+    frame: Tensor
+    """`[R]` int64, which of the B frames a ray belongs to."""
+    gate: Tensor
+    """`[R]` bool, whether the posed head's silhouette covers the ray's pixel."""
+
+    def select(self, index: Tensor) -> Rays:
+        return Rays(self.origins[index], self.directions[index], self.frame[index], self.gate[index])
+
+
+@dataclass
+class Placed:
+    """Where M samples lie before the deformation field moves them."""
+
+    points: Tensor
+    """`[M, 3]` x', metres; differentiable in the frames' poses."""
+    directions: Tensor
+    """`[M, 3]` view directions, turned with the head, as shading seen by a still camera is."""
