@@ -96,7 +96,13 @@ LAYOUT = """
     // the same for any number of rows (rounded up to whole blocks: the buffers have room) and of columns
     auto product = [&](const float* a, count_t row, count_t step, const float* b, count_t ldb, int depth, float* c,
                        count_t ldc, int row_count, int columns, const float* bias, bool add, bool relu) {
-        for (int j = 0; j < columns; j += 64) {
+        // as many sums as the registers hold: 32 of 16 numbers with AVX-512, else 16 of 8 (AVX2) or 32 of 4 (NEON)
+    #ifdef __AVX512F__
+        enum { WIDEST = 4 };
+    #else
+        enum { WIDEST = 1 };
+    #endif
+        for (int j = 0; j < columns; j += 16 * WIDEST) {
             const int left = (columns - j) / 16;
             const float* shifted = bias ? bias + j : nullptr;
             auto run = [&](auto rows, auto vectors) {
@@ -104,10 +110,14 @@ LAYOUT = """
                     block(rows, vectors, a + r * row, row, step, b + j, ldb, depth, c + r * ldc + j, ldc, shifted, add,
                           relu);
             };
+    #ifdef __AVX512F__
             if (left >= 4) run(Rows6{}, Wide4{});
             else if (left == 3) run(Rows8{}, Wide3{});
             else if (left == 2) run(Rows12{}, Wide2{});
             else run(Rows16{}, Wide1{});
+    #else
+            run(Rows6{}, Wide1{});
+    #endif
         }
     };
     // pointers.data: for each part of the input values, row stride, columns, index or 0, gradient or 0,
