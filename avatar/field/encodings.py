@@ -17,8 +17,8 @@ def band_window(bands: int, alpha: float, *, device: torch.device | None = None)
     Band j is weighted by (1 - cos(pi clamp(alpha - j, 0, 1))) / 2 (Nerfies, Park et al. 2021, equation 8):
     0 while alpha <= j, 1 from alpha >= j + 1 on.
     """
-    band = torch.arange(bands, dtype=torch.float32, device=device)
-    return (1 - torch.cos(math.pi * (alpha - band).clamp(0, 1))) / 2
+    opened = (min(max(alpha - band, 0.0), 1.0) for band in range(bands))
+    return torch.tensor([(1 - math.cos(math.pi * share)) / 2 for share in opened], device=device)
 
 
 def frequency_size(dimensions: int, bands: int) -> int:

@@ -106,10 +106,11 @@ def _check(first: Tensor, **tensors: Tensor) -> None:
             expected="int64 [R + 1]",
             found=f"{first.dtype} {tuple(first.shape)}",
         )
+    total = int(first[-1]) if first.device.type == "cpu" else None
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32:
             raise InputError(f"{name} along rays must be float32", found=tensor.dtype)
         if tensor.device != first.device:
             raise InputError(f"{name} and rays are on different devices", expected=first.device, found=tensor.device)
-        if first.device.type == "cpu" and len(tensor) != int(first[-1]):
-            raise InputError(f"{name} do not fit the rays", expected=f"{int(first[-1])} samples", found=len(tensor))
+        if total is not None and len(tensor) != total:
+            raise InputError(f"{name} do not fit the rays", expected=f"{total} samples", found=len(tensor))

@@ -16,7 +16,6 @@ from avatar.config import Config
 from avatar.data.sampler import RayBatch, RaySampler
 from avatar.errors import InputError, TrainingError
 from avatar.field.frames import Rays
-from avatar.geometry.cameras import pixel_rays
 from avatar.render.rays import Rendered, render_samples
 from avatar.render.volume import over
 from avatar.training import losses
@@ -129,9 +128,10 @@ def training_losses(
 
 def batch_rays(training: TrainingData, batch: RayBatch) -> Rays:
     """The rays of a batch with their gates. The camera stands still, so one camera serves all frames."""
-    origins, directions = pixel_rays(training.camera, batch.pixels)
+    origin, directions = training.pixel_rays
     x, y = batch.pixels.long().unbind(-1)
-    return Rays(origins, directions, batch.slot, training.silhouettes[batch.frame_index, y, x])
+    origins = origin.expand(len(x), 3).contiguous()
+    return Rays(origins, directions[y, x], batch.slot, training.silhouettes[batch.frame_index, y, x])
 
 
 def vertex_translations(

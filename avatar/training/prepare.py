@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ from avatar.field.frames import FrameData
 from avatar.field.scene import Scene
 from avatar.field.subject import Subject
 from avatar.flame.assets import HeadAsset
-from avatar.geometry.cameras import Camera
+from avatar.geometry.cameras import Camera, image_rays
 from avatar.render.background import mean_plate
 from avatar.training.avatar_model import Avatar
 
@@ -47,6 +48,12 @@ class TrainingData:
     plate: Tensor
     """`[H, W, 3]` uint8."""
     camera: Camera
+
+    @cached_property
+    def pixel_rays(self) -> tuple[Tensor, Tensor]:
+        """Origin `[3]` and unit directions `[H, W, 3]` of the rays through all pixels' centres, world, metres."""
+        origins, directions = image_rays(self.camera, device=self.plate.device)
+        return origins[0, 0], directions
 
 
 def load_training_data(capture: Capture, asset: HeadAsset, config: Config, device: torch.device) -> TrainingData:
