@@ -1,0 +1,125 @@
+"""How far a tracked capture is from the truth of a synthetic clip.
+
+    python scripts/make_synthetic_clip.py --seed 0 --out runs/synthetic
+    avatar capture runs/synthetic/clip.mp4 --out runs/tracked
+    python scripts/measure_tracking.py runs/tracked runs/synthetic/truth [--json FILE]
+
+Vertices are the face region's, in millimetres. Identity: neutral heads, one rigid motion apart. Expression: what
+expression, jaw and eyes do to the neutral head, tracked minus true. Rotation and gaze are angles in degrees; `rotation`
+compares the skulls' poses as they are, `rotation_without_bias` after the mean difference was taken away (a head whose
+neutral was fitted a little tilted is tilted by as much in every frame).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avatar.data.capture import Capture, read_capture
+from avatar.field.displacement import without_rigid
+from avatar.files import write_json
+from avatar.flame.assets import HeadAsset, load_head
+from avatar.flame.model import HeadModel, HeadParameters
+from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("capture", type=Path)
+    parser.add_argument("truth", type=Path)
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    arguments = parser.parse_args()
+    tracked, truth = read_capture(arguments.capture), read_capture(arguments.truth)
+    figures = compare(tracked, truth, load_head(truth.head_name))
+    report = json.loads((arguments.capture / "report" / "report.json").read_text())
+    figures |= {key: report[key] for key in ("landmark_error_iod", "focal_px", "frames_dropped") if key in report}
+    scale = tracked.width / truth.width
+    figures["focal_px_true"] = truth.frames[0].camera.fl_x * scale
+    for name, value in figures.items():
+        print(f"{name:<28} {value:.4g}" if isinstance(value, float) else f"{name:<28} {value}")
+    if arguments.json is not None:
+        write_json(arguments.json, figures)
+
+
+@torch.no_grad()
+def compare(tracked: Capture, truth: Capture, asset: HeadAsset) -> dict[str, float]:
+    """The figures of the frames that both captures have, matched by time."""
+    pairs = matching_frames(tracked, truth)
+    found = tracked.parameters().select([i for i, _ in pairs])
+    real = truth.parameters().select([j for _, j in pairs])
+    head, face = HeadModel(asset), torch.as_tensor(asset.region("face"))
+    neutral_found, neutral_real = neutral(head, found)[face], neutral(head, real)[face]
+    aligned = align(neutral_found, neutral_real)
+    expression = []
+    for i in range(len(pairs)):
+        moved_found = head(without_rigid(found.frame(i))).vertices[0][face] - neutral_found
+        moved_real = head(without_rigid(real.frame(i))).vertices[0][face] - neutral_real
+        expression.append((moved_found - moved_real).norm(dim=-1) * 1000)
+    expression = torch.stack(expression)
+    skull_found = torch.stack([head(found.frame(i)).world_from_skull[0, :3, :3] for i in range(len(pairs))])
+    skull_real = torch.stack([head(real.frame(i)).world_from_skull[0, :3, :3] for i in range(len(pairs))])
+    turned = matrix_to_axis_angle(skull_found @ skull_real.transpose(-1, -2))
+    gaze = [
+        angle(gaze_of(skull_found, found.eyes[:, part]), gaze_of(skull_real, real.eyes[:, part]))
+        for part in (slice(0, 3), slice(3, 6))
+    ]
+    jaw_found, jaw_real = found.jaw[:, 0].numpy(), real.jaw[:, 0].numpy()
+    moving = jaw_real.std() > 1e-4 and jaw_found.std() > 1e-6
+    return {
+        "frames": len(pairs),
+        "identity_median_mm": float(((aligned - neutral_real).norm(dim=-1) * 1000).median()),
+        "expression_median_mm": float(expression.median()),
+        "expression_mean_mm": float(expression.mean()),
+        "expression_worst_frame_mm": float(expression.mean(1).max()),
+        "rotation_mean_degrees": float(turned.norm(dim=-1).mean().rad2deg()),
+        "rotation_without_bias_mean_degrees": float((turned - turned.mean(0)).norm(dim=-1).mean().rad2deg()),
+        "gaze_mean_degrees": float(torch.cat(gaze).mean().rad2deg()),
+        "jaw_correlation": float(np.corrcoef(jaw_found, jaw_real)[0, 1]) if moving else float("nan"),
+        "jaw_slope": float(np.polyfit(jaw_real, jaw_found, 1)[0]) if moving else float("nan"),
+    }
+
+
+def matching_frames(tracked: Capture, truth: Capture) -> list[tuple[int, int]]:
+    """Positions of frames shown at the same time, to half a frame."""
+    times = np.array([frame.timestamp for frame in truth.frames])
+    step = np.diff(times).min() if len(times) > 1 else 1.0
+    pairs = [(i, int(np.abs(times - frame.timestamp).argmin())) for i, frame in enumerate(tracked.frames)]
+    return [(i, j) for i, j in pairs if abs(times[j] - tracked.frames[i].timestamp) <= step / 2]
+
+
+def neutral(head: HeadModel, params: HeadParameters) -> Tensor:
+    """`[V, 3]` of the person's neutral head in skull coordinates, metres."""
+    still = without_rigid(params.frame(0))
+    return head(
+        replace(still, **{key: torch.zeros_like(getattr(still, key)) for key in ("expr", "jaw", "eyes")})
+    ).vertices[0]
+
+
+def align(points: Tensor, target: Tensor) -> Tensor:
+    """`points` `[P, 3]` moved rigidly as close to `target` as can be (Kabsch 1976)."""
+    centre, goal = points.mean(0), target.mean(0)
+    u, _, v = torch.linalg.svd((points - centre).T @ (target - goal))
+    sign = torch.ones(3)
+    sign[2] = torch.linalg.det(v.T @ u.T).sign()
+    rotation = v.T @ torch.diag(sign) @ u.T
+    return (points - centre) @ rotation.T + goal
+
+
+def gaze_of(skull: Tensor, eye: Tensor) -> Tensor:
+    """World directions `[N, 3]` of an eye with axis-angle rotations `[N, 3]` in skulls `[N, 3, 3]`."""
+    return (skull @ axis_angle_to_matrix(eye))[..., 2]
+
+
+def angle(first: Tensor, second: Tensor) -> Tensor:
+    """Angles `[N]` between unit vectors, radians."""
+    return torch.atan2(torch.linalg.cross(first, second).norm(dim=-1), (first * second).sum(-1))
+
+
+if __name__ == "__main__":
+    main()
