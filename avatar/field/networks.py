@@ -9,39 +9,28 @@ import torch
 from torch import Tensor, nn
 
 from avatar.kernels import reference
-from avatar.kernels.fused_mlp import Part, fused_mlp
-
-NARROW = 96
-"""Up to this width the fused float32 kernel of a CPU beats layers in bfloat16 (docs/benchmarks)."""
+from avatar.kernels.fused_mlp import Part, fused_mlp, multiplies_bfloat16
 
 
-def choose_precision(name: str, device: torch.device, width: int) -> torch.dtype:
-    """The arithmetic a setting of `auto`, `float32` or `bfloat16` means for layers of `width` units on `device`.
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The arithmetic a setting of `auto`, `float32` or `bfloat16` means on `device`.
 
-    bfloat16 pays where the hardware multiplies it natively: AVX-512 BF16 or AMX on a CPU (for wide layers: narrow ones
-    are faster in the fused kernel, which has no need to write them to memory), Ampere or later on CUDA.
+    bfloat16 pays where the hardware multiplies it natively: AVX-512 BF16 on a CPU, Ampere or later on CUDA.
     """
     if name == "bfloat16":
         return torch.bfloat16
     if name == "auto":
         if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
             return torch.bfloat16
-        native = torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_multiplies_bfloat16()
-        if device.type == "cpu" and width > NARROW and native:
+        if device.type == "cpu" and multiplies_bfloat16():
             return torch.bfloat16
     return torch.float32
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    """Whether the CPU has dot products of bfloat16; emulation is slower than float32."""
-    checks = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
-    return any(check() for check in checks if check is not None)
 
 
 class Mlp(nn.Module):
     """Linear layers with ReLU between them; the input is concatenated again before layer `skip`.
 
-    `forward` takes the parts of its input (see `fused_mlp.Part`) and returns `[N, outputs]` in `dtype`. The backend
+    `forward` takes the parts of its input (see `fused_mlp.Part`) and returns `[N, outputs]`. The backend
     "torch" goes layer by layer in plain PyTorch, any other takes `fused_mlp`.
     """
 

@@ -72,11 +72,10 @@ class Scene(nn.Module):
         self.projection = nn.Linear(condition_size, coefficients, bias=False) if learned else None
         if self.projection is not None:
             nn.init.normal_(self.projection.weight, std=condition_size**-0.5)
-        dtype = choose_precision(field.precision, low.device, field.width)
+        dtype = choose_precision(field.precision, low.device)
         self.radiance = make_radiance(field, coefficients, dtype, encoding)
         self.deformation = None
         if field.deformation.enabled:
-            dtype = choose_precision(field.precision, low.device, field.deformation.width)
             self.deformation = TranslationField(field.deformation, dtype, backend=encoding)
         if self.deformation is not None:
             self.deform_codes = nn.Parameter(CODE_SPREAD * torch.randn(frames, field.deformation.code_size))

@@ -1,14 +1,15 @@
 """A whole small perceptron in one call: y = W_L relu(... relu(W_1 x + b_1) ...) + b_L.
 
-On a CPU one native kernel takes a tile of samples through all layers (`fused_mlp_cpu`), several times faster than one
-matrix product a layer at these widths. The input may come in parts that lie apart in memory, and a part may be a short
-list of rows with an index that says which row a sample takes (a frame's code): neither is gathered or concatenated.
-The twin is `reference.mlp`; it also serves CUDA and other types than float32.
+On a CPU one native kernel takes a tile of samples through all layers (`fused_mlp_cpu`, `fused_mlp_bf16_cpu`), several
+times faster than one matrix product a layer at these widths. The input may come in parts that lie apart in memory, and
+a part may be a short list of rows with an index that says which row a sample takes (a frame's code): neither is
+gathered or concatenated. The twin is `reference.mlp`; it also serves CUDA and other types.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -34,15 +35,19 @@ def fused_mlp(
     skip: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Outputs `[N, O]` in `dtype` of a perceptron with ReLU between its layers.
+    """Outputs `[N, O]` of a perceptron with ReLU between its layers.
 
     parts: the input's columns, side by side. weights: `[out, in]` of each layer; biases: `[out]` of each, or None.
-    skip: the input is concatenated again behind the input of this layer, 0 for none. dtype: the arithmetic; the fused
-    kernel computes in float32 on a CPU. Differentiable once in the parts' values, weights and biases.
+    skip: the input is concatenated again behind the input of this layer, 0 for none. dtype: the arithmetic. The fused
+    kernels have float32 and, on a CPU with AVX-512 BF16, bfloat16 (with float32 sums and outputs); for other types, and
+    on CUDA, the layers run one by one and give outputs in `dtype`. Differentiable once in the parts' values, weights
+    and biases.
     Raises InputError where the sizes, types or devices do not fit.
     """
     _check(parts, weights, biases, skip)
-    fused = dtype == torch.float32 and parts[0][0].device.type == "cpu" and len(weights) <= MAX_LAYERS
+    half = dtype == torch.bfloat16
+    fused = parts[0][0].device.type == "cpu" and len(weights) <= MAX_LAYERS
+    fused = fused and (dtype == torch.float32 or (half and multiplies_bfloat16()))
     if not fused or any(value.dtype != torch.float32 for value, _ in parts):
         return reference.mlp(parts, weights, biases, skip=skip, dtype=dtype)
     flat = []
@@ -50,15 +55,22 @@ def fused_mlp(
         flat.append(weight.reshape(-1))
         if biases is not None:
             flat.append(biases[layer])
-    shape = _Shape([tuple(reversed(weight.shape)) for weight in weights], skip, biases is not None)
+    shape = _Shape([tuple(reversed(weight.shape)) for weight in weights], skip, biases is not None, half)
     return FusedMlp.apply(shape, [index for _, index in parts], torch.cat(flat), *(value for value, _ in parts))
+
+
+@cache
+def multiplies_bfloat16() -> bool:
+    """Whether this CPU has the instructions of the fused kernel in bfloat16."""
+    check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return check is not None and bool(check())
 
 
 class _Shape:
     """Sizes of a perceptron: `layers` are fan-in and fan-out of each."""
 
-    def __init__(self, layers: list[tuple[int, int]], skip: int, bias: bool) -> None:
-        self.layers, self.skip, self.bias = layers, skip, bias
+    def __init__(self, layers: list[tuple[int, int]], skip: int, bias: bool, half: bool) -> None:
+        self.layers, self.skip, self.bias, self.half = layers, skip, bias, half
         self.outputs = layers[-1][1]
 
 
@@ -123,13 +135,18 @@ def _pointers(values: Sequence[Tensor], index: Sequence[Tensor | None], gradient
 
 def _run(shape: _Shape, count: int, parameters: Tensor, pointers: Tensor, direction: str, outputs: list[Any]) -> None:
     """Launch a kernel over the samples, an equal share for each worker."""
-    from avatar.kernels.fused_mlp_cpu import make_cpu_kernels, scratch_size
+    from avatar.kernels.fused_mlp_kernels import scratch_size
+
+    if shape.half:
+        from avatar.kernels.fused_mlp_bf16_cpu import kernels
+    else:
+        from avatar.kernels.fused_mlp_cpu import kernels
 
     if count == 0:
         return
-    kernel = getattr(make_cpu_kernels(), direction)
+    kernel = getattr(kernels(), direction)
     workers = _workers(count)
-    size = scratch_size(shape.layers, shape.skip, backward=direction == "backward")
+    size = scratch_size(shape.layers, shape.skip, backward=direction == "backward", half=shape.half)
     scratch = torch.zeros(workers * size)
     layers = torch.tensor(shape.layers, dtype=torch.int32).view(-1)
     inputs = [view(layers), len(shape.layers), shape.skip, int(shape.bias), view(parameters), view(pointers.view(-1))]

@@ -9,17 +9,9 @@ of A are broadcast, rows of B are vectors of 16 numbers. Compilers lower these v
 from functools import cache
 from types import SimpleNamespace
 
-from avatar.kernels.fused_mlp import MAX_LAYERS
-from avatar.kernels.warp_runtime import get_warp
+from avatar.kernels.fused_mlp_kernels import make_kernels
 
-wp = get_warp()
-
-TILE = 48
-"""Samples of a tile: a multiple of all the row blocks (6, 8, 12 and 16) of the block product."""
-LANES = 16
-"""Numbers of a vector."""
-
-LAYOUT = """
+COMMON = """
     typedef float vec __attribute__((vector_size(64)));
     typedef long long count_t;
     struct Rows6 { enum { N = 6 }; }; struct Rows8 { enum { N = 8 }; };
@@ -31,24 +23,59 @@ LAYOUT = """
     auto fan_in = [&](int layer) { return sizes[2 * layer]; };
     auto fan_out = [&](int layer) { return sizes[2 * layer + 1]; };
     const int inputs = sizes[0], outputs = fan_out(layer_count - 1);
-    // scratch: for each layer its input tile, its weights as [in][out] and [out][in], bias, and the gradient sums
     float* pool = scratch.data + (count_t)worker * scratch_size;
     auto take = [&](count_t n) { float* p = pool; pool += (n + 31) / 16 * 16; return p; };
-    float* tile[MAX_LAYERS + 1]; float* by_in[MAX_LAYERS]; float* by_out[MAX_LAYERS]; float* shift[MAX_LAYERS];
-    int wide[MAX_LAYERS + 1];
+    // columns of each layer's input, and its bias; last, those of the output
+    int wide[MAX_LAYERS + 1]; float* shift[MAX_LAYERS];
     for (int k = 0; k < layer_count; ++k) {
         wide[k] = k > 0 && k == skip ? padded(fan_out(k - 1)) + padded(inputs) : padded(fan_in(k));
-        tile[k] = take((count_t)TILE * wide[k] + 16);
-        by_in[k] = take((count_t)(wide[k] + 16) * padded(fan_out(k)));
-        by_out[k] = take((count_t)padded(fan_out(k)) * wide[k]);
         shift[k] = take(padded(fan_out(k)));
     }
     wide[layer_count] = padded(outputs);
-    tile[layer_count] = take((count_t)TILE * wide[layer_count] + 16);
-    // column of a layer's tile where weight column i belongs: behind a skip the inputs start at a whole vector
+    float* input = take((count_t)TILE * wide[0] + 16);
+    // column of a layer's input where weight column i belongs: behind a skip the inputs start at a whole vector
     auto column = [&](int k, int i) {
         return k > 0 && k == skip && i >= fan_out(k - 1) ? i - fan_out(k - 1) + padded(fan_out(k - 1)) : i;
     };
+    // a few numbers from row to row; loops of unknown length would go one by one
+    typedef float eight __attribute__((ext_vector_type(8), aligned(4)));
+    typedef float four __attribute__((ext_vector_type(4), aligned(4)));
+    auto copy = [](float* to, const float* from, int n) __attribute__((always_inline)) {
+        int c = 0;
+        for (; c + 8 <= n; c += 8) *(eight*)(to + c) = *(const eight*)(from + c);
+        if (c + 4 <= n) { *(four*)(to + c) = *(const four*)(from + c); c += 4; }
+        for (; c < n; ++c) to[c] = from[c];
+    };
+    // pointers.data: for each part of the input values, row stride, columns, index or 0, gradient or 0,
+    // and for an indexed part its rows
+    const count_t* parts = pointers.data;
+    auto load = [&](int begin, int n) {
+        int at = 0;
+        for (int p = 0; p < part_count; ++p) {
+            const float* values = (const float*)parts[6 * p];
+            const count_t stride = parts[6 * p + 1], columns = parts[6 * p + 2];
+            const count_t* index = (const count_t*)parts[6 * p + 3];
+            for (int s = 0; s < n; ++s) {
+                const float* from = values + stride * (index ? index[begin + s] : begin + s);
+                copy(input + (count_t)s * wide[0] + at, from, (int)columns);
+            }
+            at += columns;
+        }
+    };
+"""
+"""Sizes, scratch, and the tile of inputs."""
+
+LAYOUT = (
+    COMMON
+    + """
+    // each layer's input tile, its weights as [in][out] and [out][in]
+    float* tile[MAX_LAYERS + 1]; float* by_in[MAX_LAYERS]; float* by_out[MAX_LAYERS];
+    for (int k = 0; k < layer_count; ++k) {
+        tile[k] = k > 0 ? take((count_t)TILE * wide[k] + 16) : input;
+        by_in[k] = take((count_t)(wide[k] + 16) * padded(fan_out(k)));
+        by_out[k] = take((count_t)padded(fan_out(k)) * wide[k]);
+    }
+    tile[layer_count] = take((count_t)TILE * wide[layer_count] + 16);
     {
         const float* w = parameters.data;
         for (int k = 0; k < layer_count; ++k) {
@@ -120,23 +147,6 @@ LAYOUT = """
     #endif
         }
     };
-    // pointers.data: for each part of the input values, row stride, columns, index or 0, gradient or 0,
-    // and for an indexed part its rows
-    const count_t* parts = pointers.data;
-    auto load = [&](int begin, int n) {
-        int at = 0;
-        for (int p = 0; p < part_count; ++p) {
-            const float* values = (const float*)parts[6 * p];
-            const count_t stride = parts[6 * p + 1], columns = parts[6 * p + 2];
-            const count_t* index = (const count_t*)parts[6 * p + 3];
-            for (int s = 0; s < n; ++s) {
-                const float* from = values + stride * (index ? index[begin + s] : begin + s);
-                float* to = tile[0] + (count_t)s * wide[0] + at;
-                for (int c = 0; c < columns; ++c) to[c] = from[c];
-            }
-            at += columns;
-        }
-    };
     auto forward = [&](int last) {
         for (int k = 0; k < last; ++k) {
             if (k > 0 && k == skip)
@@ -148,6 +158,7 @@ LAYOUT = """
         }
     };
 """
+)
 
 FORWARD = """
     for (int begin = first; begin < last; begin += TILE) {
@@ -155,12 +166,45 @@ FORWARD = """
         load(begin, n);
         forward(layer_count);
         for (int s = 0; s < n; ++s)
-            for (int c = 0; c < outputs; ++c)
-                result.data[(count_t)(begin + s) * outputs + c] = tile[layer_count][(count_t)s * wide[layer_count] + c];
+            copy(result.data + (count_t)(begin + s) * outputs, tile[layer_count] + (count_t)s * wide[layer_count],
+                 outputs);
     }
 """
 
-BACKWARD = """
+WRITE_INPUT_GRADIENTS = """
+        if (!want_inputs) continue;
+        int at = 0;
+        for (int p = 0; p < part_count; ++p) {
+            const count_t columns = parts[6 * p + 2];
+            const count_t* index = (const count_t*)parts[6 * p + 3];
+            float* gradient = (float*)parts[6 * p + 4];
+            if (gradient) {
+                for (int s = 0; s < n; ++s) {
+                    const float* from = input_delta + (count_t)s * wide[0] + at;
+                    if (index) {
+                        float* to = gradient + columns * (index[begin + s] + (count_t)worker * parts[6 * p + 5]);
+                        for (int c = 0; c < columns; ++c) to[c] += from[c];
+                    } else {
+                        copy(gradient + columns * (begin + s), from, (int)columns);
+                    }
+                }
+            }
+            at += columns;
+        }
+    }
+    float* g = gradients.data + (count_t)worker * parameters.shape[0];
+    for (int k = 0; k < layer_count; ++k) {
+        const int out = padded(fan_out(k));
+        for (int o = 0; o < fan_out(k); ++o)
+            for (int i = 0; i < fan_in(k); ++i) *g++ = sums[k][(count_t)column(k, i) * out + o];
+        if (with_bias)
+            for (int o = 0; o < fan_out(k); ++o) *g++ = shift_sums[k][o];
+    }
+"""
+"""The end of the backward loop over tiles, and the sums of the weights' gradients."""
+
+BACKWARD = (
+    """
     float* sums[MAX_LAYERS]; float* shift_sums[MAX_LAYERS]; float* delta[MAX_LAYERS + 1];
     int widest = 0;
     for (int k = 0; k < layer_count; ++k) {
@@ -174,10 +218,10 @@ BACKWARD = """
         const int n = last - begin < TILE ? last - begin : TILE;
         load(begin, n);
         forward(layer_count - 1);
-        for (int s = 0; s < TILE; ++s)
-            for (int c = 0; c < outputs; ++c)
-                delta[layer_count][(count_t)s * wide[layer_count] + c] =
-                    s < n ? incoming.data[(count_t)(begin + s) * outputs + c] : 0.0f;
+        for (int j = n * wide[layer_count]; j < TILE * wide[layer_count]; ++j) delta[layer_count][j] = 0.0f;
+        for (int s = 0; s < n; ++s)
+            copy(delta[layer_count] + (count_t)s * wide[layer_count], incoming.data + (count_t)(begin + s) * outputs,
+                 outputs);
         for (int k = layer_count - 1; k >= 0; --k) {
             const int out = padded(fan_out(k));
             const float* arriving = delta[k + 1];
@@ -200,149 +244,12 @@ BACKWARD = """
             } else if (skip > 0)
                 for (int j = 0; j < TILE * wide[0]; ++j) input_delta[j] += delta[0][j];
         }
-        if (!want_inputs) continue;
-        int at = 0;
-        for (int p = 0; p < part_count; ++p) {
-            const count_t columns = parts[6 * p + 2];
-            const count_t* index = (const count_t*)parts[6 * p + 3];
-            float* gradient = (float*)parts[6 * p + 4];
-            if (gradient) {
-                for (int s = 0; s < n; ++s) {
-                    const float* from = input_delta + (count_t)s * wide[0] + at;
-                    if (index) {
-                        float* to = gradient + columns * (index[begin + s] + (count_t)worker * parts[6 * p + 5]);
-                        for (int c = 0; c < columns; ++c) to[c] += from[c];
-                    } else {
-                        float* to = gradient + columns * (begin + s);
-                        for (int c = 0; c < columns; ++c) to[c] = from[c];
-                    }
-                }
-            }
-            at += columns;
-        }
-    }
-    float* g = gradients.data + (count_t)worker * parameters.shape[0];
-    for (int k = 0; k < layer_count; ++k) {
-        const int out = padded(fan_out(k));
-        for (int o = 0; o < fan_out(k); ++o)
-            for (int i = 0; i < fan_in(k); ++i) *g++ = sums[k][(count_t)column(k, i) * out + o];
-        if (with_bias)
-            for (int o = 0; o < fan_out(k); ++o) *g++ = shift_sums[k][o];
-    }
 """
+    + WRITE_INPUT_GRADIENTS
+)
 
 
 @cache
-def make_cpu_kernels() -> SimpleNamespace:
-    """`forward` and `backward` for float32 perceptrons of any size; compiled on first launch.
-
-    Both are launched over one index and do the samples `first` to `last` with their own part of `scratch`. layers:
-    `[L, 2]` fan-in and fan-out; pointers: `[P, 6]` (see the source); parameters: weights `[out, in]` and bias of every
-    layer, one after another; result and incoming: `[N, outputs]`; gradients: `[workers, parameters]`.
-    """
-
-    @wp.func_native(f"enum {{ TILE = {TILE}, MAX_LAYERS = {MAX_LAYERS} }};\n" + LAYOUT + FORWARD)
-    def forward_tiles(
-        layers: wp.array(dtype=int),
-        layer_count: int,
-        skip: int,
-        with_bias: int,
-        parameters: wp.array(dtype=float),
-        pointers: wp.array(dtype=wp.int64),
-        part_count: int,
-        scratch: wp.array(dtype=float),
-        scratch_size: int,
-        worker: int,
-        first: int,
-        last: int,
-        result: wp.array(dtype=float),
-    ): ...
-
-    @wp.func_native(f"enum {{ TILE = {TILE}, MAX_LAYERS = {MAX_LAYERS} }};\n" + LAYOUT + BACKWARD)
-    def backward_tiles(
-        layers: wp.array(dtype=int),
-        layer_count: int,
-        skip: int,
-        with_bias: int,
-        parameters: wp.array(dtype=float),
-        pointers: wp.array(dtype=wp.int64),
-        part_count: int,
-        scratch: wp.array(dtype=float),
-        scratch_size: int,
-        worker: int,
-        first: int,
-        last: int,
-        incoming: wp.array(dtype=float),
-        want_inputs: int,
-        gradients: wp.array(dtype=float),
-    ): ...
-
-    @wp.kernel(enable_backward=False, module="unique")
-    def forward(
-        layers: wp.array(dtype=int),
-        layer_count: int,
-        skip: int,
-        with_bias: int,
-        parameters: wp.array(dtype=float),
-        pointers: wp.array(dtype=wp.int64),
-        part_count: int,
-        scratch: wp.array(dtype=float),
-        scratch_size: int,
-        worker: int,
-        first: int,
-        last: int,
-        result: wp.array(dtype=float),
-    ):
-        forward_tiles(
-            layers, layer_count, skip, with_bias, parameters, pointers, part_count, scratch, scratch_size, worker,
-            first, last, result,
-        )  # fmt: skip
-
-    @wp.kernel(enable_backward=False, module="unique")
-    def backward(
-        layers: wp.array(dtype=int),
-        layer_count: int,
-        skip: int,
-        with_bias: int,
-        parameters: wp.array(dtype=float),
-        pointers: wp.array(dtype=wp.int64),
-        part_count: int,
-        scratch: wp.array(dtype=float),
-        scratch_size: int,
-        worker: int,
-        first: int,
-        last: int,
-        incoming: wp.array(dtype=float),
-        want_inputs: int,
-        gradients: wp.array(dtype=float),
-    ):
-        backward_tiles(
-            layers, layer_count, skip, with_bias, parameters, pointers, part_count, scratch, scratch_size, worker,
-            first, last, incoming, want_inputs, gradients,
-        )  # fmt: skip
-
-    return SimpleNamespace(forward=forward, backward=backward)
-
-
-def scratch_size(layers: list[tuple[int, int]], skip: int, *, backward: bool) -> int:
-    """Numbers of scratch a worker needs; follows the `take` calls of the source."""
-
-    def padded(count: int) -> int:
-        return -(-count // LANES) * LANES
-
-    def taken(count: int) -> int:
-        return (count + 31) // LANES * LANES
-
-    fan_out = [padded(out) for _, out in layers]
-    wide = [padded(layers[0][0])]
-    for k, (inputs, _) in enumerate(layers[1:], 1):
-        wide.append(fan_out[k - 1] + wide[0] if k == skip else padded(inputs))
-    wide.append(fan_out[-1])
-    tiles = sum(taken(TILE * width + LANES) for width in wide)
-    weights = sum(taken((wide[k] + LANES) * out) for k, out in enumerate(fan_out))
-    turned = sum(taken(out * wide[k]) for k, out in enumerate(fan_out))
-    biases = sum(taken(out) for out in fan_out)
-    size = tiles + weights + turned + biases
-    if backward:
-        size += tiles + weights + biases + (taken(TILE * wide[0]) if skip else 0)
-    return size
+def kernels() -> SimpleNamespace:
+    """`forward` and `backward` in float32; see `fused_mlp_kernels.make_kernels`."""
+    return make_kernels(LAYOUT + FORWARD, LAYOUT + BACKWARD)

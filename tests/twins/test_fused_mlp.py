@@ -7,7 +7,7 @@ import torch
 
 from avatar.errors import InputError
 from avatar.kernels import reference
-from avatar.kernels.fused_mlp import fused_mlp
+from avatar.kernels.fused_mlp import fused_mlp, multiplies_bfloat16
 
 ROWS = 5
 SHAPES = {
@@ -61,6 +61,38 @@ def test_outputs_and_gradients_agree(name, count):
         assert ours.shape == theirs.shape
         if ours.numel():
             assert float((ours - theirs).abs().max()) <= 3e-6 * float(theirs.abs().max()) + 1e-12
+
+
+@pytest.mark.skipif(not multiplies_bfloat16(), reason="no AVX-512 BF16")
+@pytest.mark.parametrize("count", [0, 47, 48, 49, 1000])
+@pytest.mark.parametrize("name", SHAPES)
+def test_bfloat16_is_as_good_as_the_twin_in_bfloat16(name, count):
+    def error(found, exact):
+        return float((found - exact).norm()) / (float(exact.norm()) + 1e-12)
+
+    def half_twin(p, w, b, s):
+        return reference.mlp(p, w, b, skip=s, dtype=torch.bfloat16).float()
+
+    kernel = run(
+        lambda p, w, b, s: fused_mlp(p, w, b, skip=s, dtype=torch.bfloat16), *make(SHAPES[name], count, torch.float32)
+    )
+    twin = run(half_twin, *make(SHAPES[name], count, torch.float32))
+    exact = run(lambda p, w, b, s: reference.mlp(p, w, b, skip=s, dtype=torch.float64), *make(SHAPES[name], count))
+    assert kernel[0].dtype == torch.float32
+    for ours, theirs, truth in zip(kernel, twin, exact, strict=True):
+        assert ours.shape == truth.shape
+        # with few samples one ReLU that falls to the other side shows
+        assert error(ours, truth) <= (1.3 if count == 1000 else 2.5) * error(theirs, truth) + (
+            2e-3 if count == 1000 else 0.03
+        )
+
+
+@pytest.mark.skipif(not multiplies_bfloat16(), reason="no AVX-512 BF16")
+def test_bfloat16_lets_nan_through():
+    parts, weights, biases, skip, _ = make(SHAPES["deformation"], 100, torch.float32)
+    parts[0][0][17, 3] = torch.nan
+    found = fused_mlp(parts, weights, biases, skip=skip, dtype=torch.bfloat16)
+    assert found.isnan().any(1).nonzero().flatten().tolist() == [17]
 
 
 def test_a_part_may_be_columns_of_a_wider_tensor_and_need_no_gradient():

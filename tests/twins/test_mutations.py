@@ -18,6 +18,7 @@ import test_volume_kernels
 import torch
 
 import avatar.kernels
+from avatar.kernels.fused_mlp import multiplies_bfloat16
 
 SPEC = test_hash_grid.SPECS["mixed"]
 
@@ -38,6 +39,7 @@ COMPARISONS = {
     "placement": lambda: test_placement.test_kernel_agrees_with_the_twin(1000, "cpu"),
     "mixed grids": lambda: test_mixed_grid.test_features_and_gradients_agree("mixed", 65, 3, "cpu"),
     "frequencies": lambda: test_frequency.test_values_and_gradients_agree(1000, 3, 6),
+    "perceptron in bfloat16": lambda: test_fused_mlp.test_bfloat16_is_as_good_as_the_twin_in_bfloat16("density", 1000),
     "perceptron": lambda: test_fused_mlp.test_outputs_and_gradients_agree("deformation", 49),
 }
 MUTATIONS = [
@@ -60,6 +62,13 @@ MUTATIONS = [
     ("mixed_grid_cpu", "mixed grids", "push * sum", "pull * sum"),
     ("frequency_cpu", "frequencies", "- g[angles + k] * out[k]", "+ g[angles + k] * out[k]"),
     ("fused_mlp_cpu", "perceptron", "k + 1 < layer_count", "k < layer_count"),
+    ("fused_mlp_bf16_cpu", "perceptron in bfloat16", "join(*(const vec*)(from + s", "join(*(const vec*)(from + 0 * s"),
+    (
+        "fused_mlp_bf16_cpu",
+        "perceptron in bfloat16",
+        "at / 2 * n + o) * 2 + at % 2",
+        "at / 2 * n + o) * 2 + 1 - at % 2",
+    ),
 ]
 
 
@@ -93,6 +102,8 @@ def replace_module(monkeypatch, folder: Path, name: str, old: str, new: str) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize(("module", "comparison", "old", "new"), MUTATIONS, ids=[m[2] for m in MUTATIONS])
 def test_a_wrong_kernel_is_noticed(monkeypatch, tmp_path, module, comparison, old, new):
+    if module == "fused_mlp_bf16_cpu" and not multiplies_bfloat16():
+        pytest.skip("no AVX-512 BF16")
     replace_module(monkeypatch, tmp_path, module, old, new)
     with pytest.raises(AssertionError):
         COMPARISONS[comparison]()
