@@ -275,8 +275,14 @@ def load_preset(name: str, folder: Path = PRESET_FOLDER) -> Config:
 
 
 def read_config(path: Path) -> Config:
-    """Read a `config.yaml`; what it leaves out keeps its default. Raises ConfigError."""
-    return validate(merge(Config(), _read_yaml(Path(path)), where=str(path)), where=str(path))
+    """Read a file of settings, such as a run's `config.yaml`. Raises ConfigError.
+
+    What it leaves out keeps its default, or the value of the preset that it names as its `base`.
+    """
+    values = _read_yaml(Path(path))
+    base = values.pop("base", None)
+    config = Config() if base is None else load_preset(str(base))
+    return validate(merge(config, values, where=str(path)), where=str(path))
 
 
 def write_config(path: Path, config: Config) -> Path:

@@ -105,7 +105,7 @@ class Train:
     preset: Preset = "auto"
     """Settings of the field and the training. auto takes fast on a CUDA GPU, cpu otherwise."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """YAML file with settings to use instead of a preset (a run's config.yaml is one)."""
+    """YAML file with settings, such as a run's config.yaml. `base: fast` in it starts from that preset."""
     minutes: Annotated[float | None, tyro.conf.arg(metavar="M")] = None
     """Longest time to train, in minutes. The preset's own by default."""
     resume: bool = False

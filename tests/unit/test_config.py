@@ -33,6 +33,17 @@ def test_paper_preset_is_the_papers_network():
     assert field.expression_size == 50
 
 
+def test_a_file_of_settings_may_start_from_a_preset(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: fast\nbackends: {encoding: torch}\n")
+    expected = load_preset("fast")
+    expected.backends.encoding = "torch"
+    assert read_config(path) == expected
+    path.write_text("base: quick\n")
+    with pytest.raises(ConfigError, match="unknown preset"):
+        read_config(path)
+
+
 def test_a_config_survives_its_file(tmp_path):
     config = load_preset("paper")
     config.training.network_rate = 1.25e-4
