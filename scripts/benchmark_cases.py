@@ -20,7 +20,7 @@ from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera
 from avatar.kernels import reference, volume
-from avatar.kernels.fused_mlp import fused_mlp
+from avatar.kernels.fused_mlp import fused_mlp, multiplies_bfloat16
 from avatar.kernels.mesh_query import MeshQuery
 from avatar.kernels.ray_march import MarchMotion, MarchSpace, march
 from avatar.optional import is_installed
@@ -59,12 +59,16 @@ def mlp_contests(bench: Bench) -> Iterator[Contest]:
 
     functions = {
         "warp": run(fused_mlp, torch.float32),
+        "warp bfloat16": run(fused_mlp, torch.bfloat16),
         "torch": run(reference.mlp, torch.float32),
         "torch bfloat16": run(reference.mlp, torch.bfloat16),
     }
     if bench.device.type == "cuda":
         bench.skip("mlp 24-64-64-16", "warp", "the fused kernel is for CPUs")
-        del functions["warp"]
+        del functions["warp"], functions["warp bfloat16"]
+    elif not multiplies_bfloat16():
+        bench.skip("mlp 24-64-64-16", "warp bfloat16", "the processor lacks AVX-512 BF16")
+        del functions["warp bfloat16"]
     inputs = {name: [x, *weights, *biases] for name in functions}
     if bench.device.type == "cuda" and is_installed("tinycudann"):
         from avatar.field.tcnn import TcnnMlp
@@ -75,7 +79,7 @@ def mlp_contests(bench: Bench) -> Iterator[Contest]:
     else:
         bench.skip("mlp 24-64-64-16", "tcnn", "CUDA only, and tinycudann must be installed")
     contest = Contest("mlp 24-64-64-16", "float32", "", count, bench.device)
-    contest.dtypes.update({"torch bfloat16": "bfloat16", "tcnn": "float16"})
+    contest.dtypes.update({"warp bfloat16": "bfloat16", "torch bfloat16": "bfloat16", "tcnn": "float16"})
     yield from directions(contest, functions, inputs)
 
 
