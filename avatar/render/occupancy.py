@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from avatar.kernels.cells import locate_cells, remember_largest
@@ -111,8 +110,11 @@ class Occupancy(nn.Module):
 
 
 def dilate(grid: Tensor, cells: int) -> Tensor:
-    """A boolean grid `[X, Y, Z]` grown by `cells` in all directions."""
-    if cells == 0:
-        return grid
-    grown = F.max_pool3d(grid[None, None].float(), 2 * cells + 1, stride=1, padding=cells)
-    return grown[0, 0] > 0
+    """A boolean grid `[X, Y, Z]` grown by `cells` in all directions: along one axis after the other."""
+    for _ in range(cells):
+        for axis in range(3):
+            grown, size = grid.clone(), grid.shape[axis] - 1
+            grown.narrow(axis, 0, size).logical_or_(grid.narrow(axis, 1, size))
+            grown.narrow(axis, 1, size).logical_or_(grid.narrow(axis, 0, size))
+            grid = grown
+    return grid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -28,8 +29,6 @@ class Rendered:
     """`[R, 3]`, weighted by the opacity: nothing behind is included."""
     opacity: Tensor
     """`[R]`."""
-    depth: Tensor
-    """`[R]` mean distance along the ray of what is seen, metres; zero where nothing is."""
     weights: Tensor
     """`[M]` of the samples."""
     samples: Samples
@@ -37,6 +36,15 @@ class Rendered:
     """`[M]` per centimetre."""
     light: Tensor
     """`[M]` share of the light that reaches the samples."""
+    backend: str
+    """Who composed them."""
+
+    @cached_property
+    def depth(self) -> Tensor:
+        """`[R]` mean distance along the ray of what is seen, metres, without gradient; zero where nothing is."""
+        parts = self.weights.detach() * self.samples.depth
+        distance = accumulate(parts, self.samples, backend=self.backend)
+        return distance / self.opacity.detach().clamp_min(1e-6)
 
 
 def render_samples(samples: Samples, density: Density, colour: Colour, *, backend: str = "auto") -> Rendered:
@@ -63,9 +71,7 @@ def _compose(
     weights: Tensor, light: Tensor, density: Tensor, samples: Samples, colour: Tensor, backend: str
 ) -> Rendered:
     opacity = accumulate(weights, samples, backend=backend)
-    distance = accumulate(weights.detach() * samples.depth, samples, backend=backend)
-    depth = distance / opacity.detach().clamp_min(1e-6)
-    return Rendered(colour, opacity, depth, weights, samples, density.detach(), light.detach())
+    return Rendered(colour, opacity, weights, samples, density.detach(), light.detach(), backend)
 
 
 @torch.no_grad()
