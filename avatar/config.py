@@ -196,9 +196,10 @@ class TrainingConfig:
     seed: int = 0
     """Seed of everything drawn at random."""
     steps: int = 4000
-    """Steps when no time budget is set."""
+    """Most steps. More than some thousands make the training frames better and others worse."""
     minutes: float = 6.0
-    """Time budget. Schedules follow the elapsed fraction of it. 0 trains for `steps`."""
+    """Longest time. Schedules follow the share of the steps or of the time that is done, whichever is larger. 0 for no
+    limit."""
     rays: int = 2048
     """Rays per step."""
     frames_per_batch: int = 8

@@ -93,10 +93,10 @@ def train(
     step = state.step
     saved_at = shown_at = schedule.seconds()
     journal = Journal(run, step, training)
-    total = settings.steps if settings.minutes <= 0 else None
+    began, first = schedule.seconds(), step
     with (
         journal,
-        Progress("train", total, unit="step", start=step, **({} if progress else {"stream": _Quiet()})) as bar,
+        Progress("train", settings.steps, unit="step", start=step, **({} if progress else {"stream": _Quiet()})) as bar,
     ):
         while not schedule.finished(step):
             progress_now = schedule.progress(step)
@@ -108,7 +108,7 @@ def train(
             values = {name: float(value.detach()) for name, value in terms.items()}
             if step % settings.log_interval == 0 or step == 1:
                 journal.log(step, seconds, values, learning_rate=factor, samples_per_ray=sample_count / settings.rays)
-            left = 60 * settings.minutes - seconds if settings.minutes > 0 else None
+            left = schedule.seconds_left(step, (step - first) / max(seconds - began, 1e-9))
             bar.update(step, note=f"loss {sum(values.values()):.4f}", seconds_left=left)
             if seconds - shown_at >= settings.preview_interval:
                 journal.preview(step, avatar)

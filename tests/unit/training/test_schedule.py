@@ -22,8 +22,8 @@ def test_progress_by_steps():
 
 def test_progress_by_the_clock_goes_on_after_a_resume():
     clock = Clock()
-    schedule = Schedule(steps=10, minutes=2, final_rate=0.1, warmup=0, elapsed=30, clock=clock)
-    assert schedule.progress(5000) == pytest.approx(0.25)
+    schedule = Schedule(steps=10000, minutes=2, final_rate=0.1, warmup=0, elapsed=30, clock=clock)
+    assert schedule.progress(2000) == pytest.approx(0.25)
     clock.now += 60
     assert schedule.progress(0) == pytest.approx(0.75)
     assert schedule.seconds() == pytest.approx(90)
@@ -31,11 +31,24 @@ def test_progress_by_the_clock_goes_on_after_a_resume():
 
 def test_a_spent_budget_still_gives_some_steps():
     clock = Clock()
-    schedule = Schedule(steps=10, minutes=1, final_rate=0.1, warmup=0, clock=clock)
+    schedule = Schedule(steps=1000, minutes=1, final_rate=0.1, warmup=0, clock=clock)
     clock.now += 500
     assert not schedule.finished(0)
     assert not schedule.finished(FEWEST_STEPS - 1)
     assert schedule.finished(FEWEST_STEPS)
+
+
+def test_what_comes_first_ends_it():
+    clock = Clock()
+    schedule = Schedule(steps=400, minutes=2, final_rate=0.1, warmup=0, clock=clock)
+    clock.now += 30
+    assert schedule.progress(300) == pytest.approx(0.75)
+    assert schedule.seconds_left(300, rate=10.0) == pytest.approx(10.0)
+    assert schedule.seconds_left(300, rate=0.1) == pytest.approx(90.0)
+    assert not schedule.finished(399)
+    assert schedule.finished(400)
+    clock.now += 90
+    assert schedule.finished(200)
 
 
 def test_rates_rise_then_fall_exponentially():
