@@ -27,7 +27,6 @@ from avatar.field.radiance import FieldInputs, make_radiance
 from avatar.geometry.rotations import axis_angle_to_matrix
 from avatar.kernels import reference
 from avatar.kernels.backends import resolve_all
-from avatar.kernels.cells import locate_cells
 from avatar.kernels.placement import place_samples
 from avatar.kernels.ray_march import MarchMotion, MarchSpace, march
 from avatar.render.occupancy import Occupancy, dilate
@@ -325,24 +324,20 @@ class Scene(nn.Module):
         """
         cells = self.occupancy.occupied.clone()
         if grids is not None and self.layout is not None:
-            occupied, reached = self.occupancy.occupied.view(-1), cells.view(-1)
-            here = self.node_cells
+            here, inside = self.node_cells
             for grid in grids:
-                source = self.cells_of(self.nodes - grid.float())
-                hit = occupied[source.clamp_min(0)] & (source >= 0) & (here >= 0)
-                reached[here[hit]] = True
+                source = self.in_canonical(self.nodes - grid.float())
+                cells.view(-1)[here[self.occupancy.query(source) & inside]] = True
         return dilate(cells, 1)
 
     @cached_property
-    def node_cells(self) -> Tensor:
-        """`[nodes]` int64: the cells of the displacement grids' nodes, -1 outside."""
-        return self.cells_of(self.nodes)
+    def node_cells(self) -> tuple[Tensor, Tensor]:
+        """The cells of the displacement grids' nodes, as `Occupancy.index` gives them; they never change."""
+        return self.occupancy.index(self.in_canonical(self.nodes))
 
-    def cells_of(self, points: Tensor) -> Tensor:
-        """Flat cells `[P]` int64 of points `[P, 3]` in skull coordinates of the reference pose, -1 outside."""
-        occupancy, reference = self.occupancy, self.reference
-        world = torch.addmm(reference[:3, 3], points, reference[:3, :3].T)
-        return locate_cells(world, occupancy.low, occupancy.cell, occupancy.counts).long()
+    def in_canonical(self, points: Tensor) -> Tensor:
+        """Skull points `[P, 3]` of the reference pose in canonical coordinates, metres."""
+        return torch.addmm(self.reference[:3, 3], points, self.reference[:3, :3].T)
 
     def remember_reach(self, grids: Tensor | None) -> None:
         """Add what frames with these grids reach to what is searched in training."""

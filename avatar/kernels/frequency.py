@@ -5,7 +5,6 @@ On a CPU in one native kernel (`frequency_cpu`); the twin, `reference.frequency_
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from avatar.errors import InputError
 from avatar.kernels import reference
-from avatar.kernels.warp_runtime import launch_on_cpu, run_parallel, thread_count, view
+from avatar.kernels.warp_runtime import launch_on_cpu, launch_shares, view, worker_count
 
 SMALLEST_CHUNK = 2048
 """Values that are worth a thread of their own."""
@@ -73,9 +72,7 @@ class _Encode(torch.autograd.Function):
 
 
 def _launch(kernel: Any, count: int, arrays: list[Any]) -> None:
-    workers = max(1, min(thread_count(), count // SMALLEST_CHUNK))
+    def launch(_: int, first: int, last: int) -> None:
+        launch_on_cpu(kernel, 1, [*arrays, first, last])
 
-    def job(worker: int) -> Callable[[], None]:
-        return lambda: launch_on_cpu(kernel, 1, [*arrays, count * worker // workers, count * (worker + 1) // workers])
-
-    run_parallel([job(worker) for worker in range(workers)])
+    launch_shares(launch, count, worker_count(count, SMALLEST_CHUNK))

@@ -8,7 +8,7 @@ gathered or concatenated. The twin is `reference.mlp`; it also serves CUDA and o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from avatar.errors import InputError
 from avatar.kernels import reference
-from avatar.kernels.warp_runtime import launch_on_cpu, run_parallel, thread_count, view
+from avatar.kernels.warp_runtime import launch_on_cpu, launch_shares, view, worker_count
 
 SMALLEST_CHUNK = 384
 """Samples that are worth a thread of their own."""
@@ -94,7 +94,7 @@ class FusedMlp(torch.autograd.Function):
     def backward(ctx: Any, incoming: Tensor) -> tuple[Tensor | None, ...]:
         parameters, *rest = ctx.saved_tensors
         values, index = rest[: len(rest) // 2], rest[len(rest) // 2 :]
-        workers = _workers(ctx.count)
+        workers = worker_count(ctx.count, SMALLEST_CHUNK)
         wanted = ctx.needs_input_grad[3:]
         gradients: list[Tensor | None] = []
         for value, where, want in zip(values, index, wanted, strict=True):
@@ -109,10 +109,6 @@ class FusedMlp(torch.autograd.Function):
             if where is not None and gradients[part] is not None:
                 gradients[part] = gradients[part].sum(0)
         return None, None, sums.sum(0) if ctx.needs_input_grad[2] else None, *gradients
-
-
-def _workers(count: int) -> int:
-    return max(1, min(thread_count(), count // SMALLEST_CHUNK))
 
 
 def _pointers(values: Sequence[Tensor], index: Sequence[Tensor | None], gradients: Sequence[Tensor | None]) -> Tensor:
@@ -145,18 +141,17 @@ def _run(shape: _Shape, count: int, parameters: Tensor, pointers: Tensor, direct
     if count == 0:
         return
     kernel = getattr(kernels(), direction)
-    workers = _workers(count)
+    workers = worker_count(count, SMALLEST_CHUNK)
     size = scratch_size(shape.layers, shape.skip, backward=direction == "backward", half=shape.half)
     scratch = torch.zeros(workers * size)
     layers = torch.tensor(shape.layers, dtype=torch.int32).view(-1)
     inputs = [view(layers), len(shape.layers), shape.skip, int(shape.bias), view(parameters), view(pointers.view(-1))]
     inputs += [len(pointers), view(scratch), size]
 
-    def job(worker: int) -> Callable[[], None]:
-        first, last = count * worker // workers, count * (worker + 1) // workers
-        return lambda: launch_on_cpu(kernel, 1, [*inputs, worker, first, last, *outputs])
+    def launch(worker: int, first: int, last: int) -> None:
+        launch_on_cpu(kernel, 1, [*inputs, worker, first, last, *outputs])
 
-    run_parallel([job(worker) for worker in range(workers)])
+    launch_shares(launch, count, workers)
 
 
 def _check(parts: Sequence[Part], weights: Sequence[Tensor], biases: Sequence[Tensor] | None, skip: int) -> None:

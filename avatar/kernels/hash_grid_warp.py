@@ -14,7 +14,15 @@ from torch.autograd.function import once_differentiable
 from avatar.kernels.hash_grid import HashGridSpec
 from avatar.kernels.hash_grid_cpu import make_cpu_kernels
 from avatar.kernels.hash_grid_kernels import Level, make_kernels
-from avatar.kernels.warp_runtime import get_warp, launch_chunks, launch_on_cpu, run_parallel, thread_count, view
+from avatar.kernels.warp_runtime import (
+    get_warp,
+    launch_chunks,
+    launch_on_cpu,
+    launch_shares,
+    run_parallel,
+    view,
+    worker_count,
+)
 
 SMALLEST_CHUNK = 2048
 """Points that are worth a thread of their own on a CPU."""
@@ -87,13 +95,11 @@ def _encode_natively(
     """Split the points between the threads."""
     kernel = make_cpu_kernels(spec.features).encode
     inputs = [*_native_inputs(spec, positions, table, index, weights), view(output.view(-1))]
-    chunks = max(1, min(len(positions) // SMALLEST_CHUNK, thread_count()))
-    bounds = [len(positions) * i // chunks for i in range(chunks + 1)]
 
-    def job(chunk: int) -> Callable[[], None]:
-        return lambda: launch_on_cpu(kernel, 1, [*inputs, bounds[chunk], bounds[chunk + 1]])
+    def launch(_: int, first: int, last: int) -> None:
+        launch_on_cpu(kernel, 1, [*inputs, first, last])
 
-    run_parallel([job(chunk) for chunk in range(chunks)])
+    launch_shares(launch, len(positions), worker_count(len(positions), SMALLEST_CHUNK))
 
 
 def _gradient_natively(
@@ -142,7 +148,7 @@ def _gradient_portably(
 
 
 def _workers(spec: HashGridSpec, positions: Tensor) -> int:
-    return max(1, min(thread_count(), spec.levels, len(positions) // SMALLEST_CHUNK))
+    return worker_count(len(positions), SMALLEST_CHUNK, most=spec.levels)
 
 
 def _native_inputs(

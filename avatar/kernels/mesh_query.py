@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from avatar.errors import InputError
-from avatar.kernels.input_checks import FLOAT32, check_tensor
+from avatar.kernels.input_checks import FLOAT32, check_finite, check_tensor
 from avatar.kernels.warp_runtime import get_warp, launch_chunks, view
 
 FAR = 1e9
@@ -316,12 +316,8 @@ def _check(tensor: Tensor, name: str, device: torch.device) -> None:
         raise InputError(f"{name} are on another device than the mesh", expected=device, found=tensor.device)
     if not tensor.dtype.is_floating_point:
         raise InputError(f"{name} are not floating point", expected="float32", found=tensor.dtype)
-    if device.type == "cpu" and len(tensor) and not bool(torch.isfinite(tensor.detach().sum())):
-        bad = (~torch.isfinite(tensor)).any(-1).nonzero()
-        if len(bad):
-            raise InputError(
-                f"{len(bad)} of {len(tensor)} {name} are not finite", found=f"the first at index {bad[0].tolist()}"
-            )
+    if device.type == "cpu" and len(tensor):
+        check_finite(**{name: tensor})
 
 
 def _check_image(face: Tensor, depth: Tensor, barycentrics: Tensor, device: torch.device) -> tuple[int, int]:

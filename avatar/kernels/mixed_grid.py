@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from avatar.kernels import reference
 from avatar.kernels.hash_grid import HashGridSpec, hash_encode
 from avatar.kernels.input_checks import FLOAT32, INTEGERS, check_finite, check_range, check_tensor
-from avatar.kernels.warp_runtime import launch_on_cpu, run_parallel, thread_count, view
+from avatar.kernels.warp_runtime import launch_on_cpu, launch_shares, run_parallel, view, worker_count
 
 SMALLEST_CHUNK = 2048
 """Points that are worth a thread of their own on a CPU."""
@@ -67,15 +67,12 @@ class _MixedEncode(torch.autograd.Function):
         count = len(positions)
         output = torch.empty(count, spec.output_size)
         inputs = [*_inputs(spec, *kept, frame), view(output.view(-1))]
-        workers = max(1, min(count // SMALLEST_CHUNK, thread_count()))
         kernel = make_cpu_kernels(spec.features, bank.shape[2]).encode
 
-        def job(worker: int) -> Callable[[], None]:
-            share = count * worker // workers, count * (worker + 1) // workers
-            return lambda: launch_on_cpu(kernel, 1, [*inputs, *share])
+        def launch(_: int, first: int, last: int) -> None:
+            launch_on_cpu(kernel, 1, [*inputs, first, last])
 
-        if count:
-            run_parallel([job(worker) for worker in range(workers)])
+        launch_shares(launch, count, worker_count(count, SMALLEST_CHUNK))
         ctx.save_for_backward(*kept, frame)
         ctx.spec = spec
         return output
@@ -88,7 +85,7 @@ class _MixedEncode(torch.autograd.Function):
 
         positions, bank, coefficients, frame = ctx.saved_tensors
         spec, incoming = ctx.spec, incoming.contiguous()
-        workers = max(1, min(thread_count(), spec.levels, len(positions) // SMALLEST_CHUNK))
+        workers = worker_count(len(positions), SMALLEST_CHUNK, most=spec.levels)
         grad_bank = torch.zeros_like(bank)
         grad_coefficients = torch.zeros(workers, len(coefficients), *bank.shape[1:])
         grad_positions = torch.zeros(workers, *positions.shape)

@@ -7,7 +7,6 @@ view direction turns along. The twin is `reference.place_samples`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from avatar.kernels.input_checks import FLOAT32, check_tensor
-from avatar.kernels.warp_runtime import get_warp, launch_chunks, launch_on_cpu, run_parallel, thread_count, view
+from avatar.kernels.warp_runtime import get_warp, launch_chunks, launch_on_cpu, launch_shares, view, worker_count
 
 SMALLEST_CHUNK = 1024
 """Samples that are worth a thread of their own on a CPU."""
@@ -90,20 +89,19 @@ class _Place(torch.autograd.Function):
         depth, incoming, warp = rays[4], incoming.contiguous(), get_warp()
         count, device = len(depth), depth.device
         # on a CPU each worker has sums of its own: its additions are not atomic, and the result repeats exactly
-        workers = 1 if device.type == "cuda" else max(1, min(thread_count(), count // SMALLEST_CHUNK))
+        workers = 1 if device.type == "cuda" else worker_count(count, SMALLEST_CHUNK)
         grad_matrix = matrix.new_zeros(workers, *matrix.shape)
         grad_height = height.new_zeros(workers, *height.shape)
         arrays = [*_views(rays), *_motion([matrix, height]), view(incoming, warp.vec3)]
         arrays += [view(grad_matrix, warp.vec4), view(grad_height, warp.vec4)]
         if device.type == "cuda":
             launch_chunks(place_gradient_kernel, count, [0, *ctx.neck, *arrays], device)
-        elif count:
+        else:
 
-            def job(worker: int) -> Callable[[], None]:
-                first, last = count * worker // workers, count * (worker + 1) // workers
-                return lambda: launch_on_cpu(place_gradient_kernel, last - first, [first, worker, *ctx.neck, *arrays])
+            def launch(worker: int, first: int, last: int) -> None:
+                launch_on_cpu(place_gradient_kernel, last - first, [first, worker, *ctx.neck, *arrays])
 
-            run_parallel([job(worker) for worker in range(workers)])
+            launch_shares(launch, count, workers)
         return None, None, None, grad_matrix.sum(0), grad_height.sum(0)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from avatar.errors import ConfigError, InputError
 from avatar.kernels.input_checks import FLOATS, INTEGERS, LARGEST, check_finite, check_range, check_tensor
+from avatar.kernels.volume import starts
 from avatar.kernels.warp_runtime import get_warp, launch_chunks, view
 
 BACKENDS = ("auto", "warp", "nerfacc", "torch")
@@ -140,11 +141,6 @@ def march(
         return Marched(ray, depth, shift, starts(count))
     run = _march_torch if backend == "torch" else _march_warp
     return run(space, motion, origins, directions, frame, near, far, step, offset, search, occupied, max_samples)
-
-
-def starts(count: Tensor) -> Tensor:
-    """`[R + 1]` int64: where each ray's samples begin in a packed list, and its length, from their numbers `[R]`."""
-    return torch.cat([count.new_zeros(1, dtype=torch.int64), torch.cumsum(count, 0)])
 
 
 def _check(

@@ -19,6 +19,11 @@ SMALLEST_CHUNK = 256
 """Rays that are worth a thread of their own on a CPU."""
 
 
+def starts(count: Tensor) -> Tensor:
+    """`[R + 1]` int64: where each ray's samples begin in a packed list, and its length, from their numbers `[R]`."""
+    return torch.cat([count.new_zeros(1, dtype=torch.int64), torch.cumsum(count, 0)])
+
+
 def render_weights(thickness: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
     """Each sample's share in its ray's colour, and the share of light that reaches it: both `[M]`.
 

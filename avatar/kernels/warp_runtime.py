@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -133,6 +133,25 @@ def run_parallel(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
     return results
 
 
+def share(count: int, parts: int) -> list[tuple[int, int]]:
+    """The indices 0 to `count` in `parts` equal pieces: first and one past the last of each."""
+    bounds = [count * i // parts for i in range(parts + 1)]
+    return list(pairwise(bounds))
+
+
+def worker_count(count: int, smallest: int, most: int | None = None) -> int:
+    """Threads for work on `count` things of which `smallest` are worth one; at most `most`."""
+    threads = thread_count() if most is None else min(thread_count(), most)
+    return max(1, min(threads, count // smallest))
+
+
+def launch_shares(launch: Callable[[int, int, int], None], count: int, workers: int) -> None:
+    """Call `launch(worker, first, last)` for equal shares of `count` things, each worker on a thread of its own."""
+    if count:
+        pieces = enumerate(share(count, workers))
+        run_parallel([partial(launch, worker, first, last) for worker, (first, last) in pieces])
+
+
 def launch_on_cpu(kernel: Any, count: int, arguments: Sequence[Any]) -> None:
     """One launch of `kernel` over `count` indices on the calling thread."""
     load_for_cpu(kernel)
@@ -165,12 +184,11 @@ def launch_chunks(
     if chunks > 1 and thread_count() == 1:
         chunks = 1
     load_for_cpu(kernel)
-    bounds = [count * i // chunks for i in range(chunks + 1)]
 
-    def job(first: int, last: int) -> Callable[[], None]:
-        return lambda: launch_on_cpu(kernel, last - first, [first, *arguments])
+    def launch(_: int, first: int, last: int) -> None:
+        launch_on_cpu(kernel, last - first, [first, *arguments])
 
-    run_parallel([job(a, b) for a, b in pairwise(bounds) if b > a])
+    launch_shares(launch, count, chunks)
 
 
 def load_for_cpu(kernel: Any) -> None:

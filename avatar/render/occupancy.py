@@ -57,16 +57,12 @@ class Occupancy(nn.Module):
         self.visible.copy_(allowed)
 
     def index(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Flat cell indices `[...]` of points `[..., 3]`, and whether they lie in the box (indices are safe then)."""
-        place = (points - self.low) / self.cell
-        inside = ((place >= 0) & (place < self.sizes)).all(-1)
-        cell = place.long().clamp_min(0)
-        x, y, z = cell.unbind(-1)
-        flat = (x * self.counts[1] + y) * self.counts[2] + z
-        return torch.where(inside, flat, 0), inside
+        """Flat cell indices `[P]` of points `[P, 3]`, and whether they lie in the box (indices are safe then)."""
+        flat = locate_cells(points, self.low, self.cell, self.counts).long()
+        return flat.clamp_min(0), flat >= 0
 
     def query(self, points: Tensor, grid: Tensor | None = None) -> Tensor:
-        """Whether points `[..., 3]` lie in occupied cells (or cells of another boolean grid of the same shape)."""
+        """Whether points `[P, 3]` lie in occupied cells (or cells of another boolean grid of the same shape)."""
         flat, inside = self.index(points)
         return (self.occupied if grid is None else grid).view(-1)[flat] & inside
 

@@ -11,6 +11,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from avatar.kernels.volume import starts
+
 
 @dataclass
 class Samples:
@@ -39,8 +41,7 @@ class Samples:
         """`[R + 1]` int64: ray r owns the samples first[r] to first[r + 1]."""
         if self.starts is not None:
             return self.starts
-        counts = torch.bincount(self.ray, minlength=self.rays)
-        return torch.cat([counts.new_zeros(1), torch.cumsum(counts, 0)])
+        return starts(torch.bincount(self.ray, minlength=self.rays))
 
     def slots(self) -> Tensor:
         """`[M]` int64 rank of every sample on its ray, from 0."""
