@@ -9,7 +9,7 @@ the weights. Sums, biases and what enters and leaves stay float32.
 from functools import cache
 from types import SimpleNamespace
 
-from avatar.kernels.fused_mlp_cpu import COMMON, WRITE_INPUT_GRADIENTS
+from avatar.kernels.fused_mlp_cpu import COMMON, PRODUCT, WRITE_INPUT_GRADIENTS
 from avatar.kernels.fused_mlp_kernels import make_kernels
 
 LAYOUT = (
@@ -17,6 +17,11 @@ LAYOUT = (
     + """
     typedef __bf16 halves __attribute__((vector_size(64)));
     typedef unsigned words __attribute__((vector_size(64)));
+    typedef unsigned left_t;
+    typedef words right_t;
+    auto multiply_add = [](vec sum, left_t left, right_t right) __attribute__((always_inline)) {
+        return (vec)__builtin_ia32_dpbf16ps_512(sum, (halves)(left - words{}), (halves)right);
+    };
     typedef unsigned short bits __attribute__((vector_size(32)));
     typedef __bf16 narrowed __attribute__((vector_size(32)));
     auto narrow = [](vec v) __attribute__((always_inline)) { return (bits)__builtin_convertvector(v, narrowed); };
@@ -48,54 +53,9 @@ LAYOUT = (
             for (int o = 0; o < fan_out(k); ++o) shift[k][o] = with_bias ? *w++ : 0.0f;
         }
     }
-    // C [R x 16 V] (rows ldc apart) = start + A B over pairs: A's words at a + r * row + k * step, rows of B ldb apart
-    auto block = [&](auto row_tag, auto vector_tag, const unsigned* __restrict__ a, count_t row, count_t step,
-                     const unsigned* __restrict__ b, count_t ldb, int depth, float* __restrict__ c, count_t ldc,
-                     const float* __restrict__ bias, bool add, bool relu) __attribute__((always_inline)) {
-        enum { R = decltype(row_tag)::N, V = decltype(vector_tag)::N };
-        vec sum[R][V];
-        #pragma clang loop unroll(full)
-        for (int r = 0; r < R; ++r)
-            #pragma clang loop unroll(full)
-            for (int v = 0; v < V; ++v)
-                sum[r][v] = add ? *(const vec*)(c + r * ldc + 16 * v) : bias ? *(const vec*)(bias + 16 * v) : vec{};
-        for (int k = 0; k < depth; ++k) {
-            words right[V];
-            #pragma clang loop unroll(full)
-            for (int v = 0; v < V; ++v) right[v] = *(const words*)(b + k * ldb + 16 * v);
-            #pragma clang loop unroll(full)
-            for (int r = 0; r < R; ++r) {
-                const words left = a[r * row + k * step] - words{};
-                #pragma clang loop unroll(full)
-                for (int v = 0; v < V; ++v)
-                    sum[r][v] = __builtin_ia32_dpbf16ps_512(sum[r][v], (halves)left, (halves)right[v]);
-            }
-        }
-        #pragma clang loop unroll(full)
-        for (int r = 0; r < R; ++r)
-            #pragma clang loop unroll(full)
-            for (int v = 0; v < V; ++v) {
-                vec value = sum[r][v];
-                if (relu) value = value < 0.0f ? vec{} : value;  // NaN stays NaN
-                *(vec*)(c + r * ldc + 16 * v) = value;
-            }
-    };
-    auto product = [&](const unsigned* a, count_t row, count_t step, const unsigned* b, count_t ldb, int depth,
-                       float* c, count_t ldc, int row_count, int columns, const float* bias, bool add, bool relu) {
-        for (int j = 0; j < columns; j += 64) {
-            const int left = (columns - j) / 16;
-            const float* shifted = bias ? bias + j : nullptr;
-            auto run = [&](auto row_tag, auto vector_tag) {
-                for (int r = 0; r < row_count; r += decltype(row_tag)::N)
-                    block(row_tag, vector_tag, a + r * row, row, step, b + j, ldb, depth, c + r * ldc + j, ldc, shifted,
-                          add, relu);
-            };
-            if (left >= 4) run(Rows6{}, Wide4{});
-            else if (left == 3) run(Rows8{}, Wide3{});
-            else if (left == 2) run(Rows12{}, Wide2{});
-            else run(Rows16{}, Wide1{});
-        }
-    };
+"""
+    + PRODUCT
+    + """
     // a float32 tile as rows of bfloat16, and as words of two samples each
     auto to_rows = [&](const float* from, count_t ldf, unsigned short* to, count_t ldt, int columns) {
         for (int s = 0; s < TILE; ++s)

@@ -65,33 +65,11 @@ COMMON = """
 """
 """Sizes, scratch, and the tile of inputs."""
 
-LAYOUT = (
-    COMMON
-    + """
-    // each layer's input tile, its weights as [in][out] and [out][in]
-    float* tile[MAX_LAYERS + 1]; float* by_in[MAX_LAYERS]; float* by_out[MAX_LAYERS];
-    for (int k = 0; k < layer_count; ++k) {
-        tile[k] = k > 0 ? take((count_t)TILE * wide[k] + 16) : input;
-        by_in[k] = take((count_t)(wide[k] + 16) * padded(fan_out(k)));
-        by_out[k] = take((count_t)padded(fan_out(k)) * wide[k]);
-    }
-    tile[layer_count] = take((count_t)TILE * wide[layer_count] + 16);
-    {
-        const float* w = parameters.data;
-        for (int k = 0; k < layer_count; ++k) {
-            const int n = padded(fan_out(k));
-            for (int o = 0; o < fan_out(k); ++o)
-                for (int i = 0; i < fan_in(k); ++i) {
-                    const float value = *w++;
-                    by_in[k][(count_t)column(k, i) * n + o] = value;
-                    by_out[k][(count_t)o * wide[k] + column(k, i)] = value;
-                }
-            for (int o = 0; o < fan_out(k); ++o) shift[k][o] = with_bias ? *w++ : 0.0f;
-        }
-    }
-    // C [R x 16 V] (rows ldc apart) = start + A B, with A[r][k] at a + r * row + k * step and rows of B ldb apart
-    auto block = [&](auto rows, auto vectors, const float* __restrict__ a, count_t row, count_t step,
-                     const float* __restrict__ b, count_t ldb, int depth, float* __restrict__ c, count_t ldc,
+PRODUCT = """
+    // C [R x 16 V] (rows ldc apart) = start + A B, with A[r][k] at a + r * row + k * step and rows of B ldb apart;
+    // the layout before this says what a number of A and B is (left_t), a vector of B (right_t), how to multiply_add
+    auto block = [&](auto rows, auto vectors, const left_t* __restrict__ a, count_t row, count_t step,
+                     const left_t* __restrict__ b, count_t ldb, int depth, float* __restrict__ c, count_t ldc,
                      const float* __restrict__ bias, bool add, bool relu) __attribute__((always_inline)) {
         enum { R = decltype(rows)::N, V = decltype(vectors)::N };
         vec sum[R][V];
@@ -101,14 +79,14 @@ LAYOUT = (
             for (int v = 0; v < V; ++v)
                 sum[r][v] = add ? *(const vec*)(c + r * ldc + 16 * v) : bias ? *(const vec*)(bias + 16 * v) : vec{};
         for (int k = 0; k < depth; ++k) {
-            vec right[V];
+            right_t right[V];
             #pragma clang loop unroll(full)
-            for (int v = 0; v < V; ++v) right[v] = *(const vec*)(b + k * ldb + 16 * v);
+            for (int v = 0; v < V; ++v) right[v] = *(const right_t*)(b + k * ldb + 16 * v);
             #pragma clang loop unroll(full)
             for (int r = 0; r < R; ++r) {
-                const float left = a[r * row + k * step];
+                const left_t left = a[r * row + k * step];
                 #pragma clang loop unroll(full)
-                for (int v = 0; v < V; ++v) sum[r][v] += left * right[v];
+                for (int v = 0; v < V; ++v) sum[r][v] = multiply_add(sum[r][v], left, right[v]);
             }
         }
         #pragma clang loop unroll(full)
@@ -121,8 +99,8 @@ LAYOUT = (
             }
     };
     // the same for any number of rows (rounded up to whole blocks: the buffers have room) and of columns
-    auto product = [&](const float* a, count_t row, count_t step, const float* b, count_t ldb, int depth, float* c,
-                       count_t ldc, int row_count, int columns, const float* bias, bool add, bool relu) {
+    auto product = [&](const left_t* a, count_t row, count_t step, const left_t* b, count_t ldb, int depth,
+                       float* c, count_t ldc, int row_count, int columns, const float* bias, bool add, bool relu) {
         // as many sums as the registers hold: 32 of 16 numbers with AVX-512, else 16 of 8 (AVX2) or 32 of 4 (NEON)
     #ifdef __AVX512F__
         enum { WIDEST = 4 };
@@ -147,6 +125,41 @@ LAYOUT = (
     #endif
         }
     };
+"""
+"""The block product, for whatever the layout multiplies."""
+
+LAYOUT = (
+    COMMON
+    + """
+    typedef float left_t;
+    typedef vec right_t;
+    auto multiply_add = [](vec sum, left_t left, right_t right) __attribute__((always_inline)) {
+        return sum + left * right;
+    };
+    // each layer's input tile, its weights as [in][out] and [out][in]
+    float* tile[MAX_LAYERS + 1]; float* by_in[MAX_LAYERS]; float* by_out[MAX_LAYERS];
+    for (int k = 0; k < layer_count; ++k) {
+        tile[k] = k > 0 ? take((count_t)TILE * wide[k] + 16) : input;
+        by_in[k] = take((count_t)(wide[k] + 16) * padded(fan_out(k)));
+        by_out[k] = take((count_t)padded(fan_out(k)) * wide[k]);
+    }
+    tile[layer_count] = take((count_t)TILE * wide[layer_count] + 16);
+    {
+        const float* w = parameters.data;
+        for (int k = 0; k < layer_count; ++k) {
+            const int n = padded(fan_out(k));
+            for (int o = 0; o < fan_out(k); ++o)
+                for (int i = 0; i < fan_in(k); ++i) {
+                    const float value = *w++;
+                    by_in[k][(count_t)column(k, i) * n + o] = value;
+                    by_out[k][(count_t)o * wide[k] + column(k, i)] = value;
+                }
+            for (int o = 0; o < fan_out(k); ++o) shift[k][o] = with_bias ? *w++ : 0.0f;
+        }
+    }
+"""
+    + PRODUCT
+    + """
     auto forward = [&](int last) {
         for (int k = 0; k < last; ++k) {
             if (k > 0 && k == skip)
