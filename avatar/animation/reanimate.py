@@ -73,7 +73,7 @@ def load_driver(source: Path, asset: HeadAsset, *, start: float | None = None, e
         )
     if source.suffix.lower() == ".npz":
         return read_parameter_file(source, asset)
-    from capture_tools.pipeline import track_driver
+    from capture_tools.driver import track_driver
 
     params, fps, audio, _ = track_driver(source, asset, start=start, end=end)
     return Driver(params, fps, audio, start or 0.0)

@@ -16,9 +16,11 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel
 from avatar.geometry.cameras import project
 from avatar.videos import has_synthetic_tag, probe_video, write_video
-from capture_tools import pipeline
-from capture_tools.pipeline import CaptureSettings, capture, track_driver
+from capture_tools import cutting, finding, fitting, pipeline
+from capture_tools.driver import track_driver
+from capture_tools.pipeline import CaptureSettings, capture
 from capture_tools.track import TrackSettings
+from capture_tools.video import Crop
 
 QUICK = TrackSettings(rigid_steps=60, face_steps=120, offset_steps=120)
 SETTINGS = CaptureSettings(size=192)
@@ -75,7 +77,7 @@ def test_mattes_and_plate_agree_with_the_painted_truth(captured: Path, painted: 
     folder = read_capture(captured, expect_head=head)
     report = folder.report()
     x0, y0, side = (report["crop"][key] for key in ("x0", "y0", "side"))
-    crop = pipeline.Crop(x0, y0, side, folder.width)
+    crop = Crop(x0, y0, side, folder.width)
     for i in range(0, len(folder.frames), 5):
         source = round(folder.frames[i].timestamp * 25)
         truth = crop.cut(np.repeat(painted.masks[source][..., None].astype(np.uint8) * 255, 3, 2))[..., 0] > 127
@@ -107,7 +109,7 @@ def test_finished_capture_is_not_made_again(captured: Path, painted_video: Path,
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("must not run")
 
-    monkeypatch.setattr(pipeline, "find_landmarks", fail)
+    monkeypatch.setattr(finding, "find_landmarks", fail)
     assert capture(painted_video, captured, SETTINGS) == captured
     with pytest.raises(OutputError, match="another capture"):
         capture(painted_video, captured, CaptureSettings(size=128))
@@ -117,7 +119,7 @@ def test_interrupted_capture_goes_on(painted_video: Path, captured: Path, tmp_pa
     """Stopped after the mattes: the second run neither decodes nor mattes again, and gives the same landmarks."""
     out = tmp_path / "capture"
     with monkeypatch.context() as broken:
-        broken.setattr(pipeline, "track", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(fitting, "track", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             capture(painted_video, out, SETTINGS)
     assert (out / "stages" / "crops.npz").exists()
@@ -126,10 +128,10 @@ def test_interrupted_capture_goes_on(painted_video: Path, captured: Path, tmp_pa
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("a finished stage ran again")
 
-    for name in ("LandmarkDetector", "PersonSegmenter"):
-        monkeypatch.setattr(pipeline, name, fail)
-    original = pipeline.track
-    monkeypatch.setattr(pipeline, "track", lambda *a: original(*a[:5], QUICK, a[6]))
+    monkeypatch.setattr(finding, "LandmarkDetector", fail)
+    monkeypatch.setattr(cutting, "PersonSegmenter", fail)
+    original = fitting.track
+    monkeypatch.setattr(fitting, "track", lambda *a: original(*a[:5], QUICK, a[6]))
     capture(painted_video, out, SETTINGS)
     np.testing.assert_array_equal(read_capture(out).landmarks()[0], read_capture(captured).landmarks()[0])
 

@@ -1,0 +1,94 @@
+"""The last stage of a capture: the background plate, pictures to check, the report, and the capture folder itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from avatar.data.capture import write_capture
+from avatar.flame.assets import HeadAsset
+from avatar.geometry.cameras import Camera
+from avatar.progress import Progress
+from capture_tools.background import background_motion, background_plate
+from capture_tools.checks import capture_warnings
+from capture_tools.finding import FoundClip
+from capture_tools.report import write_contact_sheet, write_overlay
+from capture_tools.stages import Stages
+from capture_tools.track import TrackResult
+from capture_tools.video import Crop
+
+
+def write_stage(
+    out: Path,
+    video: Path,
+    clip: FoundClip,
+    crop: Crop,
+    result: TrackResult,
+    asset: HeadAsset,
+    stages: Stages,
+    settings: Mapping[str, Any],
+) -> None:
+    used, images, mattes = clip.used, stages.open_array("images"), stages.open_array("mattes")
+    camera = crop_camera(result.camera, crop)
+    detected = crop.to_crop(clip.pixels[used])
+    inside = ((detected >= 0) & (detected <= crop.size)).all(-1)
+    with stages.timed("background"):
+        plate = background_plate(images, mattes)
+        motion = background_motion(images, mattes)
+    with stages.timed("pictures"):
+        with Progress("overlay", len(used)) as bar:
+            projected = crop.to_crop(result.projected)
+            write_overlay(
+                *(out / "report" / "overlay.mp4", images, result.params, camera, detected, projected, asset),
+                fps=clip.fps,
+                progress=bar.update,
+            )
+        sheet = out / "report" / "contact_sheet.png"
+        write_contact_sheet(sheet, images, mattes, plate.image, result.params, camera, detected, asset)
+    report: dict[str, Any] = {
+        "frames_read": len(clip.timestamps),
+        "frames_used": len(used),
+        "frames_dropped": [{"frame": i, "reason": reason} for i, reason in sorted(clip.reasons.items())],
+        "landmark_error_px": result.landmark_error_px * crop.scale,
+        "landmark_error_iod": result.landmark_error_iod,
+        "seconds_per_stage": stages.seconds(),
+        "camera_mode": "static",
+        "focal_px": camera.fl_x,
+        "warnings": capture_warnings(clip.pixels, clip.others, clip.reasons, result, crop, motion),
+        "focal_source": "estimated from the landmarks, with a prior",
+        "background_motion_px": motion.pixels,
+        "background_seen_share": float(plate.seen.mean()),
+        "video": {"name": video.name, "width": clip.width, "height": clip.height, "fps": clip.fps},
+        "crop": {"x0": crop.x0, "y0": crop.y0, "side": crop.side},
+        "settings": dict(settings),
+        "frames": [
+            {
+                "frame": int(index),
+                "timestamp": float(clip.timestamps[index]),
+                "landmark_error_px": float(result.errors[row].mean() * crop.scale),
+                "landmark_error_iod": float(result.errors_iod[row]),
+            }
+            for row, index in enumerate(used)
+        ],
+    }
+    write_capture(
+        out,
+        images=iter(images),
+        masks=iter(mattes),
+        cameras=camera,
+        params=result.params,
+        asset=asset,
+        fps=clip.fps,
+        timestamps=[float(t) for t in clip.timestamps[used]],
+        landmarks=detected,
+        visible=result.facing & inside,
+        background=plate.image,
+        report=report,
+        camera_mode="static",
+    )
+
+
+def crop_camera(camera: Camera, crop: Crop) -> Camera:
+    """The source's camera as it sees the crop: the principal point moves with the square."""
+    return camera.cropped(crop.x0, crop.y0, crop.side, crop.side).scaled(crop.size, crop.size)
