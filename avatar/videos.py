@@ -1,7 +1,7 @@
 """Reading and writing video files: upright frames with their timestamps, H.264 out, audio carried along.
 
 Decoding and encoding are PyAV's (the FFmpeg libraries inside its wheel), so nothing has to be installed beside pip.
-Frames are streamed one at a time: memory does not grow with the length of a clip.
+Frames are streamed one at a time: memory does not grow with the length of a clip. High dynamic range comes out as sRGB.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from avatar.colours import is_plain, to_srgb
 from avatar.conventions import SYNTHETIC_TAG
 from avatar.errors import InputError
 from avatar.files import atomic_write
+from avatar.lens import read_focal_35mm
 
 if TYPE_CHECKING:
     import av
@@ -46,6 +48,8 @@ class VideoInfo:
     rotation: int
     """Degrees counter-clockwise (0, 90, 180, 270) by which stored frames are turned to stand upright."""
     has_audio: bool
+    focal_35mm: float | None = None
+    """Focal length in millimetres as of 35 mm film (by the diagonal), where the file says it."""
 
 
 def probe_video(path: Path) -> VideoInfo:
@@ -56,6 +60,7 @@ def probe_video(path: Path) -> VideoInfo:
     with _opened(path) as (container, stream):
         declared, average, duration = stream.frames, stream.average_rate or stream.guessed_rate, _duration(stream)
         has_audio = bool(container.streams.audio)
+        focal = read_focal_35mm(Path(path), {**container.metadata, **stream.metadata})
         first = next(_decoded(container, stream, path), None)
         if first is None:
             raise InputError("the video holds no frames", where=path, fix=FIX_FILE)
@@ -65,7 +70,7 @@ def probe_video(path: Path) -> VideoInfo:
         with _opened(path) as (container, stream):
             declared = sum(1 for packet in container.demux(stream) if packet.size)
     fps = float(average) if average else 25.0
-    return VideoInfo(width, height, fps, declared, duration or declared / fps, rotation, has_audio)
+    return VideoInfo(width, height, fps, declared, duration or declared / fps, rotation, has_audio, focal)
 
 
 def read_video(
@@ -253,10 +258,16 @@ def _decoded(
 
 def _upright_rgb(frame: av.VideoFrame) -> np.ndarray:
     # FFmpeg converts as BT.601 unless told: HD files would come out with a green or red cast.
-    named = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "SMPTE170M", 7: "SMPTE240M"}.get(int(frame.colorspace))
-    matrix = named or ("ITU709" if min(frame.width, frame.height) >= HD_HEIGHT else "ITU601")
+    transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
+    plain = is_plain(transfer, primaries)
+    named = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "SMPTE170M", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
+    unnamed = "BT2020" if not plain else "ITU709" if min(frame.width, frame.height) >= HD_HEIGHT else "ITU601"
     is_yuv = frame.format.name.startswith("yuv") or frame.format.name.startswith("nv")
-    image = frame.to_ndarray(format="rgb24", **({"src_colorspace": matrix} if is_yuv else {}))
+    matrix = {"src_colorspace": named.get(int(frame.colorspace), unnamed)} if is_yuv else {}
+    if plain:
+        image = frame.to_ndarray(format="rgb24", **matrix)
+    else:
+        image = to_srgb(frame.to_ndarray(format="rgb48le", **matrix), transfer, primaries)
     turns = _quarter_turns(frame)
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 

@@ -20,6 +20,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "avatar.optional",
         "avatar.progress",
         "avatar.videos",
+        "avatar.colours",
+        "avatar.lens",
     ),
     ("avatar.geometry", "avatar.kernels"),
     ("avatar.flame",),
