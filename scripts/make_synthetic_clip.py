@@ -1,6 +1,7 @@
 """Make a synthetic clip with known truth: clip.mp4 and truth/, a capture folder with the true parameters.
 
 python scripts/make_synthetic_clip.py --seed 0 --size 256 --frames 200 --out runs/synthetic
+python scripts/make_synthetic_clip.py --camera moving --out runs/synthetic_moving
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -30,6 +32,8 @@ class Settings:
     """Frames per second."""
     head_model: str = "open-head"
     """Name of the head model to animate."""
+    camera: Literal["static", "moving"] = "static"
+    """On a stand before a flat room, or carried around the person in a room with depth."""
 
 
 def main() -> int:
@@ -40,6 +44,8 @@ def main() -> int:
     from avatar.progress import Progress
 
     identity = {key: getattr(settings, key) for key in ("seed", "size", "frames", "fps", "head_model")}
+    if settings.camera != "static":  # folders from before there was a choice are static ones
+        identity["camera"] = settings.camera
     try:
         asset = load_head(settings.head_model)
         claim_folder(settings.out, "synthetic clip", identity)
@@ -51,6 +57,7 @@ def main() -> int:
                 frames=settings.frames,
                 fps=settings.fps,
                 asset=asset,
+                camera=settings.camera,
                 progress=lambda done, _: bar.update(done),
             )
     except AvatarError as error:

@@ -1,4 +1,4 @@
-"""Synthetic clips with known truth: a painted head model that talks and turns in front of a room.
+"""Synthetic clips with known truth: a painted head model that talks and turns before a fixed or a moving camera.
 
 The pictures are ray-cast and shaded here, on a CPU, from the same head model that tracking fits, so that every frame
 comes with its exact camera, FLAME parameters, matte and landmarks.
@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from avatar.conventions import CAMERA_MODES
 from avatar.data import synthetic_shading as shading
+from avatar.data.synthetic_camera import hand_held_path
 from avatar.data.synthetic_looks import make_looks
 from avatar.data.synthetic_motion import make_motion
 from avatar.data.synthetic_person import make_person
@@ -21,6 +23,7 @@ from avatar.data.synthetic_render import (
     render_frames,
     render_synthetic_frame,
 )
+from avatar.data.synthetic_room import furnished_room
 from avatar.data.synthetic_textures import room
 from avatar.data.synthetic_voice import synthesise_voice, write_wav
 from avatar.errors import InputError
@@ -45,27 +48,39 @@ SMALLEST = 64
 
 
 def make_synthetic_scene(
-    *, seed: int, size: int, frames: int, fps: float = 25.0, asset: HeadAsset | None = None
+    *,
+    seed: int,
+    size: int,
+    frames: int,
+    fps: float = 25.0,
+    asset: HeadAsset | None = None,
+    camera: str = "static",
 ) -> SyntheticScene:
     """Draw a person, a room and a motion from `seed`.
 
-    size: pixels of the square picture. The same seed gives the same scene; its motion depends on time in seconds, not
-    on the number of frames per second. Raises InputError for sizes, counts or rates that cannot be.
+    size: pixels of the square picture. camera: "static", before a picture of a room, or "moving", carried around the
+    person in a room in three dimensions, with the same lens and the same performance. The same seed gives the same
+    scene; its motion depends on time in seconds, not on the number of frames per second. Raises InputError for sizes,
+    counts or rates that cannot be.
     """
-    if size < SMALLEST or frames < 1 or not fps > 0 or seed < 0:
+    if size < SMALLEST or frames < 1 or not fps > 0 or seed < 0 or camera not in CAMERA_MODES:
         raise InputError(
             "a synthetic clip cannot be made with these settings",
-            expected=f"size >= {SMALLEST}, frames >= 1, fps > 0, seed >= 0",
-            found=f"size {size}, frames {frames}, fps {fps}, seed {seed}",
+            expected=f"size >= {SMALLEST}, frames >= 1, fps > 0, seed >= 0, camera {' or '.join(CAMERA_MODES)}",
+            found=f"size {size}, frames {frames}, fps {fps}, seed {seed}, camera {camera}",
         )
     asset = load_head() if asset is None else asset
     looks = make_looks(seed)
     with one_torch_thread():
         person = make_person(seed, looks, asset, make_motion(seed, frames, fps, asset.expression_names))
     pose = look_at((0.0, 0.0, DISTANCE), (0.0, 0.0, 0.0))
-    camera = Camera(size, size, FOCAL_SHARE * size, FOCAL_SHARE * size, size / 2, size / 2, pose)
-    background = room(np.random.default_rng([seed, 9]), looks, size)
-    return SyntheticScene(person, camera, background, shading.room_light(looks.light_side), fps)
+    lens = Camera(size, size, FOCAL_SHARE * size, FOCAL_SHARE * size, size / 2, size / 2, pose)
+    light = shading.room_light(looks.light_side)
+    if camera == "moving":
+        path = hand_held_path(seed, frames, fps, DISTANCE)
+        surroundings = furnished_room(np.random.default_rng([seed, 11]), looks)
+        return SyntheticScene(person, lens, None, light, fps, surroundings, path)
+    return SyntheticScene(person, lens, room(np.random.default_rng([seed, 9]), looks, size), light, fps)
 
 
 def make_synthetic_clip(
@@ -76,20 +91,22 @@ def make_synthetic_clip(
     frames: int,
     fps: float = 25.0,
     asset: HeadAsset | None = None,
+    camera: str = "static",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write `folder/clip.mp4` and `folder/truth/`, a capture folder that holds what the picture was made from.
 
-    size: pixels of the square picture. progress: called with (frames done, frames) after each. The clip has a voice
-    that follows the mouth. Returns the path of the clip. Raises InputError for settings that cannot be, OutputError
-    where a file cannot be written.
+    size: pixels of the square picture. camera: "static" or "moving" (`make_synthetic_scene`); the truth of a moving one
+    has a pose per frame and no background plate. progress: called with (frames done, frames) after each. The clip has
+    a voice that follows the mouth. Returns the path of the clip. Raises InputError for settings that cannot be,
+    OutputError where a file cannot be written.
     """
     from avatar.data.capture import write_capture
     from avatar.data.capture_schema import IMAGES, MASKS
     from avatar.imaging import read_png, write_png
     from avatar.videos import write_video
 
-    scene = make_synthetic_scene(seed=seed, size=size, frames=frames, fps=fps, asset=asset)
+    scene = make_synthetic_scene(seed=seed, size=size, frames=frames, fps=fps, asset=asset, camera=camera)
     folder = Path(folder)
     truth = folder / "truth"
     landmarks, visible = [], []
@@ -104,7 +121,7 @@ def make_synthetic_clip(
         truth,
         images=None,
         masks=None,
-        cameras=scene.camera,
+        cameras=[scene.camera_at(index) for index in range(frames)],
         params=scene.person.parameters,
         asset=scene.person.asset,
         fps=fps,
@@ -119,7 +136,7 @@ def make_synthetic_clip(
             "seconds_per_stage": {},
             "warnings": ["synthetic: parameters, camera, mattes and landmarks are the truth, not estimates"],
         },
-        camera_mode="static",
+        camera_mode=camera,
     )
     pictures = (read_png(truth / IMAGES / f"{index:05d}.png") for index in range(frames))
     sound = write_wav(folder / "voice.wav", voice_of(scene, seed))

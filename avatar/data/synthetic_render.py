@@ -17,6 +17,7 @@ from avatar.data.synthetic_lids import LASH_LENGTH
 from avatar.data.synthetic_looks import to_srgb
 from avatar.data.synthetic_materials import sample, shade
 from avatar.data.synthetic_person import HAIR, LASH, STRAND_LENGTH, Person, Posed, pose_person
+from avatar.data.synthetic_room import Room
 from avatar.geometry.cameras import Camera, image_rays, project
 from avatar.imaging import to_uint8
 from avatar.kernels.mesh_query import MeshQuery, interpolate
@@ -34,19 +35,28 @@ class SyntheticScene:
 
     person: Person
     camera: Camera
-    background: np.ndarray
-    """`[H, W, 3]` float32, linear."""
+    """The camera; where it moves, its lens."""
+    background: np.ndarray | None
+    """`[H, W, 3]` float32, linear: the room as the fixed camera sees it; None where the camera moves."""
     light: shading.Light
     fps: float
+    room: Room | None = None
+    """The room in three dimensions, where the camera moves."""
+    path: np.ndarray | None = None
+    """`world_from_cam` `[N, 4, 4]` of a moving camera."""
 
     @property
     def frame_count(self) -> int:
         return len(self.person.parameters)
 
     @property
-    def plate(self) -> np.ndarray:
-        """The empty room, `[H, W, 3]` uint8 sRGB."""
-        return to_uint8(to_srgb(self.background))
+    def plate(self) -> np.ndarray | None:
+        """The empty room, `[H, W, 3]` uint8 sRGB; None where the camera moves."""
+        return None if self.background is None else to_uint8(to_srgb(self.background))
+
+    def camera_at(self, index: int) -> Camera:
+        """The camera of frame `index`."""
+        return self.camera if self.path is None else self.camera.moved(self.path[index])
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,7 @@ class SyntheticFrame:
 def render_frames(scene: SyntheticScene, workers: int = WORKERS) -> Iterator[SyntheticFrame]:
     """All frames of a scene in order, `workers` at a time, each on one PyTorch thread."""
     copies: SimpleQueue[SyntheticScene] = SimpleQueue()
-    for _ in range(workers):  # a ray query holds one pose at a time
+    for _ in range(workers):  # a ray query holds one pose at a time; the room's never moves
         query = MeshQuery(scene.person.faces)
         copies.put(replace(scene, person=replace(scene.person, query=query)))
 
@@ -99,8 +109,8 @@ def render_synthetic_frame(scene: SyntheticScene, index: int) -> SyntheticFrame:
 
 def _render(scene: SyntheticScene, index: int) -> SyntheticFrame:
     posed = pose_person(scene.person, index)
-    size = scene.camera.width
-    big = scene.camera.scaled(SUPERSAMPLING * size, SUPERSAMPLING * size)
+    camera = scene.camera_at(index)
+    big = camera.scaled(SUPERSAMPLING * camera.width, SUPERSAMPLING * camera.height)
     origins, directions = (rays.reshape(-1, 3) for rays in image_rays(big))
     hits = cast_with_strands(scene.person, posed.normals, origins, directions)
     seen = hits.face >= 0
@@ -115,9 +125,12 @@ def _render(scene: SyntheticScene, index: int) -> SyntheticFrame:
     fine = (big.height, big.width)
     coverage = pool(seen.float().reshape(*fine, 1))[..., 0]
     foreground = pool(shading.tone(colours).reshape(*fine, 3))  # already weighted by coverage
-    linear = foreground + (1 - coverage)[..., None] * scene.background
+    background = scene.background
+    if scene.room is not None:
+        background = pool(scene.room.colours(origins, directions).reshape(*fine, 3))
+    linear = foreground + (1 - coverage)[..., None] * background
     offset = SUPERSAMPLING // 2
-    landmarks, visible = true_landmarks(scene, posed)
+    landmarks, visible = true_landmarks(scene.person, camera, posed)
     return SyntheticFrame(
         image=to_uint8(to_srgb(linear)),
         matte=to_uint8(coverage),
@@ -186,11 +199,11 @@ def lash_gap(person: Person, at: Tensor) -> Tensor:
     return grain < 2.4 * at[:, 1] / LASH_LENGTH - 0.5
 
 
-def true_landmarks(scene: SyntheticScene, posed: Posed) -> tuple[np.ndarray, np.ndarray]:
+def true_landmarks(person: Person, camera: Camera, posed: Posed) -> tuple[np.ndarray, np.ndarray]:
     """Projected landmarks `[478, 2]` and which of them the camera sees `[478]` bool."""
-    pixels, _ = project(posed.landmarks, scene.camera)
-    eye = torch.tensor(scene.camera.position, dtype=torch.float32)
+    pixels, _ = project(posed.landmarks, camera)
+    eye = torch.tensor(camera.position, dtype=torch.float32)
     towards = posed.landmarks - eye
-    hits = scene.person.query.cast_rays(eye.expand_as(towards).contiguous(), towards.contiguous())
+    hits = person.query.cast_rays(eye.expand_as(towards).contiguous(), towards.contiguous())
     visible = hits.depth > 1 - 0.0012  # in lengths of the ray: 1 is the landmark itself
     return pixels.numpy().astype(np.float32), visible.numpy()

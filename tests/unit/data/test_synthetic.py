@@ -14,7 +14,7 @@ from avatar.data.synthetic_person import CLOTH, EYE, HAIR, SKIN, TEETH
 from avatar.errors import InputError
 from avatar.flame.model import HeadModel
 from avatar.flame.rasterize import rasterize
-from avatar.geometry.cameras import project
+from avatar.geometry.cameras import image_rays, project
 from avatar.videos import has_synthetic_tag, probe_video, read_video
 
 SIZE, FRAMES, NEUTRAL = 160, 60, 4
@@ -190,3 +190,71 @@ def test_detector_finds_the_face_where_the_truth_says(seed):
             errors.append(distance.mean())
     assert np.mean(errors) < 0.05
     assert np.max(errors) < 0.07
+
+
+@pytest.fixture(scope="module")
+def moving_scene():
+    return make_synthetic_scene(seed=0, size=64, frames=100, camera="moving")
+
+
+def test_a_moving_camera_is_carried_around_the_person(moving_scene):
+    positions = np.stack([moving_scene.camera_at(i).position for i in range(100)])
+    turn = np.degrees(np.arctan2(positions[:, 0], positions[:, 2]))
+    assert turn.max() > 8
+    assert turn.min() < -8
+    assert np.abs(np.linalg.norm(positions, axis=1) - 1.1).max() < 0.08
+    focal = {moving_scene.camera_at(i).fl_x for i in range(100)}
+    assert focal == {2.2 * 64}
+    slower = make_synthetic_scene(seed=0, size=64, frames=6, fps=5.0, camera="moving")
+    np.testing.assert_allclose(slower.path[3], moving_scene.path[15], atol=1e-12)
+
+
+def test_the_room_of_a_moving_camera_has_depth(moving_scene):
+    """Rays from outside the person's silhouette end at several distances, and what is near moves further."""
+    query = moving_scene.room.query
+    spread = []
+    for index in (0, 40, 80):
+        origins, directions = (rays.reshape(-1, 3) for rays in image_rays(moving_scene.camera_at(index)))
+        hits = query.cast_rays(origins, directions)
+        assert (hits.face >= 0).all(), "the room is closed"
+        free = torch.from_numpy(render_synthetic_frame(moving_scene, index).matte.ravel() == 0)
+        spread.append((hits.depth[free].quantile(0.02), hits.depth[free].quantile(0.98)))
+    assert min(far / near for near, far in spread) > 1.2, [far / near for near, far in spread]
+    assert moving_scene.plate is None
+
+
+def test_moving_frames_show_the_room_where_the_camera_says(moving_scene):
+    """What one frame shows of the room is found again, in another, where the two cameras say it must be."""
+    first, second = moving_scene.camera_at(0), moving_scene.camera_at(12)
+    frames = [render_synthetic_frame(moving_scene, i) for i in (0, 12)]
+    origins, directions = (rays.reshape(-1, 3) for rays in image_rays(first))
+    hits = moving_scene.room.query.cast_rays(origins, directions)
+    pixels, _ = project(origins + directions * hits.depth[:, None], second)
+    column, row = pixels.floor().long().unbind(-1)
+    inside = (column >= 0) & (column < 64) & (row >= 0) & (row < 64)
+    inside &= torch.from_numpy(frames[0].matte.ravel() == 0)
+    there = torch.from_numpy(frames[1].matte)[row.clamp(0, 63), column.clamp(0, 63)] == 0
+    kept = (inside & there).numpy()
+    shown = frames[0].image.reshape(-1, 3)[kept].astype(float)
+    again = frames[1].image[row.numpy()[kept], column.numpy()[kept]].astype(float)
+    stale = frames[1].image.reshape(-1, 3)[kept].astype(float)
+    assert kept.mean() > 0.3
+    assert np.abs(shown - again).mean() < 0.5 * np.abs(shown - stale).mean()
+
+
+def test_written_truth_of_a_moving_camera(tmp_path):
+    make_synthetic_clip(tmp_path / "moving", seed=1, size=64, frames=12, camera="moving")
+    capture = read_capture(tmp_path / "moving" / "truth")
+    scene = make_synthetic_scene(seed=1, size=64, frames=12, camera="moving")
+    assert capture.camera_mode == "moving"
+    assert capture.background() is None
+    for index in (0, 11):
+        np.testing.assert_allclose(capture.frames[index].camera.world_from_cam, scene.path[index], atol=1e-6)
+    assert not np.allclose(scene.path[0], scene.path[11])
+    points = torch.as_tensor(capture.landmarks()[0])
+    assert torch.isfinite(points).all()
+
+
+def test_a_camera_that_does_not_exist_is_refused():
+    with pytest.raises(InputError, match="flying"):
+        make_synthetic_scene(seed=0, size=64, frames=2, camera="flying")
