@@ -44,6 +44,7 @@ def create(
     start: float | None = None,
     end: float | None = None,
     max_frames: int | None = None,
+    shot: int | None = None,
 ) -> Outcome:
     """Capture `video` into `out`/capture, train in `out` and evaluate. Goes on where an earlier call stopped.
 
@@ -64,12 +65,22 @@ def create(
         "range": f"{start or 0:g}-{'end' if end is None else f'{end:g}'}",
         "max_frames": max_frames or 0,
     }
+    identity |= {"shot": shot} if shot is not None else {}
     fresh = claim_folder(out, "run", identity)
     folder = out / "capture"
     try:
         require_free_space(out, space_needed(info, size))
         with timed(out, "capture"):
-            capture_video(video, folder, size=size, head_model=head_model, start=start, end=end, max_frames=max_frames)
+            capture_video(
+                video,
+                folder,
+                size=size,
+                head_model=head_model,
+                start=start,
+                end=end,
+                max_frames=max_frames,
+                shot=shot,
+            )
     except AvatarError:
         if fresh:
             _withdraw(out)
@@ -101,12 +112,18 @@ def capture_video(
     start: float | None = None,
     end: float | None = None,
     max_frames: int | None = None,
+    shot: int | None = None,
 ) -> Path:
     """Run the capture stage; see `capture_tools.pipeline.capture` for what it raises."""
     from capture_tools.pipeline import CaptureSettings, capture
 
     settings = CaptureSettings(
-        size=pick_size(size, None), head_model=head_name(head_model), start=start, end=end, max_frames=max_frames
+        size=pick_size(size, None),
+        head_model=head_name(head_model),
+        start=start,
+        end=end,
+        max_frames=max_frames,
+        shot=shot,
     )
     return capture(Path(video), Path(out), settings)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from avatar.flame.assets import HeadAsset
@@ -10,6 +12,10 @@ from capture_tools.finding import FoundClip
 from capture_tools.stages import Stages
 from capture_tools.track import TrackResult, TrackSettings, track
 
+MISFIT, MISFIT_TIMES = 0.08, 4.0
+"""Error over the eye distance, absolute and over the clip's median, from which on a frame is no face. Real faces stay
+below 0.03, at the edge of a profile below 0.06."""
+
 
 def tracking_stage(clip: FoundClip, asset: HeadAsset, stages: Stages) -> TrackResult:
     stored = stages.load("tracking")
@@ -17,9 +23,32 @@ def tracking_stage(clip: FoundClip, asset: HeadAsset, stages: Stages) -> TrackRe
         return TrackResult.from_arrays(stored)
     used = clip.used
     with stages.timed("tracking"):
-        result = track_with_progress(clip.pixels[used], clip.timestamps[used], clip.width, clip.height, asset)
+        result = track_with_progress(
+            clip.pixels[used], clip.timestamps[used], clip.width, clip.height, asset, lens_settings(clip.focal_prior)
+        )
         stages.save("tracking", **result.to_arrays())
     return result
+
+
+def lens_settings(focal_prior: float | None) -> TrackSettings:
+    """The tracker's settings for a clip whose file tells the focal length over the longer side, or None."""
+    return TrackSettings() if focal_prior is None else TrackSettings(focal_prior=focal_prior)
+
+
+def without_misfits(clip: FoundClip, result: TrackResult) -> tuple[FoundClip, TrackResult, np.ndarray]:
+    """Leave out frames that the head cannot be fitted to: the detector sometimes sees a face where there is none.
+
+    `result` holds the frames that `clip` uses. Returns both without those frames, and which of the rows stay, `[K]`.
+    """
+    errors = result.errors_iod
+    bad = (errors > MISFIT) & (errors > MISFIT_TIMES * np.median(errors))
+    rows = np.nonzero(~bad)[0]
+    if not bad.any():
+        return clip, result, rows
+    reason = "the head does not fit what was taken for a face ({:.0%} of the eye distance)"
+    reasons = clip.reasons | {int(clip.used[row]): reason.format(errors[row]) for row in np.nonzero(bad)[0]}
+    per_frame = {name: getattr(result, name)[rows] for name in ("projected", "errors", "errors_iod", "facing")}
+    return replace(clip, reasons=reasons), replace(result, params=result.params.select(rows), **per_frame), rows
 
 
 def track_with_progress(

@@ -7,7 +7,6 @@ Kartynnik et al., "Real-time facial surface geometry from monocular video on mob
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -114,42 +113,6 @@ class LandmarkDetector:
             if len(face) == LANDMARK_COUNT and _share_inside(face, width, height) >= MINIMAL_INSIDE:
                 faces.append(face.astype(np.float32))
         return faces
-
-
-@dataclass
-class ClipLandmarks:
-    """Landmarks of one person over a clip, in pixels of the upright source frames."""
-
-    width: int
-    height: int
-    fps: float
-    """Effective rate of the frames looked at."""
-    timestamps: list[float] = field(default_factory=list)
-    """Seconds from the first frame of the file."""
-    faces: list[np.ndarray] = field(default_factory=list)
-    """`[478, 3]` per frame: x, y pixels and MediaPipe's z; all NaN where no face was found."""
-    face_counts: list[int] = field(default_factory=list)
-    others: list[float] = field(default_factory=list)
-    """Inter-ocular distance of the largest other face over the followed one's; 0 where there is none."""
-
-    def add(self, timestamp: float, faces: list[np.ndarray], previous: np.ndarray | None) -> np.ndarray | None:
-        """Record one frame; returns the face followed (None where there is none)."""
-        self.timestamps.append(timestamp)
-        self.face_counts.append(len(faces))
-        if not faces:
-            self.faces.append(np.full((LANDMARK_COUNT, 3), np.nan, np.float32))
-            self.others.append(0.0)
-            return None
-        chosen = choose_face(faces, previous)
-        sizes = [float(inter_ocular_distance(face[:, :2])) for face in faces if face is not chosen]
-        own = float(inter_ocular_distance(chosen[:, :2]))
-        self.others.append(max(sizes, default=0.0) / max(own, 1e-6))
-        self.faces.append(chosen)
-        return chosen
-
-    def pixels(self) -> np.ndarray:
-        """`[N, 478, 2]` float32."""
-        return np.stack(self.faces)[..., :2]
 
 
 def choose_face(faces: list[np.ndarray], previous: np.ndarray | None) -> np.ndarray:

@@ -19,15 +19,16 @@ from avatar.conventions import OPEN_HEAD
 from avatar.errors import AvatarError, InputError
 from avatar.files import CLAIM_FILE, claim_folder, require_free_space, sha256_of_file
 from avatar.flame.assets import HeadAsset, load_head
+from capture_tools.checks import require_usable
 from capture_tools.cutting import crop_stage
-from capture_tools.finding import landmark_stage, usable_frames
-from capture_tools.fitting import tracking_stage
-from capture_tools.stages import Stages
+from capture_tools.finding import find_clip, landmark_stage
+from capture_tools.fitting import tracking_stage, without_misfits
+from capture_tools.stages import Stages, remove_leftovers
 from capture_tools.video import choose_crop, select_frames
 from capture_tools.writing import write_stage
 
 DEFAULT_FRAMES = 300
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 """Raised when a stage's arrays change meaning, so that an older folder is not continued."""
 
 
@@ -47,6 +48,8 @@ class CaptureSettings:
     """Use each n-th frame; by default as many as keep the capture within max_frames."""
     max_frames: int | None = None
     """Most frames to use, spread evenly; 300 by default."""
+    shot: int | None = None
+    """Which part of a clip that was cut, from 1; by default the one with most frames of a face."""
 
 
 def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> Path:
@@ -54,9 +57,9 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
 
     Goes on after the last finished stage where `out` holds an unfinished capture of the same clip and settings, and
     returns at once where it is finished.
-    Raises InputError for a clip that cannot be used (unreadable, cut, no face, two people, fewer than 20 usable
-    frames), HeadModelError for an unknown head model, OutputError where `out` holds something else or the disk is
-    full. An `out` made by a failing first stage is removed again.
+    Raises InputError for a clip that cannot be used (unreadable, cut, no face, fewer than 20 usable
+    frames, a still picture), HeadModelError for an unknown head model, OutputError where `out` holds something else or
+    the disk is full. The `out` of a refused clip is removed again.
     """
     settings = settings or CaptureSettings()
     video, out = Path(video), Path(out)
@@ -67,19 +70,24 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
     _, selection = select_frames(video, start=settings.start, end=settings.end, every=settings.every, max_frames=limit)
     fresh = claim_folder(out, "capture", _identity(video, asset, settings))
     stages = Stages(out)
-    if (out / "transforms.json").exists() and not stages.folder.exists():
+    if (out / "transforms.json").exists():  # written last: nothing is left to do but to tidy up
+        stages.remove()
         return out
     try:
-        require_free_space(out, _bytes_needed(selection.expected, settings.size))
-        clip = usable_frames(landmark_stage(video, selection, stages), video)
-    except AvatarError:
         if fresh:
+            require_free_space(out, _bytes_needed(selection.expected, settings.size))
+        clip = find_clip(landmark_stage(video, selection, stages), video, settings.shot)
+        crop = choose_crop(clip.pixels[clip.used], clip.width, clip.height, settings.size)
+        crop_stage(video, selection, clip, crop, stages)
+        clip, result, rows = without_misfits(clip, tracking_stage(clip, asset, stages))
+        require_usable(len(clip.timestamps), clip.reasons, video, len(clip.shots))
+    except AvatarError as error:
+        # What was finished is of no use for a clip that is refused; a full disk can be helped.
+        if fresh or isinstance(error, InputError):
             _withdraw(out, stages)
         raise
-    crop = choose_crop(clip.pixels[clip.used], clip.width, clip.height, settings.size)
-    crop_stage(video, selection, clip, crop, stages)
-    result = tracking_stage(clip, asset, stages)
-    write_stage(out, video, clip, crop, result, asset, stages, asdict(settings))
+    remove_leftovers(out)
+    write_stage(out, video, clip, crop, result, rows, asset, stages, asdict(settings))
     stages.remove()
     return out
 
@@ -92,6 +100,7 @@ def _identity(video: Path, asset: HeadAsset, settings: CaptureSettings) -> dict[
         "range": f"{settings.start or 0:g}-{'end' if settings.end is None else f'{settings.end:g}'}",
         "every": settings.every or 0,
         "max_frames": settings.max_frames or DEFAULT_FRAMES,
+        "shot": settings.shot or 0,
         "stage_version": STAGE_VERSION,
     }
 

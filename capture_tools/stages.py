@@ -17,6 +17,12 @@ FOLDER = "stages"
 SECONDS = "seconds.json"
 
 
+def remove_leftovers(capture: Path) -> None:
+    """Remove the temporary files of a process that was killed while it wrote into a capture folder."""
+    for part in Path(capture).rglob(".*.part*"):
+        part.unlink(missing_ok=True)
+
+
 class Stages:
     """The `stages` folder of one capture."""
 

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from avatar.data.capture import write_capture
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera
 from avatar.progress import Progress
+from capture_tools.advice import capture_warnings
 from capture_tools.background import background_motion, background_plate
-from capture_tools.checks import capture_warnings
 from capture_tools.finding import FoundClip
 from capture_tools.report import write_contact_sheet, write_overlay
 from capture_tools.stages import Stages
@@ -25,11 +27,13 @@ def write_stage(
     clip: FoundClip,
     crop: Crop,
     result: TrackResult,
+    rows: np.ndarray,
     asset: HeadAsset,
     stages: Stages,
     settings: Mapping[str, Any],
 ) -> None:
-    used, images, mattes = clip.used, stages.open_array("images"), stages.open_array("mattes")
+    """Write everything a capture leaves. `rows` `[K]`: which of the crops and mattes belong to the frames used."""
+    used, images, mattes = clip.used, _kept(stages, "images", rows), _kept(stages, "mattes", rows)
     camera = crop_camera(result.camera, crop)
     detected = crop.to_crop(clip.pixels[used])
     inside = ((detected >= 0) & (detected <= crop.size)).all(-1)
@@ -55,8 +59,11 @@ def write_stage(
         "seconds_per_stage": stages.seconds(),
         "camera_mode": "static",
         "focal_px": camera.fl_x,
-        "warnings": capture_warnings(clip.pixels, clip.others, clip.reasons, result, crop, motion),
-        "focal_source": "estimated from the landmarks, with a prior",
+        "warnings": capture_warnings(clip, result, crop, motion),
+        "focal_source": "the clip's metadata" if clip.focal_35mm else "estimated from the landmarks, with a prior",
+        "focal_35mm": clip.focal_35mm,
+        "shots": clip.shot_entries(),
+        "shot": clip.shot + 1,
         "background_motion_px": motion.pixels,
         "background_seen_share": float(plate.seen.mean()),
         "video": {"name": video.name, "width": clip.width, "height": clip.height, "fps": clip.fps},
@@ -82,11 +89,22 @@ def write_stage(
         fps=clip.fps,
         timestamps=[float(t) for t in clip.timestamps[used]],
         landmarks=detected,
-        visible=result.facing & inside,
+        visible=result.facing & inside & ~clip.occluded[used],
         background=plate.image,
         report=report,
         camera_mode="static",
     )
+
+
+def _kept(stages: Stages, name: str, rows: np.ndarray) -> np.ndarray:
+    """Rows of an array on disk, as an array on disk."""
+    array = stages.open_array(name)
+    if len(rows) == len(array):
+        return array
+    kept = stages.open_array(f"{name}_kept", (len(rows), *array.shape[1:]))
+    for place, row in enumerate(rows):
+        kept[place] = array[row]
+    return kept
 
 
 def crop_camera(camera: Camera, crop: Crop) -> Camera:

@@ -40,6 +40,8 @@ class Create:
     """Leave out what comes after this second of the video."""
     max_frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Use at most this many frames, evenly spread over the clip."""
+    shot: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Which shot of a video that was cut: 1 is the first. The one with most frames of a face by default."""
 
     def run(self) -> Outcome:
         from avatar.create import create
@@ -54,6 +56,7 @@ class Create:
             start=self.start,
             end=self.end,
             max_frames=self.max_frames,
+            shot=self.shot,
         )
 
 
@@ -75,6 +78,8 @@ class Capture:
     """Leave out what comes after this second of the video."""
     max_frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Use at most this many frames, evenly spread over the clip."""
+    shot: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Which shot of a video that was cut: 1 is the first. The one with most frames of a face by default."""
 
     def run(self) -> Outcome:
         from avatar.create import capture_video
@@ -87,6 +92,7 @@ class Capture:
             start=self.start,
             end=self.end,
             max_frames=self.max_frames,
+            shot=self.shot,
         )
         return Outcome(
             capture_files(folder),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from avatar.errors import InputError
-from capture_tools.checks import drop_reasons, refuse_two_people, require_usable
+from capture_tools.checks import OTHER_SHOT, drop_reasons, is_black, refuse_still, require_usable
 from capture_tools.report import ranges, telling_frames, yaw_degrees
 
 
@@ -18,35 +18,58 @@ def faces(count: int, eyes: float = 80.0) -> np.ndarray:
     return pixels
 
 
-def test_two_people() -> None:
-    pixels, video = faces(50), Path("clip.mp4")
-    refuse_two_people(pixels, np.zeros(50), video)
-    refuse_two_people(pixels, np.where(np.arange(50) < 10, 1.0, 0.0), video)  # a passer-by
-    refuse_two_people(pixels, np.full(50, 0.3), video)  # someone far behind
-    with pytest.raises(InputError, match="two faces") as caught:
-        refuse_two_people(pixels, np.full(50, 0.8), video)
-    assert "50 of 50 frames" in str(caught.value)
-    assert "crop it" in str(caught.value)
+def reasons_for(pixels: np.ndarray, **given: np.ndarray) -> dict[int, str]:
+    count = len(pixels)
+    return drop_reasons(pixels, **({"sharp": np.ones(count), "black": np.zeros(count, bool)} | given))
 
 
-def test_frames_without_a_face_have_their_reason() -> None:
-    pixels = faces(6)
-    pixels[2] = np.nan
+def test_frames_that_cannot_be_used_have_their_reason() -> None:
+    pixels = faces(8)
+    pixels[[2, 7]] = np.nan
     pixels[4, 263, 0] = 105
-    reasons = drop_reasons(pixels)
+    sharp, black = np.ones(8), np.zeros(8, bool)
+    sharp[6], black[7] = 0.2, True
+    reasons = reasons_for(pixels, sharp=sharp, black=black)
     assert reasons[2] == "no face was found"
     assert reasons[4].startswith("the face is too small (5 pixels")
-    assert sorted(reasons) == [2, 4]
+    assert reasons[6] == "the face is blurred (20% of the detail usual in this clip)"
+    assert reasons[7] == "the picture is black"
+    assert sorted(reasons) == [2, 4, 6, 7]
 
 
 def test_too_few_frames() -> None:
     video = Path("clip.mp4")
-    require_usable(faces(20), {}, video)
+    require_usable(20, {}, video)
     with pytest.raises(InputError, match="too few usable frames") as caught:
-        require_usable(faces(22), {0: "no face was found", 1: "x", 7: "x"}, video)
+        require_usable(22, {0: "no face was found", 1: "x", 7: "x"}, video)
     assert "19, without those dropped: 0-1, 7" in str(caught.value)
     with pytest.raises(InputError, match="no face was found in the video"):
-        require_usable(faces(3), dict.fromkeys(range(3), "no face was found"), video)
+        require_usable(3, dict.fromkeys(range(3), "no face was found"), video)
+    with pytest.raises(InputError, match="too few usable frames") as caught:
+        require_usable(50, dict.fromkeys(range(40), OTHER_SHOT), video, shots=2)
+    assert "10 in the shot used, one of 2" in str(caught.value)
+    with pytest.raises(InputError, match="in the shot") as caught:
+        require_usable(50, dict.fromkeys(range(40), OTHER_SHOT) | dict.fromkeys(range(40, 50), "y"), video, shots=2)
+    assert "found: 10 frames: y" in str(caught.value)
+    assert "--shot N" in str(caught.value)
+
+
+def test_black_frames_are_not_dark_ones() -> None:
+    frames = np.zeros((3, 64, 64, 3), np.uint8)
+    frames[1] += 20
+    frames[2, 30:34, 30:34] = 120  # a face by candle light
+    assert is_black(frames).tolist() == [True, False, False]
+
+
+def test_a_photo_is_no_film() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (64, 64, 3)).astype(np.int16)
+    noisy = np.stack([picture + rng.integers(-1, 2, picture.shape) for _ in range(30)]).clip(0, 255).astype(np.uint8)
+    with pytest.raises(InputError, match="still picture") as caught:
+        refuse_still(noisy, Path("clip.mp4"))
+    assert "--image PHOTO" in str(caught.value)
+    noisy[20:24, 30:32, 20:24] //= 2  # someone blinked
+    refuse_still(noisy, Path("clip.mp4"))
 
 
 def test_words_and_angles() -> None:

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from painted_clip import PaintedClip
 
@@ -15,7 +14,7 @@ from avatar.data.landmark_sets import inter_ocular_distance
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel
 from avatar.geometry.cameras import project
-from capture_tools.landmarks import ClipLandmarks, LandmarkDetector, choose_face
+from capture_tools.landmarks import LandmarkDetector, choose_face
 
 
 def test_landmarks_lie_on_the_head(painted: PaintedClip, head: HeadAsset) -> None:
@@ -73,12 +72,6 @@ def test_the_followed_face_is_kept() -> None:
     assert choose_face([small, large], None) is large
     assert choose_face([small, large], face(110, 42)) is small
     assert choose_face([large], face(110, 42)) is large  # the old one is gone
-    clip = ClipLandmarks(640, 480, 25)
-    kept = clip.add(0.0, [small, large], face(105, 40))
-    assert kept is small
-    assert clip.others[0] == pytest.approx(1.5)
-    assert clip.add(0.04, [], kept) is None
-    assert np.isnan(clip.pixels()[1]).all()
 
 
 def test_nothing_is_printed(tmp_path: Path, painted: PaintedClip) -> None:
@@ -87,10 +80,11 @@ def test_nothing_is_printed(tmp_path: Path, painted: PaintedClip) -> None:
     code = (
         "import sys, numpy as np\n"
         "from capture_tools.landmarks import LandmarkDetector\n"
+        "from capture_tools.hands import HandDetector\n"
         "from capture_tools.matting import PersonSegmenter\n"
         "image = np.load(sys.argv[1])\n"
-        "with LandmarkDetector() as d, PersonSegmenter() as s:\n"
-        "    for _ in range(3): d.detect(image); s.confidence(image)\n"
+        "with LandmarkDetector() as d, PersonSegmenter() as s, HandDetector() as h:\n"
+        "    for _ in range(3): d.detect(image); s.confidence(image); h.detect(image)\n"
         "print('heard', file=sys.stderr)\n"
     )
     done = subprocess.run(

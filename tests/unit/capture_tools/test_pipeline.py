@@ -109,7 +109,7 @@ def test_finished_capture_is_not_made_again(captured: Path, painted_video: Path,
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("must not run")
 
-    monkeypatch.setattr(finding, "find_landmarks", fail)
+    monkeypatch.setattr(finding, "observe", fail)
     assert capture(painted_video, captured, SETTINGS) == captured
     with pytest.raises(OutputError, match="another capture"):
         capture(painted_video, captured, CaptureSettings(size=128))
@@ -128,7 +128,7 @@ def test_interrupted_capture_goes_on(painted_video: Path, captured: Path, tmp_pa
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("a finished stage ran again")
 
-    monkeypatch.setattr(finding, "LandmarkDetector", fail)
+    monkeypatch.setattr(finding, "observe", fail)
     monkeypatch.setattr(cutting, "PersonSegmenter", fail)
     original = fitting.track
     monkeypatch.setattr(fitting, "track", lambda *a: original(*a[:5], QUICK, a[6]))
@@ -159,9 +159,10 @@ def test_unusable_clips_leave_nothing_behind(painted: PaintedClip, tmp_path: Pat
         return write_video(tmp_path / name, images, 25, synthetic=True)
 
     refused(clip("wall.mp4", [painted.wall] * 25), out, "no face was found in the video")
+    refused(clip("black.mp4", [np.zeros_like(painted.wall)] * 25), out, "no face was found in the video")
+    refused(clip("photo.mp4", [painted.images[0]] * 25), out, "still picture")
     refused(clip("short.mp4", painted.images[:12]), out, "too few usable frames")
-    double = [np.concatenate([a, a[:, ::-1]], axis=1) for a in painted.images[:24]]
-    refused(clip("two.mp4", double), out, "two faces")
+    refused(clip("whole.mp4", painted.images), out, "--shot is out of range", CaptureSettings(size=192, shot=2))
     refused(clip("late.mp4", painted.images), out, "no frame lies between", CaptureSettings(size=192, start=9.0))
     refused(tmp_path / "absent.mp4", out, "does not exist")
     refused(tmp_path / "short.mp4", out, "--size", CaptureSettings(size=17))
@@ -182,11 +183,6 @@ def test_full_disk_is_noticed_before_work(painted_video: Path, tmp_path: Path, m
     with pytest.raises(OutputError, match="too little free space"):
         capture(painted_video, tmp_path / "capture", SETTINGS)
     assert not (tmp_path / "capture").exists()
-
-
-@pytest.mark.real
-def test_two_real_people_are_refused(real_clips: Path, tmp_path: Path) -> None:
-    refused(real_clips / "odd" / "two_people.gif", tmp_path / "capture", "two faces")
 
 
 @pytest.mark.real

@@ -1,0 +1,81 @@
+"""A driver of variable frame rate keeps time with its sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from painted_clip import PaintedClip
+
+from avatar.flame.assets import HeadAsset
+from avatar.flame.model import HeadParameters
+from capture_tools.driver import resample_parameters, resample_points, track_driver
+from capture_tools.track import TrackSettings
+
+QUICK = TrackSettings(rigid_steps=60, face_steps=120, offset_steps=60)
+TIMES = np.array([0.0, 0.1, 0.3, 0.6])
+
+
+def performance(head: HeadAsset) -> HeadParameters:
+    p = HeadParameters.neutral(head, 4)
+    p.expr[:, 3] = torch.tensor([0.0, 1.0, 0.0, 3.0])
+    p.translation[:, 1] = torch.tensor([0.0, 0.1, 0.3, 0.6])
+    # About one axis, past half a turn: the shortest way from 170 to 190 degrees crosses 180.
+    angles = torch.deg2rad(torch.tensor([150.0, 170.0, 190.0, 190.0]))
+    p.rotation[:, 1] = torch.where(angles > np.pi, angles - 2 * np.pi, angles)
+    p.eyes[:, 4] = torch.tensor([0.0, 0.2, 0.2, 0.2])
+    return p
+
+
+def test_resampling(head: HeadAsset) -> None:
+    wanted = np.array([0.0, 0.05, 0.2, 0.25, 0.45, 0.6, 0.9])
+    found = resample_parameters(performance(head), TIMES, wanted)
+    np.testing.assert_allclose(found.expr[:, 3], [0, 0.5, 0.5, 0.25, 1.5, 3, 3], atol=1e-6)
+    np.testing.assert_allclose(found.translation[:, 1], [0, 0.05, 0.2, 0.25, 0.45, 0.6, 0.6], atol=1e-6)
+    degrees = np.rad2deg(found.rotation[:, 1].numpy()) % 360
+    np.testing.assert_allclose(degrees, [150, 160, 180, 185, 190, 190, 190], atol=1e-2)
+    np.testing.assert_allclose(found.eyes[:, 4], [0, 0.1, 0.2, 0.2, 0.2, 0.2, 0.2], atol=1e-6)
+    assert len(found) == 7
+
+
+def test_points_next_to_a_gap_are_missing() -> None:
+    points = np.arange(4, dtype=np.float32)[:, None, None].repeat(2, 2)
+    points[2] = np.nan
+    found = resample_points(points, TIMES, np.array([0.05, 0.1, 0.2, 0.3, 0.45, 0.6]))[:, 0, 0]
+    np.testing.assert_allclose(found, [0.5, 1, np.nan, np.nan, np.nan, 3], atol=1e-6)
+
+
+def variable(path: Path, images: list[np.ndarray], stamps: list[int]) -> Path:
+    """An mp4 whose frames are shown at these milliseconds."""
+    from fractions import Fraction
+
+    import av
+
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for image, stamp in zip(images, stamps, strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = stamp, Fraction(1, 1000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def test_the_performance_is_played_at_the_time_it_was_filmed(
+    painted: PaintedClip, head: HeadAsset, tmp_path: Path
+) -> None:
+    """The camera slowed down after half of the frames, as phones do in the dark."""
+    stamps = [33 * i for i in range(14)] + [13 * 33 + 66 * (i - 13) for i in range(14, 28)]
+    found = track_driver(variable(tmp_path / "clip.mp4", painted.images, stamps), head, settings=QUICK)
+    seconds = stamps[-1] / 1000
+    assert (len(found.params) - 1) / found.fps == pytest.approx(seconds, abs=0.6 / found.fps)
+    assert len(found.landmarks) == len(found.params)
+    shown = np.arange(len(found.params)) / found.fps
+    truth = np.interp(shown, np.array(stamps) / 1000, painted.params.rotation[:, 1].numpy())
+    assert np.corrcoef(found.params.rotation[:, 1], truth)[0, 1] > 0.99
+    played_evenly = np.interp(shown, np.linspace(0, seconds, 28), painted.params.rotation[:, 1].numpy())
+    assert np.corrcoef(found.params.rotation[:, 1], played_evenly)[0, 1] < 0.97  # what it would be without
