@@ -55,7 +55,7 @@ def to_srgb(signal: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
 def _band_to_srgb(signal: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
     import cv2
 
-    light = _curve(transfer)[signal]
+    light = _curve(transfer).take(signal, mode="clip")  # no index is outside; this mode is the quick one
     if transfer == HLG:  # OOTF: display light is scene light times its luminance to the power of gamma - 1
         luminance = light @ np.array(BT2020_LUMINANCE, np.float32)
         light *= (cv2.pow(luminance, HLG_GAMMA - 1) * (PEAK / REFERENCE_WHITE))[..., None]
@@ -63,10 +63,10 @@ def _band_to_srgb(signal: np.ndarray, transfer: int, primaries: int) -> np.ndarr
         light = cv2.transform(light, conversion(primaries).astype(np.float32))
     light = np.maximum(light, 0)
     if transfer in (PQ, HLG):
-        brightest = light.max(axis=-1)
+        brightest = np.maximum(np.maximum(light[..., 0], light[..., 1]), light[..., 2])
         place = brightest * ((LEVELS - 1) * REFERENCE_WHITE / PEAK)
         light *= _tone_gain()[np.minimum(place, LEVELS - 1).astype(np.uint16)][..., None]
-    return _srgb_levels()[np.rint(np.minimum(light, 1) * (LEVELS - 1)).astype(np.uint16)]
+    return _srgb_levels()[(np.minimum(light, 1) * (LEVELS - 1) + 0.5).astype(np.uint16)]
 
 
 def pq_to_nits(signal: np.ndarray) -> np.ndarray:
