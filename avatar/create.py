@@ -45,6 +45,7 @@ def create(
     end: float | None = None,
     max_frames: int | None = None,
     shot: int | None = None,
+    camera: str = "auto",
 ) -> Outcome:
     """Capture `video` into `out`/capture, train in `out` and evaluate. Goes on where an earlier call stopped.
 
@@ -66,6 +67,7 @@ def create(
         "max_frames": max_frames or 0,
     }
     identity |= {"shot": shot} if shot is not None else {}
+    identity |= {"camera": camera} if camera != "auto" else {}
     fresh = claim_folder(out, "run", identity)
     folder = out / "capture"
     try:
@@ -80,6 +82,7 @@ def create(
                 end=end,
                 max_frames=max_frames,
                 shot=shot,
+                camera=camera,
             )
     except AvatarError:
         if fresh:
@@ -113,6 +116,7 @@ def capture_video(
     end: float | None = None,
     max_frames: int | None = None,
     shot: int | None = None,
+    camera: str = "auto",
 ) -> Path:
     """Run the capture stage; see `capture_tools.pipeline.capture` for what it raises."""
     from capture_tools.pipeline import CaptureSettings, capture
@@ -124,6 +128,7 @@ def capture_video(
         end=end,
         max_frames=max_frames,
         shot=shot,
+        camera=camera,
     )
     return capture(Path(video), Path(out), settings)
 

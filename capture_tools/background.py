@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,6 +18,9 @@ MINIMAL_CORNER = 1e-3
 """Smaller eigenvalue of the gradient from which a corner stands out of camera noise (OpenCV's scale for 8 bits)."""
 MOVING_SHARE = 0.01
 """A background that moves by more than this share of the picture's side is called moving."""
+
+TRAVEL_FRAMES = 48
+"""Frames between which the camera's travel is followed."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,14 @@ def background_plate(images: np.ndarray, mattes: np.ndarray) -> Plate:
         plate[rows] = _masked_median(values, free[:, rows])
     filled = fill_smoothly(plate, seen)
     return Plate(np.rint(np.clip(filled, 0, 255)).astype(np.uint8), seen)
+
+
+def free_of_person(matte: np.ndarray, reach: int | None = None) -> np.ndarray:
+    """bool `[H, W]`: where a matte uint8 `[H, W]`, widened by `reach` pixels (height / 16), shows no person."""
+    import cv2
+
+    reach = max(5, round(matte.shape[0] / 16)) | 1 if reach is None else reach
+    return cv2.dilate(matte, np.ones((reach, reach), np.uint8)) < FREE_BELOW
 
 
 def _masked_median(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -109,6 +121,63 @@ class BackgroundMotion:
         return self.share is not None and self.share > MOVING_SHARE
 
 
+def camera_travel(images: np.ndarray, mattes: np.ndarray) -> float | None:
+    """How far the background wanders through the picture in the course of a clip, over the picture's longer side.
+
+    `images` uint8 `[N, H, W, 3]`, `mattes` uint8 `[N, H, W]`, read at up to 48 frames. Free corners are followed from
+    each of those to the next; the median of their steps is the scene's, whoever walks by and however deep it is (a
+    model of the whole picture would fit neither). Steps add up to a way, whose extent is returned. None where less
+    than half of the steps show enough corners: a plain wall, a picture full of person.
+    """
+    import cv2
+
+    count = len(mattes)
+    chosen = np.unique(np.linspace(0, count - 1, TRAVEL_FRAMES).round().astype(int))
+    place, way, lost = np.zeros(2), [np.zeros(2)], 0
+    for first, second in pairwise(chosen):
+        grey = [cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY) for i in (first, second)]
+        corners = _free_corners(grey[0], free_of_person(mattes[first]))
+        moved = None if corners is None else _followed(*grey, corners, free_of_person(mattes[second]))
+        if moved is None:
+            lost += 1
+            continue
+        place = place + np.median(moved[1] - moved[0], axis=0)
+        way.append(place)
+    if lost > (len(chosen) - 1) / 2:
+        return None
+    return float(np.linalg.norm(np.ptp(np.stack(way), axis=0)) / max(mattes.shape[1:]))
+
+
+def _free_corners(grey: np.ndarray, free: np.ndarray) -> np.ndarray | None:
+    """`[K, 1, 2]` corners of a grey picture within `free`; None where there are too few."""
+    import cv2
+
+    side = min(grey.shape)
+    allowed = free.astype(np.uint8)
+    # Corners on the border, as those of black bars, do not move with the scene; weak ones are noise.
+    rim = max(2, side // 64)
+    allowed[:rim], allowed[-rim:], allowed[:, :rim], allowed[:, -rim:] = 0, 0, 0, 0
+    allowed[cv2.cornerMinEigenVal(grey, 5) < MINIMAL_CORNER] = 0
+    corners = cv2.goodFeaturesToTrack(grey, 200, 0.01, max(4, side // 64), mask=allowed)
+    return None if corners is None or len(corners) < MINIMAL_FEATURES else corners
+
+
+def _followed(
+    grey: np.ndarray, other: np.ndarray, corners: np.ndarray, free: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Corners `[K, 2]` and where another picture shows them, on its own `free` ground; None where too few are found."""
+    import cv2
+
+    options = {"winSize": (21, 21), "maxLevel": 3}
+    moved, status, _ = cv2.calcOpticalFlowPyrLK(grey, other, corners, None, **options)
+    back, status_back, _ = cv2.calcOpticalFlowPyrLK(other, grey, moved, None, **options)
+    height, width = free.shape
+    place = np.clip(moved[:, 0].round().astype(int), 0, (width - 1, height - 1))
+    good = (status[:, 0] > 0) & (status_back[:, 0] > 0) & free[place[:, 1], place[:, 0]]
+    good &= np.linalg.norm((back - corners)[:, 0], axis=-1) < 1.0
+    return None if good.sum() < MINIMAL_FEATURES else (corners[good, 0], moved[good, 0])
+
+
 def background_motion(images: np.ndarray, mattes: np.ndarray, samples: int = 12) -> BackgroundMotion:
     """Follow corners of the free background from the middle frame to frames across the clip (Lucas-Kanade).
 
@@ -120,32 +189,20 @@ def background_motion(images: np.ndarray, mattes: np.ndarray, samples: int = 12)
 
     count, height, _ = mattes.shape
     middle = count // 2
-    reach = max(5, round(height / 16)) | 1
-    kernel = np.ones((reach, reach), np.uint8)
     grey = cv2.cvtColor(images[middle], cv2.COLOR_RGB2GRAY)
-    free = (cv2.dilate(mattes[middle], kernel) < FREE_BELOW).astype(np.uint8)
-    # Corners on the border, as those of black bars, do not move with the scene; weak ones are noise.
-    rim = max(2, height // 64)
-    free[:rim], free[-rim:], free[:, :rim], free[:, -rim:] = 0, 0, 0, 0
-    free[cv2.cornerMinEigenVal(grey, 5) < MINIMAL_CORNER] = 0
-    corners = cv2.goodFeaturesToTrack(grey, 200, 0.01, max(4, height // 64), mask=free)
-    if corners is None or len(corners) < MINIMAL_FEATURES:
+    corners = _free_corners(grey, free_of_person(mattes[middle]))
+    if corners is None:
         return BackgroundMotion(None, None)
     moves = []
     for i in np.unique(np.linspace(0, count - 1, samples).round().astype(int)):
         other = cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY)
-        moved, status, _ = cv2.calcOpticalFlowPyrLK(grey, other, corners, None, winSize=(21, 21), maxLevel=3)
-        back, status_back, _ = cv2.calcOpticalFlowPyrLK(other, grey, moved, None, winSize=(21, 21), maxLevel=3)
-        place = np.clip(moved[:, 0].round().astype(int), 0, height - 1)
-        clear = cv2.dilate(mattes[i], kernel)[place[:, 1], place[:, 0]] < FREE_BELOW
-        good = (status[:, 0] > 0) & (status_back[:, 0] > 0) & clear
-        good &= np.linalg.norm((back - corners)[:, 0], axis=-1) < 1.0
-        if good.sum() < MINIMAL_FEATURES:
+        pair = _followed(grey, other, corners, free_of_person(mattes[i]))
+        if pair is None:
             continue
-        transform, inliers = cv2.estimateAffinePartial2D(corners[good], moved[good], ransacReprojThreshold=1.0)
+        transform, inliers = cv2.estimateAffinePartial2D(*pair, ransacReprojThreshold=1.0)
         if transform is not None and inliers.sum() >= MINIMAL_FEATURES:
-            fitted = cv2.transform(corners[good], transform)
-            moves.append(float(np.median(np.linalg.norm((fitted - corners[good])[:, 0], axis=-1))))
+            fitted = cv2.transform(pair[0][:, None], transform)[:, 0]
+            moves.append(float(np.median(np.linalg.norm(fitted - pair[0], axis=-1))))
     if not moves:
         return BackgroundMotion(None, None)
     return BackgroundMotion(max(moves), max(moves) / height)

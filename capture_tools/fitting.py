@@ -16,15 +16,20 @@ MISFIT, MISFIT_TIMES = 0.08, 4.0
 """Error over the eye distance, absolute and over the clip's median, from which on a frame is no face. Real faces stay
 below 0.03, at the edge of a profile below 0.06."""
 
+KNOWN_FOCAL = 0.002
+"""Standard deviation of the logarithm of a focal length that structure from motion found."""
 
-def tracking_stage(clip: FoundClip, asset: HeadAsset, stages: Stages) -> TrackResult:
+
+def tracking_stage(clip: FoundClip, asset: HeadAsset, stages: Stages, focal_prior: float | None = None) -> TrackResult:
+    """Fit the head to the frames used. focal_prior: over the longer side, where the camera's way tells it."""
     stored = stages.load("tracking")
     if stored is not None:
         return TrackResult.from_arrays(stored)
     used = clip.used
     with stages.timed("tracking"):
         result = track_with_progress(
-            clip.pixels[used], clip.timestamps[used], clip.width, clip.height, asset, lens_settings(clip.focal_prior)
+            *(clip.pixels[used], clip.timestamps[used], clip.width, clip.height, asset),
+            lens_settings(clip.focal_prior) if focal_prior is None else known_lens(focal_prior),
         )
         stages.save("tracking", **result.to_arrays())
     return result
@@ -35,6 +40,12 @@ def lens_settings(focal_prior: float | None) -> TrackSettings:
     return TrackSettings() if focal_prior is None else TrackSettings(focal_prior=focal_prior)
 
 
+def known_lens(focal: float) -> TrackSettings:
+    """The tracker's settings for a focal length (over the longer side) measured far better than faces tell it."""
+    settings = TrackSettings()
+    return replace(settings, focal_prior=focal, weights=replace(settings.weights, focal=KNOWN_FOCAL))
+
+
 def without_misfits(clip: FoundClip, result: TrackResult) -> tuple[FoundClip, TrackResult, np.ndarray]:
     """Leave out frames that the head cannot be fitted to: the detector sometimes sees a face where there is none.
 
@@ -42,13 +53,20 @@ def without_misfits(clip: FoundClip, result: TrackResult) -> tuple[FoundClip, Tr
     """
     errors = result.errors_iod
     bad = (errors > MISFIT) & (errors > MISFIT_TIMES * np.median(errors))
-    rows = np.nonzero(~bad)[0]
-    if not bad.any():
-        return clip, result, rows
     reason = "the head does not fit what was taken for a face ({:.0%} of the eye distance)"
-    reasons = clip.reasons | {int(clip.used[row]): reason.format(errors[row]) for row in np.nonzero(bad)[0]}
+    return leave_out(clip, result, {int(row): reason.format(errors[row]) for row in np.nonzero(bad)[0]})
+
+
+def leave_out(
+    clip: FoundClip, result: TrackResult, reasons: dict[int, str]
+) -> tuple[FoundClip, TrackResult, np.ndarray]:
+    """Clip and result without the rows of `result` that `reasons` names, and which rows stay, `[K]`."""
+    rows = np.array([row for row in range(len(result.errors_iod)) if row not in reasons], dtype=int)
+    if not reasons:
+        return clip, result, rows
+    known = clip.reasons | {int(clip.used[row]): reason for row, reason in reasons.items()}
     per_frame = {name: getattr(result, name)[rows] for name in ("projected", "errors", "errors_iod", "facing")}
-    return replace(clip, reasons=reasons), replace(result, params=result.params.select(rows), **per_frame), rows
+    return replace(clip, reasons=known), replace(result, params=result.params.select(rows), **per_frame), rows
 
 
 def track_with_progress(

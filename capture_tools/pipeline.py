@@ -2,6 +2,7 @@
 
     finding     decode once, find the face in every frame chosen
     cutting     decode again, cut the fixed square, matte the person
+    filming     whether the camera moved, and its way if it did
     fitting     fit the head model to the whole clip
     writing     background plate, pictures, report, capture folder
 
@@ -21,6 +22,7 @@ from avatar.files import CLAIM_FILE, claim_folder, require_free_space, sha256_of
 from avatar.flame.assets import HeadAsset, load_head
 from capture_tools.checks import require_usable
 from capture_tools.cutting import crop_stage
+from capture_tools.filming import CAMERA_CHOICES, camera_stage, without_lost_cameras
 from capture_tools.finding import find_clip, landmark_stage
 from capture_tools.fitting import tracking_stage, without_misfits
 from capture_tools.stages import Stages, remove_leftovers
@@ -28,7 +30,7 @@ from capture_tools.video import choose_crop, select_frames
 from capture_tools.writing import write_stage
 
 DEFAULT_FRAMES = 300
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 """Raised when a stage's arrays change meaning, so that an older folder is not continued."""
 
 
@@ -50,10 +52,12 @@ class CaptureSettings:
     """Most frames to use, spread evenly; 300 by default."""
     shot: int | None = None
     """Which part of a clip that was cut, from 1; by default the one with most frames of a face."""
+    camera: str = "auto"
+    """"auto" looks whether the background moves; "static" and "moving" say so."""
 
 
 def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> Path:
-    """Make a capture folder from a clip of one person before a fixed camera; returns `out`.
+    """Make a capture folder from a clip of one person; returns `out`.
 
     Goes on after the last finished stage where `out` holds an unfinished capture of the same clip and settings, and
     returns at once where it is finished.
@@ -65,6 +69,8 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
     video, out = Path(video), Path(out)
     if not 64 <= settings.size <= 2048 or settings.size % 2:
         raise InputError("--size is out of range", expected="an even number from 64 to 2048", found=settings.size)
+    if settings.camera not in CAMERA_CHOICES:
+        raise InputError("--camera is unknown", expected=" or ".join(CAMERA_CHOICES), found=settings.camera)
     asset = load_head(settings.head_model)
     limit = settings.max_frames or DEFAULT_FRAMES
     _, selection = select_frames(video, start=settings.start, end=settings.end, every=settings.every, max_frames=limit)
@@ -79,7 +85,10 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
         clip = find_clip(landmark_stage(video, selection, stages), video, settings.shot)
         crop = choose_crop(clip.pixels[clip.used], clip.width, clip.height, settings.size)
         crop_stage(video, selection, clip, crop, stages)
-        clip, result, rows = without_misfits(clip, tracking_stage(clip, asset, stages))
+        filming = camera_stage(video, selection, clip, stages, settings.camera)
+        result = tracking_stage(clip, asset, stages, filming.focal_prior(clip))
+        clip, result, rows = without_misfits(clip, result)
+        clip, result, rows, filming = without_lost_cameras(clip, result, rows, filming)
         require_usable(len(clip.timestamps), clip.reasons, video, len(clip.shots))
     except AvatarError as error:
         # What was finished is of no use for a clip that is refused; a full disk can be helped.
@@ -87,7 +96,7 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
             _withdraw(out, stages)
         raise
     remove_leftovers(out)
-    write_stage(out, video, clip, crop, result, rows, asset, stages, asdict(settings))
+    write_stage(out, video, clip, crop, result, rows, filming, asset, stages, asdict(settings))
     stages.remove()
     return out
 
@@ -101,6 +110,7 @@ def _identity(video: Path, asset: HeadAsset, settings: CaptureSettings) -> dict[
         "every": settings.every or 0,
         "max_frames": settings.max_frames or DEFAULT_FRAMES,
         "shot": settings.shot or 0,
+        "camera": settings.camera,
         "stage_version": STAGE_VERSION,
     }
 

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from avatar.data.capture import write_capture
+from avatar.errors import InputError
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera
 from avatar.progress import Progress
 from capture_tools.advice import capture_warnings
-from capture_tools.background import background_motion, background_plate
+from capture_tools.background import BackgroundMotion, background_motion, background_plate
+from capture_tools.filming import Filming, into_world
 from capture_tools.finding import FoundClip
 from capture_tools.report import write_contact_sheet, write_overlay
 from capture_tools.stages import Stages
@@ -28,6 +30,7 @@ def write_stage(
     crop: Crop,
     result: TrackResult,
     rows: np.ndarray,
+    filming: Filming,
     asset: HeadAsset,
     stages: Stages,
     settings: Mapping[str, Any],
@@ -35,11 +38,19 @@ def write_stage(
     """Write everything a capture leaves. `rows` `[K]`: which of the crops and mattes belong to the frames used."""
     used, images, mattes = clip.used, _kept(stages, "images", rows), _kept(stages, "mattes", rows)
     camera = crop_camera(result.camera, crop)
+    cameras, params = camera, result.params
+    if filming.path is not None:
+        try:
+            cameras, params = into_world(filming.path.world_from_cam, camera, result.params, asset)
+        except InputError as error:
+            filming = Filming(None, f"the camera moves, but is taken as fixed: {error.what}")
     detected = crop.to_crop(clip.pixels[used])
     inside = ((detected >= 0) & (detected <= crop.size)).all(-1)
     with stages.timed("background"):
-        plate = background_plate(images, mattes)
-        motion = background_motion(images, mattes)
+        if filming.path is None:
+            plate, motion = background_plate(images, mattes), background_motion(images, mattes)
+        else:  # no picture is the background of a moving camera
+            plate, motion = None, BackgroundMotion(None, None)
     with stages.timed("pictures"):
         with Progress("overlay", len(used)) as bar:
             projected = crop.to_crop(result.projected)
@@ -48,8 +59,10 @@ def write_stage(
                 fps=clip.fps,
                 progress=bar.update,
             )
+        # Heads look the same through the fixed camera they were tracked with as through the moving ones.
         sheet = out / "report" / "contact_sheet.png"
-        write_contact_sheet(sheet, images, mattes, plate.image, result.params, camera, detected, asset)
+        shown = np.full_like(images[0], 127) if plate is None else plate.image
+        write_contact_sheet(sheet, images, mattes, shown, result.params, camera, detected, asset)
     report: dict[str, Any] = {
         "frames_read": len(clip.timestamps),
         "frames_used": len(used),
@@ -57,15 +70,16 @@ def write_stage(
         "landmark_error_px": result.landmark_error_px * crop.scale,
         "landmark_error_iod": result.landmark_error_iod,
         "seconds_per_stage": stages.seconds(),
-        "camera_mode": "static",
+        "camera_mode": filming.mode,
         "focal_px": camera.fl_x,
-        "warnings": capture_warnings(clip, result, crop, motion),
-        "focal_source": "the clip's metadata" if clip.focal_35mm else "estimated from the landmarks, with a prior",
+        "warnings": ([filming.note] if filming.note else []) + capture_warnings(clip, result, crop, motion),
+        "focal_source": _focal_source(clip, filming),
         "focal_35mm": clip.focal_35mm,
         "shots": clip.shot_entries(),
         "shot": clip.shot + 1,
         "background_motion_px": motion.pixels,
-        "background_seen_share": float(plate.seen.mean()),
+        "background_seen_share": None if plate is None else float(plate.seen.mean()),
+        "structure_from_motion": filming.figures(),
         "video": {"name": video.name, "width": clip.width, "height": clip.height, "fps": clip.fps},
         "crop": {"x0": crop.x0, "y0": crop.y0, "side": crop.side},
         "settings": dict(settings),
@@ -83,17 +97,23 @@ def write_stage(
         out,
         images=iter(images),
         masks=iter(mattes),
-        cameras=camera,
-        params=result.params,
+        cameras=cameras,
+        params=params,
         asset=asset,
         fps=clip.fps,
         timestamps=[float(t) for t in clip.timestamps[used]],
         landmarks=detected,
         visible=result.facing & inside & ~clip.occluded[used],
-        background=plate.image,
+        background=None if plate is None else plate.image,
         report=report,
-        camera_mode="static",
+        camera_mode=filming.mode,
     )
+
+
+def _focal_source(clip: FoundClip, filming: Filming) -> str:
+    if filming.path is not None:
+        return "structure from motion on the background"
+    return "the clip's metadata" if clip.focal_35mm else "estimated from the landmarks, with a prior"
 
 
 def _kept(stages: Stages, name: str, rows: np.ndarray) -> np.ndarray:

@@ -7,7 +7,9 @@
 Vertices are the face region's, in millimetres. Identity: neutral heads, one rigid motion apart. Expression: what
 expression, jaw and eyes do to the neutral head, tracked minus true. Rotation and gaze are angles in degrees; `rotation`
 compares the skulls' poses as they are, `rotation_without_bias` after the mean difference was taken away (a head whose
-neutral was fitted a little tilted is tilted by as much in every frame).
+neutral was fitted a little tilted is tilted by as much in every frame). Both are seen from the frame's own camera.
+Where the true camera moves: its rotations and positions after the similarity that lays one way over the other (mean
+rotation, then scale and place), positions as a share of the mean distance between camera and head.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ def main() -> None:
     figures = compare(tracked, truth, load_head(truth.head_name))
     report = json.loads((arguments.capture / "report" / "report.json").read_text())
     figures |= {key: report[key] for key in ("landmark_error_iod", "focal_px", "frames_dropped") if key in report}
+    if truth.camera_mode == "moving":
+        figures |= compare_cameras(tracked, truth)
+    figures["camera_mode"] = tracked.camera_mode
     scale = tracked.width / truth.width
     figures["focal_px_true"] = truth.frames[0].camera.fl_x * scale
     for name, value in figures.items():
@@ -62,8 +67,10 @@ def compare(tracked: Capture, truth: Capture, asset: HeadAsset) -> dict[str, flo
         moved_real = head(without_rigid(real.frame(i))).vertices[0][face] - neutral_real
         expression.append((moved_found - moved_real).norm(dim=-1) * 1000)
     expression = torch.stack(expression)
-    skull_found = torch.stack([head(found.frame(i)).world_from_skull[0, :3, :3] for i in range(len(pairs))])
-    skull_real = torch.stack([head(real.frame(i)).world_from_skull[0, :3, :3] for i in range(len(pairs))])
+    skull_found, skull_real = (
+        camera_from_world(capture, [pair[side] for pair in pairs]) @ head(params).world_from_skull[:, :3, :3]
+        for side, (capture, params) in enumerate(((tracked, found), (truth, real)))
+    )
     turned = matrix_to_axis_angle(skull_found @ skull_real.transpose(-1, -2))
     gaze = [
         angle(gaze_of(skull_found, found.eyes[:, part]), gaze_of(skull_real, real.eyes[:, part]))
@@ -82,6 +89,34 @@ def compare(tracked: Capture, truth: Capture, asset: HeadAsset) -> dict[str, flo
         "gaze_mean_degrees": float(torch.cat(gaze).mean().rad2deg()),
         "jaw_correlation": float(np.corrcoef(jaw_found, jaw_real)[0, 1]) if moving else float("nan"),
         "jaw_slope": float(np.polyfit(jaw_real, jaw_found, 1)[0]) if moving else float("nan"),
+    }
+
+
+def camera_from_world(capture: Capture, frames: list[int]) -> Tensor:
+    """Rotations `[N, 3, 3]` from the world to the cameras of frames."""
+    poses = np.stack([capture.frames[i].camera.cam_from_world[:3, :3] for i in frames])
+    return torch.from_numpy(poses).float()
+
+
+def compare_cameras(tracked: Capture, truth: Capture) -> dict[str, float]:
+    """How far a moving camera's way is from the true one, after a similarity between the two."""
+    pairs = matching_frames(tracked, truth)
+    found, real = (
+        torch.from_numpy(np.stack([capture.frames[pair[side]].camera.world_from_cam for pair in pairs]))
+        for side, capture in enumerate((tracked, truth))
+    )
+    u, _, v = torch.linalg.svd((real[:, :3, :3] @ found[:, :3, :3].mT).sum(0))
+    turn = u @ torch.diag(torch.tensor([1.0, 1.0, float(torch.linalg.det(u @ v))], dtype=u.dtype)) @ v
+    rest = matrix_to_axis_angle(turn @ found[:, :3, :3] @ real[:, :3, :3].mT).norm(dim=-1)
+    way, goal = found[:, :3, 3] @ turn.T, real[:, :3, 3]
+    way, goal = way - way.mean(0), goal - goal.mean(0)
+    scale = (way * goal).sum() / way.square().sum().clamp(min=1e-12)
+    heads = truth.parameters().translation[[j for _, j in pairs]]
+    distance = (real[:, :3, 3] - heads).norm(dim=-1).mean()
+    return {
+        "camera_rotation_mean_degrees": float(rest.mean().rad2deg()),
+        "camera_position_percent_of_head_distance": float(100 * (scale * way - goal).norm(dim=-1).mean() / distance),
+        "camera_scale_error_percent": float(100 * (1 / scale - 1).abs()),
     }
 
 

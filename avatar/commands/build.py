@@ -42,6 +42,8 @@ class Create:
     """Use at most this many frames, evenly spread over the clip."""
     shot: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Which shot of a video that was cut: 1 is the first. The one with most frames of a face by default."""
+    camera: Literal["auto", "static", "moving"] = "auto"
+    """Whether the camera stood still or was carried around; auto looks at the background."""
 
     def run(self) -> Outcome:
         from avatar.create import create
@@ -57,6 +59,7 @@ class Create:
             end=self.end,
             max_frames=self.max_frames,
             shot=self.shot,
+            camera=self.camera,
         )
 
 
@@ -80,6 +83,8 @@ class Capture:
     """Use at most this many frames, evenly spread over the clip."""
     shot: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Which shot of a video that was cut: 1 is the first. The one with most frames of a face by default."""
+    camera: Literal["auto", "static", "moving"] = "auto"
+    """Whether the camera stood still or was carried around; auto looks at the background."""
 
     def run(self) -> Outcome:
         from avatar.create import capture_video
@@ -93,6 +98,7 @@ class Capture:
             end=self.end,
             max_frames=self.max_frames,
             shot=self.shot,
+            camera=self.camera,
         )
         return Outcome(
             capture_files(folder),

@@ -38,6 +38,9 @@ from avatar.imaging import read_png
 
 __all__ = ["Capture", "Frame", "read_capture", "split_frames", "write_capture"]
 
+PLAIN_GREY = 127
+"""8-bit value that stands for the background of a moving camera."""
+
 
 @dataclass
 class Capture:
@@ -68,6 +71,18 @@ class Capture:
     def read_image(self, index: int) -> np.ndarray:
         """Frame `index` as sRGB uint8 [H, W, 3]; raises CaptureError where it is damaged or of another size."""
         return self._sized(index, self.frames[index].file_path, (self.height, self.width, 3))
+
+    def read_picture(self, index: int) -> np.ndarray:
+        """What an avatar of this capture has to show in frame `index`, sRGB uint8 [H, W, 3].
+
+        The frame itself, or the person over plain grey where the camera moves: no plate holds a moving background.
+        Raises CaptureError like `read_image`.
+        """
+        image = self.read_image(index)
+        if self.camera_mode == "static":
+            return image
+        share = self.read_mask(index)[..., None].astype(np.float32) / 255
+        return np.rint(image * share + PLAIN_GREY * (1 - share)).astype(np.uint8)
 
     def read_mask(self, index: int) -> np.ndarray:
         """Matte of frame `index` as uint8 [H, W], 255 = person; raises CaptureError like `read_image`."""

@@ -82,7 +82,7 @@ class FrameSet:
         image_array, matte_array = images.numpy(), mattes.numpy()
 
         def read(position: int) -> None:
-            image_array[position] = capture.read_image(indices[position])
+            image_array[position] = capture.read_picture(indices[position])
             matte_array[position] = capture.read_mask(indices[position])
 
         with ThreadPoolExecutor(READERS) as pool:

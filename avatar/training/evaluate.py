@@ -162,7 +162,7 @@ def evaluate_frames(
             began = time.perf_counter()
             shown = render(index)
             seconds.append(time.perf_counter() - began)
-            truth = capture.read_image(index)
+            truth = capture.read_picture(index)
             name = capture.frames[index].name
             write_png(folder / "pred" / f"{name}.png", shown.image)
             write_png(folder / "gt" / f"{name}.png", truth)

@@ -127,11 +127,12 @@ def training_losses(
 
 
 def batch_rays(training: TrainingData, batch: RayBatch) -> Rays:
-    """The rays of a batch with their gates. The camera stands still, so one camera serves all frames."""
-    origin, directions = training.pixel_rays
+    """The rays of a batch with their gates, each from its own frame's camera."""
+    origins, turns = training.cameras
     x, y = batch.pixels.long().unbind(-1)
-    origins = origin.expand(len(x), 3).contiguous()
-    return Rays(origins, directions[y, x], batch.slot, training.silhouettes[batch.frame_index, y, x])
+    inside = training.pixel_rays[y, x]
+    directions = (turns[batch.frame_index] * inside[:, None, :]).sum(-1)
+    return Rays(origins[batch.frame_index], directions, batch.slot, training.silhouettes[batch.frame_index, y, x])
 
 
 def vertex_translations(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from avatar.config import Config
-from avatar.data.capture import Capture
+from avatar.data.capture import PLAIN_GREY, Capture
 from avatar.data.dataset import FrameSet
 from avatar.errors import CaptureError
 from avatar.field.bounds import (
@@ -50,22 +51,23 @@ class TrainingData:
     camera: Camera
 
     @cached_property
-    def pixel_rays(self) -> tuple[Tensor, Tensor]:
-        """Origin `[3]` and unit directions `[H, W, 3]` of the rays through all pixels' centres, world, metres."""
-        origins, directions = image_rays(self.camera, device=self.plate.device)
-        return origins[0, 0], directions
+    def cameras(self) -> tuple[Tensor, Tensor]:
+        """Origins `[N, 3]` and rotations to the world `[N, 3, 3]` of the frames' cameras, metres."""
+        poses = np.stack([camera.world_from_cam for camera in self.frames.cameras]).astype(np.float32)
+        held = torch.as_tensor(poses, device=self.plate.device)
+        return held[:, :3, 3].contiguous(), held[:, :3, :3].contiguous()
+
+    @cached_property
+    def pixel_rays(self) -> Tensor:
+        """Unit directions `[H, W, 3]` of the rays through all pixels' centres in the camera's axes; the lens is one."""
+        return image_rays(self.camera.moved(np.eye(4)), device=self.plate.device)[1]
 
 
 def load_training_data(capture: Capture, asset: HeadAsset, config: Config, device: torch.device) -> TrainingData:
-    """Read the training split and pose the head in each frame. Raises CaptureError where it cannot be used."""
-    if capture.camera_mode != "static":
-        raise CaptureError(
-            "the field needs a clip from a camera that stands still",
-            where=capture.folder,
-            expected="camera_mode static",
-            found=capture.camera_mode,
-            fix="put the phone on a stand and film again",
-        )
+    """Read the training split and pose the head in each frame. Raises CaptureError where it cannot be used.
+
+    Of a clip whose camera moves the person alone is learned, over plain grey.
+    """
     if len(capture.splits["train"]) < FEWEST_FRAMES:
         raise CaptureError(
             "the capture has too few training frames",
@@ -75,7 +77,12 @@ def load_training_data(capture: Capture, asset: HeadAsset, config: Config, devic
         )
     frames = FrameSet.load(capture, "train").to(device)
     background = capture.background()
-    plate = mean_plate(frames.images, frames.mattes) if background is None else torch.as_tensor(background).to(device)
+    if capture.camera_mode != "static":
+        plate = torch.full_like(frames.images[0], PLAIN_GREY)
+    elif background is None:
+        plate = mean_plate(frames.images, frames.mattes)
+    else:
+        plate = torch.as_tensor(background).to(device)
     subject = Subject.make(asset, frames.params, config.field, device, config.backends.rasterising)
     silhouettes = [subject.silhouette(subject.params.frame(i), camera) for i, camera in enumerate(frames.cameras)]
     return TrainingData(
@@ -137,7 +144,10 @@ def choose_space(config: Config, training: TrainingData) -> Space:
     subject = training.subject
     reference = reference_pose(training.data.world_from_skull)
     blend = neck_blend(subject.asset, subject.neutral(), config.field.warp.neck_fade)
-    low, high = canonical_box(torch.cat(surfaces(config, training, reference)), training.camera)
+    surface = torch.cat(surfaces(config, training, reference))
+    chosen = spread_frames(len(training.frames), HULL_FRAMES).tolist()
+    corners = [canonical_box(surface, training.frames.cameras[i]) for i in chosen]
+    low, high = torch.stack([c[0] for c in corners]).amin(0), torch.stack([c[1] for c in corners]).amax(0)
     cell = float((high - low).max()) / config.render.occupancy_resolution
     counts = ((high - low) / cell).ceil().int().tolist()
     axes = [torch.arange(n, device=low.device) + 0.5 for n in counts]

@@ -9,7 +9,7 @@ from tiny_clip import shrink
 
 from avatar.config import list_presets, load_preset
 from avatar.data.capture import read_capture
-from avatar.errors import CaptureError, OutputError, RunError, TrainingError
+from avatar.errors import OutputError, RunError, TrainingError
 from avatar.flame.assets import load_head
 from avatar.training import learner, trainer
 from avatar.training.checkpoint import checkpoint_path, load_avatar, read_checkpoint
@@ -162,12 +162,6 @@ def test_a_kernel_that_refuses_its_input_stops_the_training_with_the_step(
     with pytest.raises(TrainingError, match=r"step 0.*\n.*\n.*are not finite") as error:
         train(tiny_capture, tmp_path, tiny_config, progress=False)
     assert "last good checkpoint is none yet" in str(error.value)
-
-
-def test_a_moving_camera_is_refused_clearly(tiny_capture, tiny_config):
-    capture = replace(read_capture(tiny_capture), camera_mode="moving")
-    with pytest.raises(CaptureError, match="stands still"):
-        load_training_data(capture, load_head(), tiny_config, torch.device("cpu"))
 
 
 def test_a_damaged_or_missing_checkpoint_is_named(tiny_capture, tiny_config, tmp_path):
