@@ -25,6 +25,7 @@ from avatar.flame.regions import with_landmark_regions
 from avatar.geometry.cameras import Camera, look_at
 from avatar.kernels.mesh_query import MeshQuery
 from capture_tools.head_painting import Painter, random_look
+from capture_tools.landmark_bias import measure_bias, with_bias
 from capture_tools.landmarks import LandmarkDetector
 
 ROBUST_SCALE = 0.001
@@ -56,6 +57,8 @@ class EmbeddingSettings:
 class Observation:
     """One render with its detected landmarks."""
 
+    params: HeadParameters
+    """One frame."""
     vertices: Tensor
     """`[V, 3]` as posed."""
     camera: Camera
@@ -65,12 +68,12 @@ class Observation:
     """`[F]` bool: the faces that at least one pixel shows."""
 
 
-def embed_landmarks(asset: HeadAsset, settings: EmbeddingSettings | None = None, *, seed: int = 0) -> HeadAsset:
-    """A copy of `asset` with fitted landmark embeddings.
+def embed_landmarks(asset: HeadAsset, settings: EmbeddingSettings | None = None) -> HeadAsset:
+    """A copy of `asset` with fitted landmark embeddings, and the bias that is left (landmark_bias).
 
     Raises HeadModelError where the detector finds the rendered head in fewer than a quarter of the images.
     """
-    settings = settings or EmbeddingSettings(seed=seed)
+    settings = settings or EmbeddingSettings()
     observations = observe(asset, settings)
     if len(observations) < settings.renders // 4:
         raise HeadModelError(
@@ -78,9 +81,21 @@ def embed_landmarks(asset: HeadAsset, settings: EmbeddingSettings | None = None,
             expected=f"a face in most of {settings.renders} renders",
             found=len(observations),
         )
-    faces, barycentrics = fit_embedding(asset, observations, settings.detection_error_limit)
+    return embed_observed(asset, observations, settings.detection_error_limit)
+
+
+def embed_observed(asset: HeadAsset, observations: list[Observation], error_limit: float) -> HeadAsset:
+    """A copy of `asset` with the landmark embeddings, and their bias, that fit detections on known heads best.
+
+    error_limit: metres; an observation whose median error exceeds it was not detected properly and is left out.
+    """
+    faces, barycentrics = fit_embedding(asset, observations, error_limit)
     ibug = np.array(IBUG_FROM_MEDIAPIPE)
-    return asset.with_landmarks((faces, barycentrics), (faces[ibug], barycentrics[ibug]))
+    embedded = asset.with_landmarks((faces, barycentrics), (faces[ibug], barycentrics[ibug]))
+    right = np.median(embedding_error(embedded, observations), axis=1) < error_limit
+    kept = [o for o, keep in zip(observations, right, strict=True) if keep]
+    params, cameras, pixels = zip(*((o.params, o.camera, o.pixels) for o in kept), strict=True)
+    return with_bias(embedded, measure_bias(embedded, params, cameras, np.stack(pixels)))
 
 
 def random_parameters(asset: HeadAsset, rng: np.random.Generator, identity_deviation: float) -> HeadParameters:
@@ -117,7 +132,8 @@ def observe(asset: HeadAsset, settings: EmbeddingSettings) -> list[Observation]:
     found = []
     with torch.no_grad(), LandmarkDetector(static=True) as detector:
         for _ in range(settings.renders):
-            vertices = model(random_parameters(asset, rng, settings.identity_deviation)).vertices[0]
+            params = random_parameters(asset, rng, settings.identity_deviation)
+            vertices = model(params).vertices[0]
             yaw, pitch = rng.normal(0, settings.yaw_deviation), rng.normal(0, settings.pitch_deviation)
             camera = random_camera(centre, yaw, pitch, rng.normal(0, settings.roll_deviation), settings.size, rng)
             image, face = painter.render(query.update(vertices), camera, random_look(rng))
@@ -125,7 +141,7 @@ def observe(asset: HeadAsset, settings: EmbeddingSettings) -> list[Observation]:
             if pixels is not None:
                 seen = np.zeros(len(asset.faces), bool)
                 seen[face[face >= 0]] = True
-                found.append(Observation(vertices, camera, pixels.astype(np.float64), seen))
+                found.append(Observation(params, vertices, camera, pixels.astype(np.float64), seen))
     return found
 
 

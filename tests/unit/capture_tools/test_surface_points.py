@@ -8,8 +8,8 @@ import torch
 
 from avatar.flame.assets import HeadAsset, load_head
 from avatar.flame.model import HeadModel, HeadParameters
-from capture_tools.landmark_head import LandmarkHead
 from capture_tools.offset_space import SCALES, offset_space
+from capture_tools.surface_points import SurfacePoints
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +31,14 @@ def test_same_landmarks_as_the_full_model(asset: HeadAsset) -> None:
     space = offset_space(asset)
     latents = torch.randn(space.count, 3, generator=torch.Generator().manual_seed(4))
     p = random_parameters(asset, 6)
-    model, head = HeadModel(asset), LandmarkHead(asset, space.basis)
+    model = HeadModel(asset)
+    points = SurfacePoints(asset, asset.mediapipe_faces, asset.mediapipe_barycentrics, space.basis)
     plain = model.landmarks(model(p).vertices)
-    assert (head.landmarks(p, None) - plain).abs().max() < 2e-6
+    assert (points.at(p, None) - plain).abs().max() < 2e-6
     p.static_offset = space.offsets(latents)
     moved = model.landmarks(model(p).vertices)
     assert (moved - plain).norm(dim=-1).max() > 1e-3
-    assert (head.landmarks(p, latents) - moved).abs().max() < 2e-6
+    assert (points.at(p, latents) - moved).abs().max() < 2e-6
 
 
 def test_offsets_are_smooth_and_fade(asset: HeadAsset) -> None:
