@@ -117,6 +117,7 @@ def capture_video(
     max_frames: int | None = None,
     shot: int | None = None,
     camera: str = "auto",
+    photometric: bool = True,
 ) -> Path:
     """Run the capture stage; see `capture_tools.pipeline.capture` for what it raises."""
     from capture_tools.pipeline import CaptureSettings, capture
@@ -129,6 +130,7 @@ def capture_video(
         max_frames=max_frames,
         shot=shot,
         camera=camera,
+        photometric=photometric,
     )
     return capture(Path(video), Path(out), settings)
 

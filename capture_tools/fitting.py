@@ -9,41 +9,45 @@ import numpy as np
 from avatar.flame.assets import HeadAsset
 from avatar.progress import Progress
 from capture_tools.finding import FoundClip
+from capture_tools.photometric import Pictures
 from capture_tools.stages import Stages
-from capture_tools.track import TrackResult, TrackSettings, track
+from capture_tools.track import PER_FRAME, TrackResult, TrackSettings, step_count, track
+from capture_tools.video import Crop
 
 MISFIT, MISFIT_TIMES = 0.08, 4.0
 """Error over the eye distance, absolute and over the clip's median, from which on a frame is no face. Real faces stay
 below 0.03, at the edge of a profile below 0.06."""
 
-KNOWN_FOCAL = 0.002
+MEASURED_FOCAL = 0.002
 """Standard deviation of the logarithm of a focal length that structure from motion found."""
 
 
-def tracking_stage(clip: FoundClip, asset: HeadAsset, stages: Stages, focal_prior: float | None = None) -> TrackResult:
-    """Fit the head to the frames used. focal_prior: over the longer side, where the camera's way tells it."""
+def tracking_stage(
+    clip: FoundClip, crop: Crop, asset: HeadAsset, stages: Stages, settings: TrackSettings
+) -> TrackResult:
+    """Fit the head to the frames used: to their landmarks, then to the crops themselves."""
     stored = stages.load("tracking")
     if stored is not None:
         return TrackResult.from_arrays(stored)
     used = clip.used
     with stages.timed("tracking"):
         result = track_with_progress(
-            *(clip.pixels[used], clip.timestamps[used], clip.width, clip.height, asset),
-            lens_settings(clip.focal_prior) if focal_prior is None else known_lens(focal_prior),
+            *(clip.pixels[used], clip.timestamps[used], clip.width, clip.height, asset, settings),
+            occluded=clip.occluded[used],
+            pictures=Pictures(stages.open_array("images"), stages.open_array("mattes"), crop),
         )
         stages.save("tracking", **result.to_arrays())
     return result
 
 
-def lens_settings(focal_prior: float | None) -> TrackSettings:
-    """The tracker's settings for a clip whose file tells the focal length over the longer side, or None."""
-    return TrackSettings() if focal_prior is None else TrackSettings(focal_prior=focal_prior)
+def lens_settings(expected: float | None, measured: float | None = None) -> TrackSettings:
+    """The tracker's settings for a focal length over the longer side of the frame.
 
-
-def known_lens(focal: float) -> TrackSettings:
-    """The tracker's settings for a focal length (over the longer side) measured far better than faces tell it."""
-    settings = TrackSettings()
-    return replace(settings, focal_prior=focal, weights=replace(settings.weights, focal=KNOWN_FOCAL))
+    expected: what the file tells, or None. measured: what structure from motion found, far better than faces tell it.
+    """
+    if measured is not None:
+        return TrackSettings(focal_prior=measured, focal_deviation=MEASURED_FOCAL)
+    return TrackSettings() if expected is None else TrackSettings(focal_prior=expected)
 
 
 def without_misfits(clip: FoundClip, result: TrackResult) -> tuple[FoundClip, TrackResult, np.ndarray]:
@@ -65,7 +69,7 @@ def leave_out(
     if not reasons:
         return clip, result, rows
     known = clip.reasons | {int(clip.used[row]): reason for row, reason in reasons.items()}
-    per_frame = {name: getattr(result, name)[rows] for name in ("projected", "errors", "errors_iod", "facing")}
+    per_frame = {name: getattr(result, name)[rows] for name in PER_FRAME}
     return replace(clip, reasons=known), replace(result, params=result.params.select(rows), **per_frame), rows
 
 
@@ -76,7 +80,15 @@ def track_with_progress(
     height: int,
     asset: HeadAsset,
     settings: TrackSettings | None = None,
+    *,
+    occluded: np.ndarray | None = None,
+    pictures: Pictures | None = None,
 ) -> TrackResult:
+    """`track`, with a progress bar."""
     settings = settings or TrackSettings()
-    with Progress("tracking", settings.rigid_steps + settings.face_steps + settings.offset_steps, unit="step") as bar:
-        return track(pixels, times, width, height, asset, settings, lambda done, _, note: bar.update(done, note))
+    with Progress("tracking", step_count(settings, pictures is not None), unit="step") as bar:
+        return track(
+            *(pixels, times, width, height, asset, settings, lambda done, _, note: bar.update(done, note)),
+            occluded=occluded,
+            pictures=pictures,
+        )

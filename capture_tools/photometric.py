@@ -137,7 +137,7 @@ class PhotometricTerm:
         column, row = place.floor().long().unbind(-1)
         inside = (column >= 0) & (row >= 0) & (column < crop.size) & (row < crop.size)
         last = crop.size - 1
-        matte = torch.as_tensor(np.asarray(self.pictures.mattes[frame]))[row.clamp(0, last), column.clamp(0, last)]
+        matte = torch.tensor(self.pictures.mattes[frame])[row.clamp(0, last), column.clamp(0, last)]
         return inside & (matte > 255 * MATTE)
 
     def _solve(self, colours: Tensor) -> None:

@@ -3,8 +3,8 @@
     finding     decode once, find the face in every frame chosen
     cutting     decode again, cut the fixed square, matte the person
     filming     whether the camera moved, and its way if it did
-    fitting     fit the head model to the whole clip
-    writing     background plate, pictures, report, capture folder
+    fitting     fit the head model to the whole clip: to landmarks, then to the pictures
+    writing     background plate, the head's texture, pictures to check, report, capture folder
 
 Each stage leaves its arrays in `stages/`; a rerun starts after the last one finished.
 """
@@ -12,7 +12,7 @@ Each stage leaves its arrays in `stages/`; a rerun starts after the last one fin
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,13 @@ from capture_tools.checks import require_usable
 from capture_tools.cutting import crop_stage
 from capture_tools.filming import CAMERA_CHOICES, camera_stage, without_lost_cameras
 from capture_tools.finding import find_clip, landmark_stage
-from capture_tools.fitting import tracking_stage, without_misfits
+from capture_tools.fitting import lens_settings, tracking_stage, without_misfits
 from capture_tools.stages import Stages, remove_leftovers
 from capture_tools.video import choose_crop, select_frames
 from capture_tools.writing import write_stage
 
 DEFAULT_FRAMES = 300
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 """Raised when a stage's arrays change meaning, so that an older folder is not continued."""
 
 
@@ -54,6 +54,8 @@ class CaptureSettings:
     """Which part of a clip that was cut, from 1; by default the one with most frames of a face."""
     camera: str = "auto"
     """"auto" looks whether the background moves; "static" and "moving" say so."""
+    photometric: bool = True
+    """Whether the head is fitted to the pictures after the landmarks."""
 
 
 def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> Path:
@@ -86,7 +88,9 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
         crop = choose_crop(clip.pixels[clip.used], clip.width, clip.height, settings.size)
         crop_stage(video, selection, clip, crop, stages)
         filming = camera_stage(video, selection, clip, stages, settings.camera)
-        result = tracking_stage(clip, asset, stages, filming.focal_prior(clip))
+        lens = lens_settings(clip.focal_prior, filming.focal_prior(clip))
+        tracker = lens if settings.photometric else replace(lens, photometric_steps=0)
+        result = tracking_stage(clip, crop, asset, stages, tracker)
         clip, result, rows = without_misfits(clip, result)
         clip, result, rows, filming = without_lost_cameras(clip, result, rows, filming)
         require_usable(len(clip.timestamps), clip.reasons, video, len(clip.shots))
@@ -111,6 +115,7 @@ def _identity(video: Path, asset: HeadAsset, settings: CaptureSettings) -> dict[
         "max_frames": settings.max_frames or DEFAULT_FRAMES,
         "shot": settings.shot or 0,
         "camera": settings.camera,
+        "photometric": settings.photometric,
         "stage_version": STAGE_VERSION,
     }
 

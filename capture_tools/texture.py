@@ -19,7 +19,7 @@ from avatar.files import write_json
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.cameras import Camera, project
-from avatar.geometry.meshes import vertex_normals
+from avatar.geometry.meshes import face_normals, vertex_normals
 from avatar.imaging import to_uint8, write_png
 from avatar.kernels.harmonics import spherical_harmonics
 from avatar.kernels.mesh_query import MeshQuery, interpolate
@@ -28,7 +28,8 @@ from capture_tools.background import fill_smoothly
 from capture_tools.photometric import HIDDEN, MATTE, look_up
 
 FOLDER = "appearance"
-SIZE = 512
+SIZES = ((384, 1024), (4096, 2048))
+"""Pixels across the texture for crops of up to so many pixels: the face fills only a part of a head's map."""
 FRAMES = 24
 ODD = 0.15
 """Difference from the mean albedo, as a share of it, from which on a look counts less."""
@@ -46,6 +47,9 @@ class SurfaceSamples:
     """`[P, 3]`."""
     place: Tensor
     """`[P]`: row-major index of the texel, or the vertex."""
+
+    def select(self, mask: Tensor) -> SurfaceSamples:
+        return SurfaceSamples(self.face[mask], self.barycentrics[mask], self.place[mask])
 
 
 @dataclass(frozen=True)
@@ -78,18 +82,22 @@ def write_appearance(
     """
     folder = Path(capture) / FOLDER
     has_uv = asset.uv is not None and asset.uv_faces is not None
-    samples = texels(asset, SIZE) if has_uv else vertices_as_samples(asset)
+    size = next(size for most, size in SIZES if camera.width <= most)
+    samples = texels(asset, size) if has_uv else vertices_as_samples(asset)
     with one_torch_thread():
+        samples = samples.select(_ever_facing(asset, params, camera)[samples.face])
         albedo = gather_albedo(asset, samples, params, camera, images, mattes, torch.as_tensor(light))
     if has_uv:
-        texture, known = np.zeros((SIZE * SIZE, 3), np.float32), np.zeros(SIZE * SIZE, bool)
+        texture, known = np.zeros((size * size, 3), np.float32), np.zeros(size * size, bool)
         texture[samples.place], known[samples.place] = albedo.linear, albedo.seen
         srgb = 255 * to_srgb(texture.clip(0, 1)).astype(np.float32)
-        filled = fill_smoothly(srgb.reshape(SIZE, SIZE, 3), known.reshape(SIZE, SIZE))
+        filled = fill_smoothly(srgb.reshape(size, size, 3), known.reshape(size, size))
         name = write_png(folder / "albedo.png", to_uint8(filled / 255)).name
     else:
         name = "albedo.npz"
-        write_arrays(folder / name, {"linear": albedo.linear, "seen": albedo.seen})
+        linear, seen = np.zeros((asset.vertex_count, 3), np.float32), np.zeros(asset.vertex_count, bool)
+        linear[samples.place], seen[samples.place] = albedo.linear, albedo.seen
+        write_arrays(folder / name, {"linear": linear, "seen": seen})
     write_json(
         folder / "light.json",
         {
@@ -124,6 +132,18 @@ def vertices_as_samples(asset: HeadAsset) -> SurfaceSamples:
     return SurfaceSamples(torch.as_tensor(face), torch.eye(3)[torch.as_tensor(corner)], torch.arange(len(face)))
 
 
+@torch.no_grad()
+def _ever_facing(asset: HeadAsset, params: HeadParameters, camera: Camera) -> Tensor:
+    """`[F]` bool: the faces that are turned towards the camera in one of the frames looked at."""
+    head, faces = HeadModel(asset), torch.as_tensor(asset.faces).long()
+    centre = torch.tensor(camera.position, dtype=torch.float32)
+    facing = torch.zeros(len(faces), dtype=torch.bool)
+    for i in frames_by_turn(params.rotation.numpy(), FRAMES):
+        vertices = head(params.frame(i)).vertices[0]
+        facing |= (face_normals(vertices, faces) * (centre - vertices[faces[:, 0]])).sum(-1) > 0
+    return facing
+
+
 def frames_by_turn(rotation: np.ndarray, count: int) -> list[int]:
     """Up to `count` frames spread evenly over the order of the head's turns; `rotation` `[N, 3]` axis-angle."""
     order = np.argsort(rotation[:, 1], kind="stable")
@@ -145,7 +165,7 @@ def gather_albedo(
     head, faces = HeadModel(asset), torch.as_tensor(asset.faces)
     query = MeshQuery(faces)
     linear = to_linear(np.arange(256) / 255).astype(np.float32)
-    centre = torch.as_tensor(camera.position, dtype=torch.float32)
+    centre = torch.tensor(camera.position, dtype=torch.float32)
     colours, weights = [], []
     for i in frames_by_turn(params.rotation.numpy(), FRAMES):
         vertices = head(params.frame(i)).vertices[0]

@@ -19,6 +19,7 @@ from capture_tools.filming import Filming, into_world
 from capture_tools.finding import FoundClip
 from capture_tools.report import write_contact_sheet, write_overlay
 from capture_tools.stages import Stages
+from capture_tools.texture import write_appearance
 from capture_tools.track import TrackResult
 from capture_tools.video import Crop
 
@@ -51,6 +52,8 @@ def write_stage(
             plate, motion = background_plate(images, mattes), background_motion(images, mattes)
         else:  # no picture is the background of a moving camera
             plate, motion = None, BackgroundMotion(None, None)
+    with stages.timed("texture"):
+        appearance = write_appearance(out, asset, result.params, camera, images, mattes, result.light)
     with stages.timed("pictures"):
         with Progress("overlay", len(used)) as bar:
             projected = crop.to_crop(result.projected)
@@ -75,6 +78,7 @@ def write_stage(
         "warnings": ([filming.note] if filming.note else []) + capture_warnings(clip, result, crop, motion),
         "focal_source": _focal_source(clip, filming),
         "focal_35mm": clip.focal_35mm,
+        "appearance": appearance,
         "shots": clip.shot_entries(),
         "shot": clip.shot + 1,
         "background_motion_px": motion.pixels,

@@ -14,10 +14,11 @@ from avatar.videos import write_video
 CAPTURE = """
 import importlib, os, signal, sys
 from pathlib import Path
-from capture_tools import fitting, pipeline
+from capture_tools import pipeline
 from capture_tools.track import TrackSettings
 
-fitting.lens_settings = lambda prior: TrackSettings(rigid_steps=15, face_steps=15, offset_steps=15)
+quick = TrackSettings(rigid_steps=15, face_steps=15, offset_steps=15, photometric_steps=4)
+pipeline.lens_settings = lambda *_: quick
 video, out, place, calls = sys.argv[1:]
 if place:
     module, *owner, name = place.split("/")
