@@ -135,6 +135,13 @@ def capture_video(
     return capture(Path(video), Path(out), settings)
 
 
+def capture_photo(image: Path, out: Path, *, size: int | None = None, head_model: str = OPEN_HEAD) -> Path:
+    """Fit the head to one photograph; see `capture_tools.photograph.capture_photograph` for what it raises."""
+    from capture_tools.photograph import capture_photograph
+
+    return capture_photograph(Path(image), Path(out), size=pick_size(size, None), head_model=head_name(head_model))
+
+
 def train_run(
     capture: Path,
     out: Path,

@@ -72,7 +72,7 @@ def observe(video: Path, selection: FrameSelection, label: str = "landmarks", *,
         Progress(label, selection.expected) as bar,
     ):
         for index, (time, image) in enumerate(frames):
-            small = _averaged_down(image, scale)
+            small = averaged_down(image, scale)
             times.append(time)
             thumbnails.append(thumbnail(small))
             histograms.append(colour_histogram(small))
@@ -102,7 +102,8 @@ def observe(video: Path, selection: FrameSelection, label: str = "landmarks", *,
     )
 
 
-def _averaged_down(image: np.ndarray, scale: float) -> np.ndarray:
+def averaged_down(image: np.ndarray, scale: float) -> np.ndarray:
+    """An image `[H, W, C]` made `scale` times smaller, each pixel the mean of those it covers."""
     import cv2
 
     if scale == 1:

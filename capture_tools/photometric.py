@@ -41,6 +41,8 @@ CUTOFF = 4.0
 """Deviations from which on a point in a frame is something else: a hand, hair, a highlight."""
 DARKEST = 0.02
 """Added to a point's brightness, so that dark lashes are not weighed by their noise."""
+SKIN = (0.5, 1.8)
+"""Brightness over the face's median within which a point counts as plain skin."""
 ROUNDS = 3
 """Alternations between albedo, light and gain at a refresh."""
 LIGHT_PRIOR = 0.02
@@ -144,13 +146,16 @@ class PhotometricTerm:
         """Light, gains and robust weights for colours `[N, P, 3]`: alternating least squares."""
         count = len(colours)
         weights = self.visible
-        typical = (weights[..., None] * colours).sum((0, 1)) / weights.sum().clamp(min=1)
-        albedo = typical.expand(colours.shape[1], 3)
+        brightness = (weights * colours.mean(-1)).sum(0) / weights.sum(0).clamp(min=1)
+        scale = 1 / (brightness + DARKEST)
+        # Plain skin tells the light: brows, lashes, nostrils and highlights have other reasons to be dark or bright.
+        level = brightness[weights.sum(0) > 0].median()
+        skin = ((brightness > SKIN[0] * level) & (brightness < SKIN[1] * level)).float()
+        typical = (weights * skin)[..., None] * colours
+        albedo = (typical.sum((0, 1)) / (weights * skin).sum().clamp(min=1)).expand(colours.shape[1], 3)
         gains = torch.ones(count)
-        brightness = colours.mean(-1)
         for turn in range(ROUNDS):
-            scale = 1 / (brightness.mean(0) + DARKEST)
-            light = self._solve_light(colours, albedo, gains, weights * scale**2)
+            light = self._solve_light(colours, albedo, gains, weights * skin)
             shade = self._shade(light, gains)
             lit = albedo * shade
             ratio = (weights[..., None] * scale[:, None] ** 2 * colours * lit).sum((1, 2))

@@ -10,6 +10,7 @@ import tyro
 
 from avatar.commands.outcome import Outcome, shown
 from avatar.conventions import OPEN_HEAD
+from avatar.errors import InputError
 
 Preset = Literal["auto", "cpu", "fast", "paper"]
 Split = Literal["train", "val", "test"]
@@ -67,10 +68,12 @@ class Create:
 class Capture:
     """Turn a video into a capture folder: frames, mattes, camera and the head's parameters in every frame."""
 
-    video: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")]
-    """Video of one face."""
     out: Annotated[Path, tyro.conf.arg(metavar="CAPTURE")]
     """Folder for the capture."""
+    video: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")] = None
+    """Video of one face."""
+    image: Annotated[Path | None, tyro.conf.arg(metavar="PHOTO")] = None
+    """A single photograph instead of a video: one head with its texture and light."""
     size: Annotated[int | None, tyro.conf.arg(metavar="PX")] = None
     """Side of the square crop around head and shoulders, in pixels. 512 on a GPU, else 256 by default."""
     head_model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = OPEN_HEAD
@@ -89,8 +92,17 @@ class Capture:
     """Fit the head to the pictures after the landmarks: better poses, for about a minute per 10 s of video."""
 
     def run(self) -> Outcome:
-        from avatar.create import capture_video
+        from avatar.create import capture_photo, capture_video
 
+        if (self.video is None) == (self.image is None):
+            raise InputError(
+                "a capture needs one source",
+                expected="either VIDEO or --image PHOTO",
+                found="both" if self.image else "neither",
+            )
+        if self.image is not None:
+            folder = capture_photo(self.image, self.out, size=self.size, head_model=self.head_model)
+            return Outcome(photo_files(folder), f"look at {shown(folder)}/report/overlay.png")
         folder = capture_video(
             self.video,
             self.out,
@@ -167,6 +179,15 @@ def capture_files(folder: Path) -> list[tuple[Path, str]]:
         (folder / "report" / "report.json", "how well the head was tracked"),
         (folder / "report" / "overlay.mp4", "the tracked head over the video"),
         (folder / "report" / "contact_sheet.png", "the same at a glance"),
+    ]
+
+
+def photo_files(folder: Path) -> list[tuple[Path, str]]:
+    """What the capture of a photograph leaves."""
+    return [
+        (folder / "flame_param" / "00000.npz", "the head's parameters"),
+        (folder / "appearance" / "albedo.png", "its texture without the light; the light is beside it"),
+        (folder / "report" / "overlay.png", "the fitted head over the photograph"),
     ]
 
 
