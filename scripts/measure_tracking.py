@@ -1,10 +1,12 @@
-"""How far a tracked capture is from the truth of a synthetic clip.
+"""How steady a tracked capture is, and how far from the truth where there is one, as for a synthetic clip.
 
     python scripts/make_synthetic_clip.py --seed 0 --out runs/synthetic
     avatar capture runs/synthetic/clip.mp4 --out runs/tracked
-    python scripts/measure_tracking.py runs/tracked runs/synthetic/truth [--json FILE]
+    python scripts/measure_tracking.py runs/tracked [runs/synthetic/truth] [--json FILE]
 
-Vertices are the face region's, in millimetres. Identity: neutral heads, one rigid motion apart. Expression: what
+Jitter: second differences of the expression coefficients at rest over the range of each, 95th percentile, of the worst
+coefficient. Vertices are the face region's, in millimetres. Identity: neutral heads, one rigid motion apart
+(`identity_scaled`: and one scale, which a picture does not tell; `size` is found over true). Expression: what
 expression, jaw and eyes do to the neutral head, tracked minus true. Rotation and gaze are angles in degrees; `rotation`
 compares the skulls' poses as they are, `rotation_without_bias` after the mean difference was taken away (a head whose
 neutral was fitted a little tilted is tilted by as much in every frame). Both are seen from the frame's own camera.
@@ -34,22 +36,41 @@ from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("capture", type=Path)
-    parser.add_argument("truth", type=Path)
+    parser.add_argument("truth", type=Path, nargs="?")
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
-    tracked, truth = read_capture(arguments.capture), read_capture(arguments.truth)
-    figures = compare(tracked, truth, load_head(truth.head_name))
+    tracked = read_capture(arguments.capture)
     report = json.loads((arguments.capture / "report" / "report.json").read_text())
-    figures |= {key: report[key] for key in ("landmark_error_iod", "focal_px", "frames_dropped") if key in report}
-    if truth.camera_mode == "moving":
-        figures |= compare_cameras(tracked, truth)
-    figures["camera_mode"] = tracked.camera_mode
-    scale = tracked.width / truth.width
-    figures["focal_px_true"] = truth.frames[0].camera.fl_x * scale
+    figures = {key: report[key] for key in ("landmark_error_iod", "frames_dropped", "focal_px") if key in report}
+    figures |= {"camera_mode": tracked.camera_mode, "expression_jitter": jitter(tracked.parameters().expr.numpy())}
+    if arguments.truth is not None:
+        truth = read_capture(arguments.truth)
+        figures |= compare(tracked, truth, load_head(truth.head_name))
+        if truth.camera_mode == "moving":
+            figures |= compare_cameras(tracked, truth)
+        figures["focal_px_true"] = truth.frames[0].camera.fl_x * tracked.width / truth.width
     for name, value in figures.items():
         print(f"{name:<28} {value:.4g}" if isinstance(value, float) else f"{name:<28} {value}")
     if arguments.json is not None:
         write_json(arguments.json, figures)
+
+
+def jitter(values: np.ndarray) -> float:
+    """Second differences of curves `[N, C]` where they rest, over their ranges: 95th percentile, largest of the curves.
+
+    A curve rests where it stays within a tenth of its range for five frames, in which noise could still reach 0.4.
+    Curves with a range of less than 0.1 do not count.
+    """
+    worst = 0.0
+    for curve in values.T:
+        size = float(np.ptp(curve))
+        if size < 0.1 or len(curve) < 5:
+            continue
+        windows = np.lib.stride_tricks.sliding_window_view(curve, 5)
+        second = np.abs(windows[:, 1] - 2 * windows[:, 2] + windows[:, 3])[np.ptp(windows, axis=1) < 0.1 * size]
+        if len(second) >= 5:
+            worst = max(worst, float(np.percentile(second, 95)) / size)
+    return worst
 
 
 @torch.no_grad()
@@ -61,6 +82,8 @@ def compare(tracked: Capture, truth: Capture, asset: HeadAsset) -> dict[str, flo
     head, face = HeadModel(asset), torch.as_tensor(asset.region("face"))
     neutral_found, neutral_real = neutral(head, found)[face], neutral(head, real)[face]
     aligned = align(neutral_found, neutral_real)
+    size = float((neutral_found - neutral_found.mean(0)).norm() / (neutral_real - neutral_real.mean(0)).norm())
+    scaled = align(neutral_found / size, neutral_real)
     expression = []
     for i in range(len(pairs)):
         moved_found = head(without_rigid(found.frame(i))).vertices[0][face] - neutral_found
@@ -81,6 +104,8 @@ def compare(tracked: Capture, truth: Capture, asset: HeadAsset) -> dict[str, flo
     return {
         "frames": len(pairs),
         "identity_median_mm": float(((aligned - neutral_real).norm(dim=-1) * 1000).median()),
+        "identity_scaled_median_mm": float(((scaled - neutral_real).norm(dim=-1) * 1000).median()),
+        "size": size,
         "expression_median_mm": float(expression.median()),
         "expression_mean_mm": float(expression.mean()),
         "expression_worst_frame_mm": float(expression.mean(1).max()),
