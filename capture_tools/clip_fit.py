@@ -33,8 +33,6 @@ from capture_tools.surface_points import SurfacePoints
 
 WORLD_FROM_CAMERA_AXES = np.diag([1.0, -1.0, -1.0])
 """The camera looks along -z of the world with y up: OpenCV's axes flipped, its own inverse."""
-
-
 REFRESH = 60
 """Steps between updates of what is held fixed in between: which landmarks face the camera, light, visibility."""
 RATES = {
@@ -57,9 +55,9 @@ class TrackSettings:
 
     rigid_steps: int = 120
     """Steps for pose, focal length and identity alone."""
-    face_steps: int = 350
+    face_steps: int = 250
     """Steps with expression, jaw and eyes."""
-    offset_steps: int = 430
+    offset_steps: int = 300
     """Steps with the static offset; the learning rate falls to a twentieth over them."""
     photometric_steps: int = 300
     """Steps on the pictures themselves, where they are given."""
@@ -105,8 +103,8 @@ class ClipFit:
         # A turned head brings the eyes together; the clip's scale keeps its noise from being counted up.
         self.unit = torch.as_tensor(np.maximum(eyes, 0.7 * np.median(eyes[seen])), dtype=torch.float32)
         self.scale = float(np.median(eyes[seen]))
-        free = torch.ones(filled.shape[:2]) if occluded is None else 1 - torch.as_tensor(occluded, dtype=torch.float32)
-        self.base_weights = landmark_weights() * free
+        hidden = torch.zeros(filled.shape[:2]) if occluded is None else torch.as_tensor(occluded, dtype=torch.float32)
+        self.free = self.seen[:, None] * (1 - hidden)
         self.focal_prior = settings.focal_prior * max(width, height)
         self.principal = torch.tensor([width / 2, height / 2])
         with torch.no_grad():
@@ -168,12 +166,13 @@ class ClipFit:
         flat = torch.stack([points[..., 0], -points[..., 1]], -1)
         return self.focal() * flat / depth[..., None] + self.principal
 
-    def energy(self, weights: Tensor, with_offset: bool) -> Tensor:
+    def energy(self, weights: Tensor, with_offset: bool, photometric: PhotometricTerm | None = None) -> Tensor:
+        """What is minimised; `weights` `[N, 478]` of the landmarks (`landmark_weights`)."""
         v, w = self.v, self.w
         p = self.parameters(with_offset=False)
         points = self.landmarks.at(p, v["offset"] if with_offset else None)
         residual = (self.project(points) - self.detected) / self.unit[:, None, None]
-        total = landmark_term(residual, weights, w) + opening_term(residual, self.seen, w)
+        total = landmark_term(residual, weights, w) + opening_term(residual, self.free, w)
         total = total + w.shape * v["shape"].square().sum() + (v["focal"] / self.settings.focal_deviation).square()
         # A picture shows a head of any size at some distance: priors of lengths must not make a small head cheaper.
         size = 1 + self.growth @ v["shape"]
@@ -185,6 +184,8 @@ class ClipFit:
         if with_offset:
             total = total + w.offset * (v["offset"] / size).square().sum()
             total = total + (self.space.orbit @ v["offset"][:, 2] / w.orbit).square().sum()
+        if photometric is not None:
+            total = total + photometric.energy(p, v["offset"], self.project)
         return total
 
     def run(self, progress: Callable[[int, str], None], photometric: PhotometricTerm | None = None) -> None:
@@ -223,10 +224,7 @@ class ClipFit:
             for name, group in zip(names, adam.param_groups, strict=True):
                 group["lr"] = RATES[name] * fall
             adam.zero_grad()
-            energy = self.energy(weights, with_offset)
-            if photometric is not None:
-                params = self.parameters(with_offset=False)
-                energy = energy + photometric.energy(params, self.v["offset"], self.project)
+            energy = self.energy(weights, with_offset, photometric)
             energy.backward()
             adam.step()
             self.done += 1
@@ -238,7 +236,7 @@ class ClipFit:
         """`[N, 478]`: the fixed weights, less where the skin turns away, none in frames without a face."""
         facing = self.facing(self.model(self.parameters(with_offset)).vertices)
         turned = (facing / 0.3).clamp(0.1, 1.0)
-        return self.base_weights * turned * self.seen[:, None]
+        return landmark_weights() * turned * self.free
 
     def facing(self, vertices: Tensor) -> Tensor:
         """Cosine `[N, 478]` between each landmark's triangle normal and the way to the camera at the origin."""

@@ -94,12 +94,16 @@ def landmark_term(residual: Tensor, weights: Tensor, w: EnergyWeights) -> Tensor
     return w.evidence * (weights * cost).sum() / (weights.sum() + 1e-9)
 
 
-def opening_term(residual: Tensor, seen: Tensor, w: EnergyWeights) -> Tensor:
-    """Differences of residuals within lid and lip pairs: only the opening counts, not the place. `seen` `[N]`."""
+def opening_term(residual: Tensor, free: Tensor, w: EnergyWeights) -> Tensor:
+    """Differences of residuals within lid and lip pairs: only the opening counts, not the place.
+
+    `residual` `[N, 478, 2]` in eye distances; `free` `[N, 478]` is 0 where a landmark was not seen or is hidden.
+    """
     upper, lower = torch.tensor((*LID_PAIRS, *LIP_PAIRS), device=residual.device).T
     difference = (residual[:, upper] - residual[:, lower]) / w.opening
-    cost = huber(difference.square().sum(-1), w.huber).mean(-1)
-    return 0.25 * w.evidence * (seen * cost).sum() / (seen.sum() + 1e-9)
+    cost = huber(difference.square().sum(-1), w.huber)
+    both = free[:, upper] * free[:, lower]
+    return 0.25 * w.evidence * (both * cost).sum() / (both.sum() + 1e-9)
 
 
 @dataclass(frozen=True)

@@ -40,13 +40,15 @@ def test_frames_without_weight_do_not_count() -> None:
 
 
 def test_opening_sees_the_gap_and_not_the_place() -> None:
-    seen = torch.ones(2)
+    free = torch.ones(2, 478)
     moved = torch.full((2, 478, 2), 0.3)
-    assert float(opening_term(moved, seen, W)) < 1e-6
+    assert float(opening_term(moved, free, W)) < 1e-6
     gap = torch.zeros(2, 478, 2)
     gap[:, 13, 1] = 0.05
-    assert float(opening_term(gap, seen, W)) > 0.5
-    assert float(opening_term(gap, torch.zeros(2), W)) == 0.0
+    assert float(opening_term(gap, free, W)) > 0.5
+    assert float(opening_term(gap, torch.zeros(2, 478), W)) == 0.0
+    free[:, 13] = 0  # a hand before the upper lip
+    assert float(opening_term(gap, free, W)) < 1e-6
 
 
 def test_pairs_lie_over_each_other_on_the_head() -> None:

@@ -73,7 +73,7 @@ def test_points_come_in_mirrored_pairs_on_the_skin() -> None:
 
 
 def test_pictures_correct_turns_that_landmarks_get_wrong(scene: Scene) -> None:
-    """Landmarks as of heads turned 2 degrees aside about the middle of the face: the pictures say how it really turns."""
+    """Landmarks as of heads turned aside by 2 degrees: the pictures say how the face really turns."""
     rng = np.random.default_rng(3)
     wrong = scene.params.clone()
     tilt = torch.as_tensor(rng.normal(0, np.radians(2.0), (FRAMES, 3)), dtype=torch.float32)

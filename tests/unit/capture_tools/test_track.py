@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from avatar.data.landmark_sets import LIPS
 from avatar.errors import HeadModelError, InputError
 from avatar.flame.assets import HeadAsset, load_head
 from avatar.flame.model import HeadModel, HeadParameters
@@ -134,6 +135,27 @@ def similar(points: np.ndarray, target: np.ndarray) -> np.ndarray:
     u, s, v = np.linalg.svd(a.T @ b)
     flip = np.array([1, 1, np.sign(np.linalg.det(u @ v))])
     return (s * flip).sum() / (a**2).sum() * a @ (u * flip @ v) + target.mean(0)
+
+
+def test_hidden_landmarks_do_not_pull(case: Case) -> None:
+    """A hand's landmarks where the mouth should be: the head stays, and the mouth is that of the frames around."""
+    wrong, occluded = case.pixels.copy(), np.zeros(case.pixels.shape[:2], bool)
+    mouth = [*LIPS, 152, 175, 199, 200]
+    occluded[18:22, mouth] = True
+    wrong[18:22, mouth] += 60
+    arguments = (wrong, case.times, WIDTH, HEIGHT, case.asset, QUICK)
+    told, untold = track(*arguments, occluded=occluded), track(*arguments)
+
+    def change(result: TrackResult) -> float:
+        turn = (
+            axis_angle_to_matrix(result.params.rotation[18:22])
+            @ axis_angle_to_matrix(case.result.params.rotation[18:22]).mT
+        )
+        return float(matrix_to_axis_angle(turn).norm(dim=-1).mean())
+
+    assert change(told) < 0.02
+    assert change(told) < 0.5 * change(untold)
+    assert float((told.params.jaw[18:22, 0] - case.result.params.jaw[18:22, 0]).abs().mean()) < 0.08
 
 
 def test_frames_without_a_face_are_carried_over(case: Case) -> None:
