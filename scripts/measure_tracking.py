@@ -4,8 +4,7 @@
     avatar capture runs/synthetic/clip.mp4 --out runs/tracked
     python scripts/measure_tracking.py runs/tracked [runs/synthetic/truth] [--json FILE]
 
-Jitter: second differences of the expression coefficients at rest over the range of each, 95th percentile, of the worst
-coefficient. Vertices are the face region's, in millimetres. Identity: neutral heads, one rigid motion apart
+Jitter: mean second difference of an expression coefficient at rest over its range, of the worst coefficient. Vertices are the face region's, in millimetres. Identity: neutral heads, one rigid motion apart
 (`identity_scaled`: and one scale, which a picture does not tell; `size` is found over true). Expression: what
 expression, jaw and eyes do to the neutral head, tracked minus true. Rotation and gaze are angles in degrees; `rotation`
 compares the skulls' poses as they are, `rotation_without_bias` after the mean difference was taken away (a head whose
@@ -56,7 +55,7 @@ def main() -> None:
 
 
 def jitter(values: np.ndarray) -> float:
-    """Second differences of curves `[N, C]` where they rest, over their ranges: 95th percentile, largest of the curves.
+    """Second differences of curves `[N, C]` where they rest, over their ranges: the mean of the worst curve.
 
     A curve rests where it stays within a tenth of its range for five frames, in which noise could still reach 0.4.
     Curves with a range of less than 0.1 do not count.
@@ -69,7 +68,7 @@ def jitter(values: np.ndarray) -> float:
         windows = np.lib.stride_tricks.sliding_window_view(curve, 5)
         second = np.abs(windows[:, 1] - 2 * windows[:, 2] + windows[:, 3])[np.ptp(windows, axis=1) < 0.1 * size]
         if len(second) >= 5:
-            worst = max(worst, float(np.percentile(second, 95)) / size)
+            worst = max(worst, float(second.mean()) / size)
     return worst
 
 
