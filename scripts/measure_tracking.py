@@ -5,7 +5,8 @@
     python scripts/measure_tracking.py runs/tracked [runs/synthetic/truth] [--json FILE]
 
 Jitter: mean second difference of an expression coefficient at rest over its range, of the worst coefficient.
-Vertices are the face region's, in millimetres. Identity: neutral heads, one rigid motion apart (`identity_scaled`: and one scale, which a picture does not tell; `size` is found over true). Expression: what
+Vertices are the face region's, in millimetres. Identity: neutral heads, one rigid motion apart (`identity_scaled`: and
+one scale, which a picture does not tell; `size` is found over true). Expression: what
 expression, jaw and eyes do to the neutral head, tracked minus true. Rotation and gaze are angles in degrees; `rotation`
 compares the skulls' poses as they are, `rotation_without_bias` after the mean difference was taken away (a head whose
 neutral was fitted a little tilted is tilted by as much in every frame). Both are seen from the frame's own camera.
