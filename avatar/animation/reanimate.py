@@ -53,18 +53,21 @@ class Driver:
     """Seconds into the file with the sound at which the performance begins."""
 
 
-def load_driver(source: Path, asset: HeadAsset, *, start: float | None = None, end: float | None = None) -> Driver:
+def load_driver(
+    source: Path, asset: HeadAsset, *, start: float | None = None, end: float | None = None, live: bool = False
+) -> Driver:
     """A driver from a video (tracked now), a capture folder, or an .npz of parameters.
 
-    start, end: seconds of a video between which it drives; ConfigError where they are given for anything else.
+    start, end: seconds of a video between which it drives. live: track it as if it came from a camera. ConfigError
+    where one of these is given for anything but a video.
 
     Raises InputError for a file that is none of these, CaptureError for a damaged capture, HeadModelError where a
     capture or parameter file belongs to another head model than `asset`.
     """
     source = Path(source)
     tracked = source.is_dir() or source.suffix.lower() == ".npz"
-    if tracked and (start is not None or end is not None):
-        raise ConfigError("--start and --end are for a driver that is a video", found=source)
+    if tracked and (start is not None or end is not None or live):
+        raise ConfigError("--start, --end and --live are for a driver that is a video", found=source)
     if source.is_dir():
         return _driver_from_capture(source, asset)
     if not source.exists():
@@ -75,7 +78,7 @@ def load_driver(source: Path, asset: HeadAsset, *, start: float | None = None, e
         return read_parameter_file(source, asset)
     from capture_tools.driver import track_driver
 
-    params, fps, audio, _ = track_driver(source, asset, start=start, end=end)
+    params, fps, audio, _ = track_driver(source, asset, start=start, end=end, live=live)
     return Driver(params, fps, audio, start or 0.0)
 
 

@@ -28,6 +28,8 @@ class Reanimate:
     """Leave out what comes before this second of the driver's video."""
     end: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
     """Leave out what comes after this second of the driver's video."""
+    live: bool = False
+    """Track the driver's video frame by frame, as if it came from a camera: much faster, a little less exact."""
     overwrite: bool = False
     """Replace the output file if it exists."""
 
@@ -39,7 +41,7 @@ class Reanimate:
         require_suffix(self.out, (".mp4",))
         refuse_existing_file(self.out, self.overwrite)  # before the tracking, which takes a while
         avatar = load_avatar(self.run_folder)
-        driver = load_driver(self.driver, avatar.asset, start=self.start, end=self.end)
+        driver = load_driver(self.driver, avatar.asset, start=self.start, end=self.end, live=self.live)
         written = reanimate(avatar, driver, self.out, head_motion=self.head_motion, overwrite=self.overwrite)
         return Outcome([(written, "tagged as synthetic in its metadata")], f"watch {shown(written)}")
 

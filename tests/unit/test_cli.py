@@ -58,7 +58,8 @@ def test_arguments_reach_the_command():
     assert evaluate.splits == ("val",)
     reanimate = cli.parse(["reanimate", "run", "--driver", "p.npz", "--out", "o.mp4", "--head-motion", "still"])
     assert isinstance(reanimate, Reanimate)
-    assert (reanimate.head_motion, reanimate.overwrite) == ("still", False)
+    assert (reanimate.head_motion, reanimate.overwrite, reanimate.live) == ("still", False, False)
+    assert cli.parse(["reanimate", "run", "--driver", "you.mp4", "--out", "o.mp4", "--live"]).live
     render = cli.parse(
         ["render", "run", "--path", "spiral", "--expression", "sweep:smile", "--out", "o.mp4", "--overwrite"]
     )

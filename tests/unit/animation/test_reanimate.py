@@ -186,3 +186,22 @@ def test_parameter_files_are_never_unpickled(head, tmp_path):
 def test_a_driver_that_is_not_there(head, tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         load_driver(tmp_path / "you.mp4", head)
+
+
+def test_live_reaches_the_tracker(head, tmp_path, monkeypatch):
+    from avatar.flame.model import HeadParameters
+
+    asked = []
+
+    def track_driver(source, asset, **options):
+        asked.append(options)
+        return HeadParameters.neutral(asset, 2), 25.0, None, None
+
+    monkeypatch.setattr("capture_tools.driver.track_driver", track_driver)
+    video = tmp_path / "you.mp4"
+    video.touch()
+    load_driver(video, head, live=True)
+    load_driver(video, head)
+    assert [options["live"] for options in asked] == [True, False]
+    with pytest.raises(ConfigError, match="--live"):
+        load_driver(save_parameters(tmp_path / "p.npz", head), head, live=True)

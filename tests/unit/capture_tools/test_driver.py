@@ -9,8 +9,10 @@ import pytest
 import torch
 from painted_clip import PaintedClip
 
+from avatar.errors import InputError
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
+from avatar.videos import write_video
 from capture_tools.driver import resample_parameters, resample_points, track_driver
 from capture_tools.track import TrackSettings
 
@@ -79,3 +81,32 @@ def test_the_performance_is_played_at_the_time_it_was_filmed(
     assert np.corrcoef(found.params.rotation[:, 1], truth)[0, 1] > 0.99
     played_evenly = np.interp(shown, np.linspace(0, seconds, 28), painted.params.rotation[:, 1].numpy())
     assert np.corrcoef(found.params.rotation[:, 1], played_evenly)[0, 1] < 0.97  # what it would be without
+
+
+def test_a_live_driver_keeps_every_frame(painted: PaintedClip, head: HeadAsset, tmp_path: Path) -> None:
+    """From picture to parameters; nothing is seen in the first two frames and in two later ones."""
+    grey = np.full_like(painted.images[0], 127)
+    images = [grey, grey, *painted.images, grey, grey]
+    clip = write_video(tmp_path / "clip.mp4", images, 25, synthetic=True)
+    found = track_driver(clip, head, settings=QUICK, live=True)
+    assert len(found.params) == len(found.landmarks) == 32
+    assert found.fps == pytest.approx(25, abs=0.01)
+    assert np.isnan(found.landmarks[[0, 1, 30, 31]]).all()
+    assert np.isfinite(found.landmarks[2:30]).all()
+    for name in ("rotation", "translation", "expr", "jaw"):
+        values = getattr(found.params, name)
+        assert torch.equal(values[:2], values[2].expand(2, -1)), name
+        assert torch.equal(values[30:], values[29].expand(2, -1)), name
+    shown = found.params.select(slice(2, 30))
+    assert np.corrcoef(shown.jaw[:, 0], painted.params.jaw[:, 0])[0, 1] > 0.85
+    assert np.corrcoef(shown.rotation[:, 1], painted.params.rotation[:, 1])[0, 1] > 0.97
+
+
+def test_a_live_driver_shorter_than_a_second(painted: PaintedClip, head: HeadAsset, tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.mp4", painted.images[:10], 25, synthetic=True)
+    found = track_driver(clip, head, settings=QUICK, live=True)
+    assert len(found.params) == 10
+    assert found.params.shape.any()  # the person was fitted all the same
+    empty = write_video(tmp_path / "wall.mp4", [painted.wall] * 4, 25, synthetic=True)
+    with pytest.raises(InputError, match="no face was found in the driver"):
+        track_driver(empty, head, settings=QUICK, live=True)
