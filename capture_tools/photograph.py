@@ -25,11 +25,12 @@ from capture_tools.fitting import lens_settings, track_with_progress
 from capture_tools.landmarks import LandmarkDetector
 from capture_tools.matting import PersonSegmenter, fill_holes, refine_matte
 from capture_tools.observing import LARGEST_SEARCHED, averaged_down
+from capture_tools.overlay import MARGIN, draw_panels
+from capture_tools.painting import MeshPainter, crop_camera, face_window, read_skin
 from capture_tools.photometric import Pictures
-from capture_tools.report import MeshPainter, draw_landmarks
+from capture_tools.texture import FOLDER as APPEARANCE
 from capture_tools.texture import write_appearance
 from capture_tools.video import choose_crop
-from capture_tools.writing import crop_camera
 
 EXIF_IFD, EXIF_FOCAL_35MM = 0x8769, 0xA405
 MOST_FACES = 4
@@ -113,9 +114,10 @@ def capture_photograph(path: Path, out: Path, *, size: int = 512, head_model: st
     )
     camera, detected = crop_camera(result.camera, crop), crop.to_crop(pixels[None])
     appearance = write_appearance(out, asset, result.params, camera, images, mattes, result.light)
-    fitted = MeshPainter(asset).draw(image, result.params, camera, opacity=0.8)
-    marked = draw_landmarks(image, detected[0], crop.to_crop(result.projected)[0])
-    write_png(out / "report" / "overlay.png", np.concatenate([image, marked, fitted], axis=1))
+    painter, window = MeshPainter(asset, read_skin(out / APPEARANCE)), face_window(detected, size, size, MARGIN)
+    projected = crop.to_crop(result.projected)[0]
+    panels, _ = draw_panels(painter, image, matte, result.params, camera, detected[0], projected, window)
+    write_png(out / "report" / "overlay.png", panels)
     inside = ((detected >= 0) & (detected <= crop.size)).all(-1)
     return write_capture(
         out,

@@ -11,14 +11,17 @@ import numpy as np
 from avatar.data.capture import write_capture
 from avatar.errors import InputError
 from avatar.flame.assets import HeadAsset
-from avatar.geometry.cameras import Camera
 from avatar.progress import Progress
 from capture_tools.advice import capture_warnings
 from capture_tools.background import BackgroundMotion, background_motion, background_plate
+from capture_tools.contact_sheet import write_contact_sheet
 from capture_tools.filming import Filming, into_world
 from capture_tools.finding import FoundClip
-from capture_tools.report import write_contact_sheet, write_overlay
+from capture_tools.overlay import write_overlay
+from capture_tools.painting import MeshPainter, crop_camera, read_skin
+from capture_tools.report import frame_scores, score_summary
 from capture_tools.stages import Stages
+from capture_tools.texture import FOLDER as APPEARANCE
 from capture_tools.texture import write_appearance
 from capture_tools.track import TrackResult
 from capture_tools.video import Crop
@@ -54,18 +57,22 @@ def write_stage(
             plate, motion = None, BackgroundMotion(None, None)
     with stages.timed("texture"):
         appearance = write_appearance(out, asset, result.params, camera, images, mattes, result.light)
+    # Heads look the same through the fixed camera they were tracked with as through the moving ones.
     with stages.timed("pictures"):
+        painter = MeshPainter(asset, read_skin(out / APPEARANCE))
         with Progress("overlay", len(used)) as bar:
             projected = crop.to_crop(result.projected)
-            write_overlay(
-                *(out / "report" / "overlay.mp4", images, result.params, camera, detected, projected, asset),
+            seen = write_overlay(
+                *(out / "report" / "overlay.mp4", painter, images, mattes, result.params, camera, detected, projected),
+                numbers=used,
                 fps=clip.fps,
                 progress=bar.update,
             )
-        # Heads look the same through the fixed camera they were tracked with as through the moving ones.
+        times = clip.timestamps[used]
+        frames = frame_scores(used, times, result, crop.scale, clip.pixels[used], images, detected, seen)
         sheet = out / "report" / "contact_sheet.png"
         shown = np.full_like(images[0], 127) if plate is None else plate.image
-        write_contact_sheet(sheet, images, mattes, shown, result.params, camera, detected, asset)
+        write_contact_sheet(sheet, painter, images, mattes, shown, result.params, camera, detected, frames)
     report: dict[str, Any] = {
         "frames_read": len(clip.timestamps),
         "frames_used": len(used),
@@ -75,7 +82,7 @@ def write_stage(
         "seconds_per_stage": stages.seconds(),
         "camera_mode": filming.mode,
         "focal_px": camera.fl_x,
-        "warnings": ([filming.note] if filming.note else []) + capture_warnings(clip, result, crop, motion),
+        "warnings": ([filming.note] if filming.note else []) + capture_warnings(clip, result, crop, motion, frames),
         "focal_source": _focal_source(clip, filming),
         "focal_35mm": clip.focal_35mm,
         "appearance": appearance,
@@ -87,15 +94,8 @@ def write_stage(
         "video": {"name": video.name, "width": clip.width, "height": clip.height, "fps": clip.fps},
         "crop": {"x0": crop.x0, "y0": crop.y0, "side": crop.side},
         "settings": dict(settings),
-        "frames": [
-            {
-                "frame": int(index),
-                "timestamp": float(clip.timestamps[index]),
-                "landmark_error_px": float(result.errors[row].mean() * crop.scale),
-                "landmark_error_iod": float(result.errors_iod[row]),
-            }
-            for row, index in enumerate(used)
-        ],
+        "scores": score_summary(frames),
+        "frames": frames,
     }
     write_capture(
         out,
@@ -105,7 +105,7 @@ def write_stage(
         params=params,
         asset=asset,
         fps=clip.fps,
-        timestamps=[float(t) for t in clip.timestamps[used]],
+        timestamps=[float(t) for t in times],
         landmarks=detected,
         visible=result.facing & inside & ~clip.occluded[used],
         background=None if plate is None else plate.image,
@@ -129,8 +129,3 @@ def _kept(stages: Stages, name: str, rows: np.ndarray) -> np.ndarray:
     for place, row in enumerate(rows):
         kept[place] = array[row]
     return kept
-
-
-def crop_camera(camera: Camera, crop: Crop) -> Camera:
-    """The source's camera as it sees the crop: the principal point moves with the square."""
-    return camera.cropped(crop.x0, crop.y0, crop.side, crop.side).scaled(crop.size, crop.size)

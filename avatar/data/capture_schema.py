@@ -15,6 +15,10 @@ from avatar.geometry.cameras import Camera
 TRANSFORMS = "transforms.json"
 IMAGES, MASKS, PARAMETERS = "images", "fg_masks", "flame_param"
 LANDMARKS, BACKGROUND, REPORT = "landmarks.npz", "background.png", "report/report.json"
+CANONICAL = "canonical_flame_param.npz"
+"""The person at rest, the mouth a little open: GaussianAvatars takes a folder for one with a head by this file."""
+CANONICAL_JAW = 0.3
+"""Radians, as VHAP writes it."""
 SPLIT_EVERY = 10
 """One frame in ten is held out for validation, and one tenth of the clip, its end, for the test."""
 

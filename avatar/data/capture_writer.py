@@ -14,6 +14,8 @@ from avatar.conventions import CAMERA_MODES, LANDMARK_COUNT, SCHEMA_VERSION, SPL
 from avatar.data.capture_arrays import parameter_arrays, write_arrays
 from avatar.data.capture_schema import (
     BACKGROUND,
+    CANONICAL,
+    CANONICAL_JAW,
     IMAGES,
     LANDMARKS,
     MASKS,
@@ -78,6 +80,7 @@ def write_capture(
     write_images(folder / MASKS, names, masks, size)
     for name, values in zip(names, arrays, strict=True):
         write_arrays(folder / PARAMETERS / f"{name}.npz", values)
+    write_arrays(folder / CANONICAL, canonical(arrays[0]))
     write_arrays(folder / LANDMARKS, {"pixels": landmarks, "visible": visible}, compressed=True)
     if background is not None:
         write_png(folder / BACKGROUND, background)
@@ -117,6 +120,13 @@ def write_transforms(
     for split in SPLITS:
         write_json(folder / transforms_name(split), content(splits[split]))
     write_json(folder / transforms_name(None), content(range(len(frames))))
+
+
+def canonical(frame: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a frame's npz with its person at rest and a jaw that shows the mouth."""
+    arrays = {key: value if key in ("shape", "static_offset") else np.zeros_like(value) for key, value in frame.items()}
+    arrays["jaw_pose"][:, 0] = CANONICAL_JAW
+    return arrays
 
 
 def check_parts(

@@ -19,6 +19,8 @@ EYE_OUTER_CORNERS = (33, 263)
 """Right and left outer eye corner: the two ends of the inter-ocular distance."""
 INNER_LIP_MIDDLE = (13, 14)
 """Upper and lower inner lip, on the middle line."""
+LID_MIDDLES = ((159, 145), (386, 374))
+"""Upper and lower lid in the middle of the right and of the left eye."""
 
 
 def inter_ocular_distance(landmarks: np.ndarray) -> np.ndarray:
@@ -36,6 +38,14 @@ def lip_distance(landmarks: np.ndarray) -> np.ndarray:
     upper, lower = INNER_LIP_MIDDLE
     gap = np.linalg.norm(landmarks[..., upper, :] - landmarks[..., lower, :], axis=-1)
     return gap / inter_ocular_distance(landmarks)
+
+
+def lid_distance(landmarks: np.ndarray) -> np.ndarray:
+    """Mean gap between the lids of both eyes over the inter-ocular distance; [..., 478, D] -> [...]."""
+    gaps = [
+        np.linalg.norm(landmarks[..., upper, :] - landmarks[..., lower, :], axis=-1) for upper, lower in LID_MIDDLES
+    ]
+    return (gaps[0] + gaps[1]) / 2 / inter_ocular_distance(landmarks)
 
 
 def bounding_box(points: np.ndarray, width: int, height: int, grow: float = 0.25) -> tuple[int, int, int, int]:

@@ -9,7 +9,7 @@ import pytest
 
 from avatar.errors import InputError
 from capture_tools.checks import OTHER_SHOT, drop_reasons, is_black, refuse_still, require_usable
-from capture_tools.report import ranges, telling_frames, yaw_degrees
+from capture_tools.report import ranges, yaw_degrees
 
 
 def faces(count: int, eyes: float = 80.0) -> np.ndarray:
@@ -77,17 +77,3 @@ def test_words_and_angles() -> None:
     assert ranges([]) == ""
     turned = np.array([[0, np.pi / 3, 0], [0, 0, 0], [0, -np.pi / 2, 0], [0.4, 0, 0]])
     np.testing.assert_allclose(yaw_degrees(turned), [60, 0, -90, 0], atol=1e-3)
-
-
-def test_telling_frames_show_the_extremes() -> None:
-    landmarks = np.random.default_rng(0).normal(0, 0.1, (100, 478, 2)) + faces(100)
-    landmarks[:, 145, 1] += 8
-    landmarks[:, 14, 1] += 5
-    landmarks[37, 145] = landmarks[37, 159]
-    landmarks[61, 14, 1] += 40
-    rotation = np.zeros((100, 3))
-    rotation[83, 1] = 0.9
-    chosen = telling_frames(landmarks, rotation, 12)
-    assert {37, 61, 83} <= set(chosen)
-    assert len(chosen) <= 12
-    assert chosen == sorted(chosen)

@@ -41,7 +41,7 @@ MOMENTS = {
     "keeping what was seen": ("numpy/savez", 0),
     "matting": ("capture_tools.cutting/refine_matte", 5),
     "fitting": ("capture_tools.fitting/track", 0),
-    "drawing": ("capture_tools.report/resize", 12),
+    "drawing": ("capture_tools.overlay/draw_panels", 12),
     "writing pictures": ("avatar.data.capture_writer/write_png", 7),
     "writing parameters": ("avatar.data.capture_writer/write_arrays", 4),
     "finishing": ("avatar.data.capture_writer/write_transforms", 0),

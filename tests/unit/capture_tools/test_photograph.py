@@ -13,6 +13,7 @@ from avatar.data.synthetic import make_synthetic_scene
 from avatar.data.synthetic_render import render_synthetic_frame
 from avatar.errors import InputError, OutputError
 from avatar.imaging import read_png
+from capture_tools.overlay import CAPTION
 from capture_tools.photograph import capture_photograph, read_photograph
 
 EXIF_ORIENTATION, EXIF_IFD, EXIF_FOCAL_35MM = 0x0112, 0x8769, 0xA405
@@ -54,7 +55,7 @@ def test_capture_of_a_photograph(photograph: Path, tmp_path: Path) -> None:
     assert texture.shape[0] == texture.shape[1] >= 512
     light = json.loads((out / "appearance" / "light.json").read_text())["harmonics"]
     assert np.shape(light) == (9, 3)
-    assert read_png(out / "report" / "overlay.png").shape[0] == 256
+    assert read_png(out / "report" / "overlay.png").shape == (256 + CAPTION, 5 * 256, 3)
     with np.load(out / "flame_param" / "00000.npz") as file:
         assert file["rotation"].shape == (1, 3)
         assert np.abs(file["expr"]).max() < 1.5
