@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from capture_parts import EXPRESSIONS, SHAPES, VERTICES, fake_head, make_parts
+from capture_parts import EXPRESSIONS, fake_head, make_parts
 
 from avatar.data.capture import read_capture, split_frames, write_capture
 from avatar.errors import CaptureError, HeadModelError
@@ -52,35 +52,6 @@ def test_everything_comes_back(capture_folder, parts):
     assert report["frames_used"] == 30
     assert report["landmark_error_iod"] is None
     assert report["focal_px"] == 50.0
-
-
-def test_files_on_disk_are_what_gaussianavatars_reads(capture_folder, parts):
-    """The keys and shapes its scene/dataset_readers.py and flame_gaussian_model.py use."""
-    seen = set()
-    for split in ("train", "val", "test"):
-        contents = json.loads((capture_folder / f"transforms_{split}.json").read_text())
-        for frame in contents["frames"]:
-            assert (capture_folder / frame["file_path"]).is_file()
-            assert (frame["w"], frame["h"]) == (40, 32)
-            focal = parts.cameras[frame["timestep_index"]].fl_x
-            assert frame["camera_angle_x"] == pytest.approx(2 * np.arctan(20 / focal))
-            assert {"camera_id", "camera_index", "transform_matrix"} <= frame.keys()
-            with np.load(capture_folder / frame["flame_param_path"]) as data:
-                shapes = {key: data[key].shape for key in data.files}
-            assert shapes == {
-                "translation": (1, 3),
-                "rotation": (1, 3),
-                "neck_pose": (1, 3),
-                "jaw_pose": (1, 3),
-                "eyes_pose": (1, 6),
-                "expr": (1, EXPRESSIONS),
-                "shape": (SHAPES,),
-                "static_offset": (1, VERTICES, 3),
-            }
-            seen.add(frame["timestep_index"])
-        if split == "train":
-            assert 0 in seen, "GaussianAvatars takes the identity from timestep 0 of the training frames"
-    assert seen == set(range(30))
 
 
 def test_transform_matrix_on_disk_is_opengl(capture_folder, parts):
