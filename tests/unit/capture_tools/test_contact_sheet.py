@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from painted_clip import PaintedClip
 
@@ -13,6 +14,7 @@ from avatar.flame.model import HeadModel
 from avatar.geometry.cameras import project
 from avatar.imaging import read_png
 from avatar.kernels.harmonics import spherical_harmonics
+from capture_tools import contact_sheet
 from capture_tools.contact_sheet import CELLS, TILE, lit_ball, telling_frames, write_contact_sheet
 from capture_tools.painting import MeshPainter, Skin, crop_camera
 from capture_tools.video import Crop
@@ -52,7 +54,16 @@ def test_a_ball_is_lit_from_where_the_light_comes() -> None:
     assert np.ptp(ball[50, 10:90, 2]) <= 1  # blue from everywhere
 
 
-def test_sheet_holds_the_worst_frame(painted: PaintedClip, head: HeadAsset, tmp_path: Path) -> None:
+def test_sheet_holds_the_worst_frame(
+    painted: PaintedClip, head: HeadAsset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words: list[str] = []
+
+    def labelled(tile: np.ndarray, text: str) -> np.ndarray:
+        words.append(text)
+        return tile
+
+    monkeypatch.setattr(contact_sheet, "labelled", labelled)
     crop = Crop(40, 0, 240, 240)
     images = np.stack([crop.cut(image) for image in painted.images])
     mattes = np.stack([255 * crop.cut(mask.astype(np.uint8)[..., None]).reshape(240, 240) for mask in painted.masks])
@@ -72,8 +83,12 @@ def test_sheet_holds_the_worst_frame(painted: PaintedClip, head: HeadAsset, tmp_
         )
         return read_png(path)
 
-    drawn = sheet(5)
+    for worst in (5, 6, 7):  # of three neighbours an even choice holds two at most
+        words.clear()
+        drawn = sheet(worst)
+        assert f"frame {worst}" in words
+        assert sum(word.startswith("frame ") for word in words) == CELLS
+        assert "landmarks 10.0%" in words
     assert drawn.shape == ((CELLS // 2 + 1) * TILE, 6 * TILE, 3)
-    assert np.abs(drawn.astype(int) - sheet(17)).max() > 50
     last = drawn[-TILE:]
     assert all(last[:, k * TILE : (k + 1) * TILE].std() > 5 for k in range(5))

@@ -94,6 +94,12 @@ def test_exposure_is_told_apart_from_misfit(scene: Scene) -> None:
     _, scores = scene.draw(image=darker)  # sRGB 137 is a quarter of the light
     assert scores.exposure == pytest.approx(0.5, abs=0.01)
     assert scores.photometric_error < 1
+    seen = scene.painter.look(scene.params, scene.camera)
+    beside = scene.mask.copy()
+    beside[scene.mask] = ~scene.painter.in_face[seen.face].numpy()
+    assert beside.sum() > 1000
+    haired = np.where(beside[..., None], 60, scene.image).astype(np.uint8)
+    assert scene.draw(image=haired)[1].exposure == pytest.approx(1, abs=0.01)
 
 
 def test_mattes_are_compared_between_eyes_and_lips(scene: Scene) -> None:
@@ -107,13 +113,15 @@ def test_mattes_are_compared_between_eyes_and_lips(scene: Scene) -> None:
 
 
 def test_without_colours_the_misses_of_landmarks_are_drawn(scene: Scene, head: HeadAsset) -> None:
-    panels, scores = scene.draw(painter=MeshPainter(head), found=scene.points + 4)
-    assert scores.photometric_error is None
-    assert scores.exposure is None
+    found = np.full_like(scene.points, np.nan)
+    found[4] = scene.points[4] + [-10, 0]  # the nose, 10 pixels beside
+    panels, scores = scene.draw(painter=MeshPainter(head), found=found)
+    assert scores == PictureScores(None, None, None)
     red = (panels[4][..., 0] > 200) & (panels[4][..., 1] < 90)
-    plain = scene.draw(painter=MeshPainter(head))[0][4]
-    assert red.sum() > 500
-    assert ((plain[..., 0] > 200) & (plain[..., 1] < 90)).sum() < 50
+    assert red.any(0).sum() == pytest.approx(50, abs=3)  # the arrow is five times as long as the miss
+    assert red.any(1).sum() <= 3
+    assert panels[3][scene.mask].std(0).min() > 3  # the head itself, shaded
+    assert (panels[3][~scene.mask] == 0).all()
 
 
 def test_video_has_five_panels_a_frame(scene: Scene, tmp_path: Path) -> None:

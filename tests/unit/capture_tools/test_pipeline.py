@@ -55,6 +55,9 @@ def test_report_names_dropped_frames(captured: Path) -> None:
     assert 0 < report["landmark_error_iod"] < 0.025
     assert set(report["seconds_per_stage"]) >= {"landmarks", "crops", "tracking"}
     assert [frame["frame"] for frame in report["frames"]] == [i for i in range(28) if i not in (5, 6)]
+    assert all(0 < frame["photometric_error"] < 20 for frame in report["frames"])
+    assert np.ptp([frame["yaw_degrees"] for frame in report["frames"]]) == pytest.approx(28.6, abs=4)
+    assert report["scores"]["lids_error_iod"]["frame"] in [frame["frame"] for frame in report["frames"]]
     mean = np.mean([frame["landmark_error_iod"] for frame in report["frames"]])
     assert report["landmark_error_iod"] == pytest.approx(mean, rel=1e-5)
 
