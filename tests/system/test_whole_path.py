@@ -219,7 +219,7 @@ def test_stages_one_by_one(run, tmp_path, avatar):
     assert refused.status == 1
     assert "--resume" in refused.message
     assert (out / "checkpoints" / "latest").read_text() == step
-    command("train", run / "capture", "--out", out, "--resume", "--minutes", 0.4)
+    command("train", run / "capture", "--out", out, "--resume", "--minutes", 0.7)
     assert int(re.findall(r"\d+", (out / "checkpoints" / "latest").read_text())[-1]) > int(re.findall(r"\d+", step)[-1])
     command("eval", out, "--splits", "val")
     assert set(json.loads((out / "eval" / "metrics.json").read_text())) == {"val"}
