@@ -62,18 +62,6 @@ class Pictures:
     crop: Crop
 
 
-@dataclass
-class Appearance:
-    """What the photometric stage knows of the face besides its geometry."""
-
-    albedo: Tensor
-    """`[P, 3]` linear, of the points."""
-    light: Tensor
-    """`[9, 3]` coefficients of the harmonics of the world's normals: irradiance over the albedo's white."""
-    gains: Tensor
-    """`[N]` exposure of each frame, 1 in the middle."""
-
-
 class PhotometricTerm:
     """Compares pictures with themselves through the tracked surface. Made for one clip."""
 
@@ -88,7 +76,6 @@ class PhotometricTerm:
         self.head = HeadModel(asset)
         self.query = MeshQuery(torch.as_tensor(asset.faces), "cpu")
         self.colours: Tensor | None = None
-        self.appearance: Appearance | None = None
 
     def choose_level(self, level: int) -> None:
         """Take the pictures at one level of the pyramid, coarse first."""
@@ -170,7 +157,7 @@ class PhotometricTerm:
                 weights = self.visible * (1 - (error / (CUTOFF * DEVIATION)).square()).clamp(min=0).square()
         self.weights, self.shade = weights, shade
         self.scale = scale / DEVIATION
-        self.appearance = Appearance(albedo, light, gains)
+        self.light = light
 
     def _shade(self, light: Tensor, gains: Tensor) -> Tensor:
         return (self.harmonics @ light).clamp(min=0.05) * gains[:, None, None]
@@ -189,11 +176,12 @@ class PhotometricTerm:
         return light / mean
 
     def light_of(self, params: HeadParameters, project: Callable[[Tensor], Tensor]) -> np.ndarray:
-        """The light `[9, 3]` on the finished fit."""
+        """The light on the finished fit: `[9, 3]` harmonics of the world's normals, whose sum times the albedo is the
+        linear colour of the skin."""
         if self.colours is None:
             self.choose_level(len(EYE_DISTANCES) - 1)
         self.refresh(params, project)
-        return self.appearance.light.numpy()
+        return self.light.numpy()
 
     def energy(self, params: HeadParameters, latents: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:
         """Robust mean over frames and points of the squared difference in deviations."""

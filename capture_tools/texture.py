@@ -76,7 +76,7 @@ def write_appearance(
     Args:
         params, camera: N frames as the camera sees them, a camera that does not move.
         images, mattes: `[N, S, S, 3]` and `[N, S, S]` uint8 of that camera.
-        light: `[9, 3]` harmonics coefficients (photometric.Appearance).
+        light: `[9, 3]` harmonics coefficients (photometric.PhotometricTerm.light_of).
 
     Returns what report.json says of it. Raises OutputError where a file cannot be written.
     """

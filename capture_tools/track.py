@@ -39,7 +39,7 @@ class TrackResult:
     facing: np.ndarray
     """`[N, 478]` bool: the landmark's skin is turned towards the camera."""
     light: np.ndarray | None = None
-    """`[9, 3]` spherical harmonics of the light on the face (photometric.Appearance), where pictures were given."""
+    """`[9, 3]` light on the face (photometric.PhotometricTerm.light_of); None where no pictures were given."""
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Everything as arrays, for a file."""
