@@ -16,6 +16,23 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
+def to_linear(srgb: np.ndarray) -> np.ndarray:
+    """sRGB in [0, 1] to linear light (IEC 61966-2-1)."""
+    srgb = np.asarray(srgb, dtype=np.float32)
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def to_srgb(linear: np.ndarray) -> np.ndarray:
+    """Linear light to sRGB in [0, 1] (IEC 61966-2-1); values outside are clipped."""
+    linear = np.clip(linear, 0.0, 1.0)
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def linear_image(image: np.ndarray) -> np.ndarray:
+    """uint8 sRGB of any shape to linear light in [0, 1], float32."""
+    return to_linear(np.arange(256) / 255)[image]
+
+
 def write_png(path: Path, image: np.ndarray, *, synthetic: bool = False) -> Path:
     """Write `[H, W, 3]` or `[H, W]` uint8 as PNG, atomically; `synthetic` says in its metadata that it was rendered."""
     import imageio.v3 as iio

@@ -24,14 +24,15 @@ LARGEST_METADATA = 1 << 20
 """Bytes; a larger box of metadata is not read."""
 
 
-def focal_over_longer_side(focal_35mm: float, width: int, height: int) -> float:
+def focal_over_longer_side(focal_35mm: float | None, width: int, height: int) -> float | None:
     """A focal length as of 35 mm film in units of the longer side of a picture of `width` x `height` pixels.
+    None stays None: the file does not tell.
 
     The equivalent is defined by the picture's diagonal (CIPA DCG-001: the same angle across as on 36 x 24 mm), so it
     holds for any shape of picture. It is an expectation, not the truth: video uses less of the sensor than photos do
     (stabilising and cropping make the real focal length up to a fifth longer), and files do not say which they mean.
     """
-    return focal_35mm / FILM_DIAGONAL * math.hypot(width, height) / max(width, height)
+    return focal_35mm and focal_35mm / FILM_DIAGONAL * math.hypot(width, height) / max(width, height)
 
 
 def read_focal_35mm(path: Path, tags: Mapping[str, str]) -> float | None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from avatar.errors import InputError
-from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from avatar.geometry.rotations import slerp
 from capture_tools.background import free_of_person
 from capture_tools.native_logs import quiet_native_stderr
 
@@ -351,11 +351,10 @@ def _fill_short_gaps(poses: list[np.ndarray | None]) -> tuple[np.ndarray, np.nda
     for before, after in pairwise(own):
         if not 1 < after - before <= LONGEST_GAP + 1:
             continue
-        first, last = filled[before, :3, :3], filled[after, :3, :3]
-        turn = matrix_to_axis_angle(torch.from_numpy(first.T @ last))
+        first, last = (torch.from_numpy(filled[frame, :3, :3]) for frame in (before, after))
         for index in range(before + 1, after):
             share = (index - before) / (after - before)
-            filled[index, :3, :3] = first @ axis_angle_to_matrix(share * turn).numpy()
+            filled[index, :3, :3] = slerp(first, last, share).numpy()
             filled[index, :3, 3] = (1 - share) * filled[before, :3, 3] + share * filled[after, :3, 3]
             registered[index] = True
     return filled, registered

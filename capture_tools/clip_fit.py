@@ -18,6 +18,7 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters, landmark_vertices
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from capture_tools.energy import (
+    JAW_UNIT,
     EnergyWeights,
     ExpressionPrior,
     landmark_term,
@@ -179,7 +180,7 @@ class ClipFit:
         total = total + self.prior.energy(v["expr"] / size, w) + pose_prior(p.jaw, p.eyes, w)
         pose = torch.cat([v["rotation"], v["place"], v["size"][:, None]], -1)
         total = total + smoothness(pose, self.times, w.smooth_pose)
-        face = torch.cat([v["expr"], v["jaw"] / 0.4, v["gaze"]], -1)
+        face = torch.cat([v["expr"], v["jaw"] / JAW_UNIT, v["gaze"]], -1)
         total = total + smoothness(face, self.times, w.smooth_expression)
         if with_offset:
             total = total + w.offset * (v["offset"] / size).square().sum()

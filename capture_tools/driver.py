@@ -13,7 +13,7 @@ from avatar.conventions import LANDMARK_COUNT
 from avatar.errors import InputError
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
-from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle, slerp
 from avatar.lens import focal_over_longer_side
 from avatar.progress import Progress
 from avatar.videos import read_video
@@ -21,7 +21,7 @@ from capture_tools.finding import follow_face
 from capture_tools.fitting import lens_settings, track_with_progress
 from capture_tools.landmarks import LandmarkDetector
 from capture_tools.live import LiveSettings, LiveTracker
-from capture_tools.observing import LARGEST_SEARCHED, averaged_down, observe
+from capture_tools.observing import LARGEST_SEARCHED, averaged_down, mean_rate, observe
 from capture_tools.track import TrackSettings
 from capture_tools.video import FrameSelection, select_frames
 
@@ -60,13 +60,13 @@ def track_driver(
     """
     video = Path(video)
     info, selection = select_frames(video, start=start, end=end, every=1)
-    told = info.focal_35mm and focal_over_longer_side(info.focal_35mm, info.width, info.height)
+    told = focal_over_longer_side(info.focal_35mm, info.width, info.height)
     if live:
         usual = LiveSettings()
         calibration = settings or replace(usual.calibration, focal_prior=told or usual.calibration.focal_prior)
         tracker = LiveTracker(asset, info.width, info.height, replace(usual, calibration=calibration))
         params, pixels, times = follow_live(video, selection, tracker)
-        fps = (len(times) - 1) / max(times[-1] - times[0], 1e-3) if len(times) > 1 else info.fps
+        fps = mean_rate(times, info.fps)
     else:
         seen = observe(video, selection, "driver landmarks", hands=False)
         pixels, times, fps = follow_face(seen).pixels, seen.timestamps, float(seen.fps)
@@ -156,6 +156,4 @@ def _places(times: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def _slerp(first: torch.Tensor, second: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     """Between axis-angles `[K, 3]` along the shortest arc; `share` `[K, 1]` in [0, 1]."""
-    start = axis_angle_to_matrix(first)
-    turn = matrix_to_axis_angle(axis_angle_to_matrix(second) @ start.mT)
-    return matrix_to_axis_angle(axis_angle_to_matrix(share * turn) @ start)
+    return matrix_to_axis_angle(slerp(axis_angle_to_matrix(first), axis_angle_to_matrix(second), share))

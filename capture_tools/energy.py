@@ -29,6 +29,14 @@ FACE_OVAL = (
 """The outline: its landmarks slide along the skin as the head turns."""
 
 
+JAW_BOUNDS, JAW_BEYOND = (0.0, 0.5), 0.02
+"""Radians between which the jaw's opening may lie, and the deviation of what lies beyond."""
+JAW_UNIT = 0.4
+"""Radians of the jaw that count as much as one unit of expression where smoothness is judged."""
+SMOOTHNESS_HUBER = 6.0
+"""From how many deviations on a sudden change is held back no harder."""
+
+
 @dataclass(frozen=True)
 class EnergyWeights:
     """Standard deviations and weights of the tracking energy. Lengths on the image are shares of the eye distance."""
@@ -157,8 +165,10 @@ class ExpressionPrior:
 def pose_prior(jaw: Tensor, eyes: Tensor, w: EnergyWeights) -> Tensor:
     """Jaw `[N, 3]` opens about x between 0 and 0.5 rad and hardly turns else; the eyes `[N, 6]` look the same way."""
     opening = jaw[:, 0]
-    beyond = torch.relu(-opening) + torch.relu(opening - 0.5)
-    total = (opening / w.jaw_open).square() + (beyond / 0.02).square() + (jaw[:, 1:] / w.jaw_other).square().sum(-1)
+    beyond = torch.relu(JAW_BOUNDS[0] - opening) + torch.relu(opening - JAW_BOUNDS[1])
+    total = (
+        (opening / w.jaw_open).square() + (beyond / JAW_BEYOND).square() + (jaw[:, 1:] / w.jaw_other).square().sum(-1)
+    )
     total = total + (eyes / w.gaze).square().sum(-1)
     total = total + ((eyes[:, :3] - eyes[:, 3:]) / w.vergence).square().sum(-1)
     return total.mean()
@@ -182,4 +192,4 @@ def smoothness(values: Tensor, times: Tensor, deviation: float) -> Tensor:
     second, weight = acceleration(values, times)
     if len(second) == 0:
         return values.new_zeros(())
-    return (weight * huber((second / deviation).square().sum(-1), 6.0)).mean()
+    return (weight * huber((second / deviation).square().sum(-1), SMOOTHNESS_HUBER)).mean()

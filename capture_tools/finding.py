@@ -52,7 +52,7 @@ class FoundClip:
     @property
     def focal_prior(self) -> float | None:
         """Expected focal length over the longer side of the frame, where the file tells."""
-        return focal_over_longer_side(self.focal_35mm, self.width, self.height) if self.focal_35mm else None
+        return focal_over_longer_side(self.focal_35mm, self.width, self.height)
 
     def shot_entries(self) -> list[dict[str, float]]:
         """The shots for report.json: first and last frame, seconds of the clip, frames with a face."""

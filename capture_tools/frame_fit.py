@@ -19,7 +19,18 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters, landmark_vertices
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle, skew
 from capture_tools.clip_fit import growth_of
-from capture_tools.energy import LID_PAIRS, LIP_PAIRS, EnergyWeights, ExpressionPrior, landmark_weights, pose_prior
+from capture_tools.energy import (
+    JAW_BEYOND,
+    JAW_BOUNDS,
+    JAW_UNIT,
+    LID_PAIRS,
+    LIP_PAIRS,
+    SMOOTHNESS_HUBER,
+    EnergyWeights,
+    ExpressionPrior,
+    landmark_weights,
+    pose_prior,
+)
 from capture_tools.landmark_bias import bias_of
 from capture_tools.offset_space import OffsetSpace
 from capture_tools.surface_points import SurfacePoints
@@ -30,14 +41,8 @@ ANGLES = 7
 """Unknowns of jaw (three) and gaze (two each for the left and the right eye)."""
 ANGLE_STEP = 0.01
 """Radians of the central differences."""
-JAW_UNIT = 0.4
-"""Radians of the jaw that count as much as one unit of expression where smoothness is judged, as in ClipFit."""
-JAW_BOUNDS, JAW_BEYOND = (0.0, 0.5), 0.02
-"""Where the jaw's opening may lie, and the deviation of what lies beyond, as in `energy.pose_prior`."""
 SMALLEST = 0.02
 """Expression coefficients below this count as this where absolute values are reweighted."""
-SMOOTHNESS_HUBER = 6.0
-"""From how many deviations on a sudden change is held back no harder, as in `energy.smoothness`."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from avatar.errors import InputError
+from avatar.geometry.rotations import nearest_rotation
 
 DEPTH_NOISE = 4.0
 """Standard deviation of a tracked head's distance over that of its place across the picture."""
@@ -57,7 +59,7 @@ def align_to_head(path: np.ndarray, cam_from_head: np.ndarray) -> HeadWorld:
     if scale * np.linalg.norm(np.ptp(centres, axis=0)) < MINIMAL_SCALE_WAY:
         raise InputError("the head does not tell how far the camera moved", found=f"a scale of {scale:.2g}")
     rotations = turns @ cam_from_head[:, :3, :3]
-    upright = _mean_rotation(rotations).T
+    upright = nearest_rotation(torch.from_numpy(rotations.sum(0))).numpy().T
     heads = scale * centres + np.einsum("nij,nj->ni", turns, places)
     world_from_cam, world_from_head = np.tile(np.eye(4), (2, len(path), 1, 1))
     world_from_cam[:, :3, :3] = upright @ turns
@@ -88,9 +90,3 @@ def _scale(turns: np.ndarray, centres: np.ndarray, places: np.ndarray) -> float:
         spread = max(float(np.median(residual)), HEAD_MOTION)
         weights = 1 / (1 + (residual / spread) ** 2)
     return float(answer[0])
-
-
-def _mean_rotation(rotations: np.ndarray) -> np.ndarray:
-    """The rotation `[3, 3]` nearest to the mean of `[N, 3, 3]` (chordal)."""
-    u, _, v = np.linalg.svd(rotations.sum(0))
-    return u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from avatar.errors import HeadModelError
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.geometry.rotations import matrix_to_axis_angle
@@ -66,11 +65,7 @@ class LiveTracker:
     """
 
     def __init__(self, asset: HeadAsset, width: int, height: int, settings: LiveSettings | None = None) -> None:
-        if not asset.has_landmarks():
-            raise HeadModelError(
-                f"the head model {asset.name} has no landmark embedding",
-                fix="import it again: avatar model import FILE",
-            )
+        asset.require_landmarks()
         self.asset, self.width, self.height = asset, width, height
         self.settings = settings or LiveSettings()
         self.calibrated = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -84,12 +85,9 @@ def observe(video: Path, selection: FrameSelection, label: str = "landmarks", *,
                 found_hands.append(hand * np.float32(scale))
                 hand_frames.append(index)
             bar.update(index + 1)
-    rate = info.fps / selection.every
-    if len(times) > 1:
-        rate = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
     return Observations(
         size=np.array([info.width, info.height]),
-        fps=np.array(rate),
+        fps=np.array(mean_rate(times, info.fps / selection.every)),
         focal_35mm=np.array(np.nan if info.focal_35mm is None else info.focal_35mm),
         timestamps=np.array(times),
         thumbnails=np.array(thumbnails),
@@ -100,6 +98,11 @@ def observe(video: Path, selection: FrameSelection, label: str = "landmarks", *,
         hands=np.array(found_hands, np.float32).reshape(-1, HAND_POINTS, 2),
         hand_frames=np.array(hand_frames, int),
     )
+
+
+def mean_rate(times: Sequence[float] | np.ndarray, declared: float) -> float:
+    """Frames per second of frames at `times` `[N]` (seconds); `declared` where a single one says nothing."""
+    return (len(times) - 1) / max(times[-1] - times[0], 1e-3) if len(times) > 1 else declared
 
 
 def averaged_down(image: np.ndarray, scale: float) -> np.ndarray:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from avatar.data.landmark_sets import LEFT_EYE, LIPS, RIGHT_EYE
-from avatar.data.synthetic_looks import to_linear
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
+from avatar.imaging import linear_image
 from avatar.kernels.threads import one_torch_thread
 from avatar.videos import write_video
 from capture_tools.painting import MeshPainter, SeenHead, as_srgb, crop_camera, face_window
@@ -160,8 +160,7 @@ def _exposed(painter: MeshPainter, seen: SeenHead, picture: np.ndarray) -> tuple
     Without it, a camera that adapts would make a well tracked face differ everywhere.
     """
     linear = painter.painted(seen)
-    table = to_linear(np.arange(256) / 255).astype(np.float32)
-    shown = table[picture[seen.mask]].mean(-1)
+    shown = linear_image(picture[seen.mask]).mean(-1)
     expected = linear.mean(-1)
     clear = painter.in_face[seen.face].numpy() & (expected > DARK) & (shown > DARK)
     exposure = float(np.median(shown[clear] / expected[clear])) if clear.any() else None

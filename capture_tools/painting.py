@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from avatar.data.capture_arrays import load_arrays
-from avatar.data.synthetic_looks import to_linear, to_srgb
 from avatar.errors import CaptureError
 from avatar.files import read_json
 from avatar.flame.assets import HeadAsset
@@ -18,7 +17,7 @@ from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera
 from avatar.geometry.meshes import faces_inside, vertex_normals
-from avatar.imaging import read_png
+from avatar.imaging import linear_image, read_png, to_srgb
 from avatar.kernels.harmonics import spherical_harmonics
 from avatar.kernels.mesh_query import MeshQuery, interpolate
 from capture_tools.photometric import look_up
@@ -59,8 +58,7 @@ def read_skin(appearance: Path) -> Skin | None:
         return None
     light = torch.tensor(read_json(appearance / "light.json", CaptureError)["harmonics"], dtype=torch.float32)
     if (appearance / "albedo.png").is_file():
-        linear = to_linear(np.arange(256) / 255).astype(np.float32)
-        return Skin(torch.from_numpy(linear[read_png(appearance / "albedo.png", CaptureError)]), light)
+        return Skin(torch.from_numpy(linear_image(read_png(appearance / "albedo.png", CaptureError))), light)
     return Skin(torch.from_numpy(load_arrays(appearance / "albedo.npz", None, ("linear",))["linear"]), light)
 
 

@@ -107,9 +107,9 @@ def capture_photograph(path: Path, out: Path, *, size: int = 512, head_model: st
     with PersonSegmenter() as segmenter:
         matte = fill_holes(refine_matte(segmenter.confidence(image), image))
     images, mattes = image[None], matte[None]
-    focal = photograph.focal_35mm and focal_over_longer_side(photograph.focal_35mm, width, height)
+    focal = focal_over_longer_side(photograph.focal_35mm, width, height)
     result = track_with_progress(
-        *(pixels[None], np.zeros(1), width, height, asset, lens_settings(focal or None)),
+        *(pixels[None], np.zeros(1), width, height, asset, lens_settings(focal)),
         pictures=Pictures(images, mattes, crop),
     )
     camera, detected = crop_camera(result.camera, crop), crop.to_crop(pixels[None])

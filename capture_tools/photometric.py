@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatar.data.synthetic_looks import to_linear
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.meshes import vertex_normals
+from avatar.imaging import linear_image
 from avatar.kernels.harmonics import spherical_harmonics
 from avatar.kernels.mesh_query import MeshQuery, interpolate
 from capture_tools.offset_space import OffsetSpace
@@ -83,10 +83,9 @@ class PhotometricTerm:
 
         side = self.pictures.crop.size
         size = min(side, round(side * EYE_DISTANCES[level] / self.eye_distance))
-        linear = to_linear(np.arange(256) / 255).astype(np.float32)
         levels = np.empty((len(self.pictures.images), size, size, 3), np.float32)
         for row, image in enumerate(self.pictures.images):
-            levels[row] = cv2.resize(linear[image], (size, size), interpolation=cv2.INTER_AREA)
+            levels[row] = cv2.resize(linear_image(image), (size, size), interpolation=cv2.INTER_AREA)
         self.colours = torch.from_numpy(levels).permute(0, 3, 1, 2)
 
     def sample(self, pixels: Tensor) -> Tensor:

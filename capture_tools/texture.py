@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from avatar.data.capture_arrays import write_arrays
-from avatar.data.synthetic_looks import to_linear, to_srgb
 from avatar.files import write_json
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.cameras import Camera, project
 from avatar.geometry.meshes import face_normals, vertex_normals
-from avatar.imaging import to_uint8, write_png
+from avatar.imaging import linear_image, to_srgb, to_uint8, write_png
 from avatar.kernels.harmonics import spherical_harmonics
 from avatar.kernels.mesh_query import MeshQuery, interpolate
 from avatar.kernels.threads import one_torch_thread
@@ -164,7 +163,6 @@ def gather_albedo(
     """The albedo of surface points: a weighted mean over frames, then once more without the odd looks."""
     head, faces = HeadModel(asset), torch.as_tensor(asset.faces)
     query = MeshQuery(faces)
-    linear = to_linear(np.arange(256) / 255).astype(np.float32)
     centre = torch.tensor(camera.position, dtype=torch.float32)
     colours, weights = [], []
     for i in frames_by_turn(params.rotation.numpy(), FRAMES):
@@ -176,7 +174,7 @@ def gather_albedo(
         distance = ray.norm(dim=-1)
         ray = ray / distance[:, None]
         hits = query.update(vertices).cast_rays(centre.expand_as(ray).contiguous(), ray)
-        picture = np.concatenate([linear[images[i]], np.asarray(mattes[i])[..., None] / np.float32(255)], -1)
+        picture = np.concatenate([linear_image(images[i]), np.asarray(mattes[i])[..., None] / np.float32(255)], -1)
         places = project(points, camera)[0] / torch.tensor([camera.width, camera.height])
         looked, matte = look_up(torch.from_numpy(picture).permute(2, 0, 1)[None], places[None])[0].split([3, 1], -1)
         facing = -(normals * ray).sum(-1).clamp(max=0)

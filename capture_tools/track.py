@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from avatar.data.landmark_sets import inter_ocular_distance
-from avatar.errors import HeadModelError, InputError
+from avatar.errors import InputError
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
@@ -95,10 +95,7 @@ def track(
     Raises HeadModelError for a head without landmarks, InputError when no frame has a face.
     """
     settings = settings or TrackSettings()
-    if not asset.has_landmarks():
-        raise HeadModelError(
-            f"the head model {asset.name} has no landmark embedding", fix="import it again: avatar model import FILE"
-        )
+    asset.require_landmarks()
     if not np.isfinite(pixels).all(axis=(1, 2)).any():
         raise InputError(
             "no frame shows a face", expected="a face in at least one frame", found=f"{len(pixels)} frames"

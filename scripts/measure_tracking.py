@@ -30,7 +30,7 @@ from avatar.field.displacement import without_rigid
 from avatar.files import write_json
 from avatar.flame.assets import HeadAsset, load_head
 from avatar.flame.model import HeadModel, HeadParameters
-from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle, nearest_rotation
 
 
 def main() -> None:
@@ -130,8 +130,7 @@ def compare_cameras(tracked: Capture, truth: Capture) -> dict[str, float]:
         torch.from_numpy(np.stack([capture.frames[pair[side]].camera.world_from_cam for pair in pairs]))
         for side, capture in enumerate((tracked, truth))
     )
-    u, _, v = torch.linalg.svd((real[:, :3, :3] @ found[:, :3, :3].mT).sum(0))
-    turn = u @ torch.diag(torch.tensor([1.0, 1.0, float(torch.linalg.det(u @ v))], dtype=u.dtype)) @ v
+    turn = nearest_rotation((real[:, :3, :3] @ found[:, :3, :3].mT).sum(0))
     rest = matrix_to_axis_angle(turn @ found[:, :3, :3] @ real[:, :3, :3].mT).norm(dim=-1)
     way, goal = found[:, :3, 3] @ turn.T, real[:, :3, 3]
     way, goal = way - way.mean(0), goal - goal.mean(0)
@@ -164,10 +163,7 @@ def neutral(head: HeadModel, params: HeadParameters) -> Tensor:
 def align(points: Tensor, target: Tensor) -> Tensor:
     """`points` `[P, 3]` moved rigidly as close to `target` as can be (Kabsch 1976)."""
     centre, goal = points.mean(0), target.mean(0)
-    u, _, v = torch.linalg.svd((points - centre).T @ (target - goal))
-    sign = torch.ones(3)
-    sign[2] = torch.linalg.det(v.T @ u.T).sign()
-    rotation = v.T @ torch.diag(sign) @ u.T
+    rotation = nearest_rotation((target - goal).T @ (points - centre))
     return (points - centre) @ rotation.T + goal
 
 

@@ -10,7 +10,7 @@ import torch
 
 from avatar.animation.expressions import ExpressionVector, expression_vector, jaw_share_of, parse_amounts
 from avatar.errors import ConfigError
-from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle, nearest_rotation
 
 if TYPE_CHECKING:
     from avatar.flame.assets import HeadAsset
@@ -46,10 +46,7 @@ def mean_pose(params: HeadParameters) -> HeadParameters:
 
 def mean_rotation(axis_angles: torch.Tensor) -> torch.Tensor:
     """[N, 3] axis-angle to the rotation matrix [3, 3] nearest to their mean matrix, by SVD."""
-    u, _, vt = torch.linalg.svd(axis_angle_to_matrix(axis_angles).mean(0))
-    flip = torch.ones(3, dtype=u.dtype, device=u.device)
-    flip[2] = torch.sign(torch.linalg.det(u @ vt))
-    return u @ torch.diag(flip) @ vt
+    return nearest_rotation(axis_angle_to_matrix(axis_angles).mean(0))
 
 
 def retarget(avatar: HeadParameters, driver: HeadParameters, head_motion: HeadMotion = "driver") -> HeadParameters:

@@ -84,15 +84,3 @@ def between(colours: tuple[tuple[int, int, int], ...], position: float) -> np.nd
     low = min(int(position), len(colours) - 2)
     share = position - low
     return as_colour(colours[low]) * (1 - share) + as_colour(colours[low + 1]) * share
-
-
-def to_linear(srgb: np.ndarray) -> np.ndarray:
-    """sRGB in [0, 1] to linear light (IEC 61966-2-1)."""
-    srgb = np.asarray(srgb, dtype=np.float32)
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-def to_srgb(linear: np.ndarray) -> np.ndarray:
-    """Linear light to sRGB in [0, 1] (IEC 61966-2-1); values outside are clipped."""
-    linear = np.clip(linear, 0.0, 1.0)
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from avatar.data import synthetic_shading as shading
-from avatar.data.synthetic_looks import to_linear
 from avatar.data.synthetic_person import (
     CLOTH,
     EYE,
@@ -22,6 +21,7 @@ from avatar.data.synthetic_person import (
     Person,
     Posed,
 )
+from avatar.imaging import to_linear
 from avatar.kernels.mesh_query import interpolate
 
 

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from avatar.data import synthetic_shading as shading
 from avatar.data.synthetic_lids import LASH_LENGTH
-from avatar.data.synthetic_looks import to_srgb
 from avatar.data.synthetic_materials import sample, shade
 from avatar.data.synthetic_person import HAIR, LASH, STRAND_LENGTH, Person, Posed, pose_person
 from avatar.data.synthetic_room import Room
 from avatar.geometry.cameras import Camera, image_rays, project
-from avatar.imaging import to_uint8
+from avatar.imaging import to_srgb, to_uint8
 from avatar.kernels.mesh_query import MeshQuery, interpolate
 from avatar.kernels.threads import one_torch_thread
 

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatar.data.synthetic_looks import Looks, to_linear
+from avatar.data.synthetic_looks import Looks
 from avatar.data.synthetic_materials import lookup
 from avatar.data.synthetic_textures import octaves
+from avatar.imaging import to_linear
 from avatar.kernels.mesh_query import MeshQuery
 
 TEXELS = 250

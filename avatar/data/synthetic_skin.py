@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from avatar.data import landmark_sets as sets
-from avatar.data.synthetic_looks import Looks, to_linear
+from avatar.data.synthetic_looks import Looks
 from avatar.data.synthetic_textures import noise, octaves
+from avatar.imaging import to_linear
 
 RIGHT_BROW = ((46, 53, 52, 65, 55), (70, 63, 105, 66, 107))
 LEFT_BROW = ((276, 283, 282, 295, 285), (300, 293, 334, 296, 336))

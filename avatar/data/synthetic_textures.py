@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from avatar.data.synthetic_looks import Looks, to_linear
+from avatar.data.synthetic_looks import Looks
+from avatar.imaging import to_linear
 
 
 def noise(rng: np.random.Generator, height: int, width: int, cells_high: float, cells_wide: float) -> np.ndarray:

@@ -99,6 +99,13 @@ class HeadAsset:
     def has_landmarks(self) -> bool:
         return bool((self.mediapipe_faces >= 0).all())
 
+    def require_landmarks(self) -> None:
+        """Raise HeadModelError where the head has no landmark embedding."""
+        if not self.has_landmarks():
+            raise HeadModelError(
+                f"the head model {self.name} has no landmark embedding", fix="import it again: avatar model import FILE"
+            )
+
     def with_landmarks(
         self, mediapipe: tuple[np.ndarray, np.ndarray], ibug: tuple[np.ndarray, np.ndarray]
     ) -> HeadAsset:

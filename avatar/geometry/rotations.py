@@ -78,3 +78,17 @@ def rotation_6d_to_matrix(d6: Tensor) -> Tensor:
 def matrix_to_rotation_6d(matrix: Tensor) -> Tensor:
     """The 6D form `[..., 6]` of rotation matrices `[..., 3, 3]`: their first two rows."""
     return matrix[..., :2, :].flatten(-2)
+
+
+def nearest_rotation(matrix: Tensor) -> Tensor:
+    """The rotation `[3, 3]` nearest to a matrix `[3, 3]`, by SVD: of a sum of rotations, their mean."""
+    u, _, vt = torch.linalg.svd(matrix)
+    flip = torch.ones(3, dtype=u.dtype, device=u.device)
+    flip[2] = torch.sign(torch.linalg.det(u @ vt))
+    return u @ torch.diag(flip) @ vt
+
+
+def slerp(first: Tensor, second: Tensor, share: Tensor | float) -> Tensor:
+    """Between rotations `[..., 3, 3]` along the shortest arc; `share` in [0, 1], a number or `[..., 1]`."""
+    turn = matrix_to_axis_angle(second @ first.mT)
+    return axis_angle_to_matrix(share * turn) @ first

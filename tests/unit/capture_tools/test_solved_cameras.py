@@ -6,11 +6,11 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from avatar.data.synthetic_camera import hand_held_path
-from avatar.data.synthetic_looks import make_looks, to_srgb
+from avatar.data.synthetic_looks import make_looks
 from avatar.data.synthetic_room import furnished_room
 from avatar.errors import InputError
 from avatar.geometry.cameras import Camera, image_rays
-from avatar.imaging import to_uint8
+from avatar.imaging import to_srgb, to_uint8
 from capture_tools.cameras import CameraPath, solve_cameras
 
 SIZE, FOCAL, FRAMES, DISTANCE = 256, 300.0, 21, 0.9

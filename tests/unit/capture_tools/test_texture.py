@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from painted_clip import LOOK, PaintedClip
 
-from avatar.data.synthetic_looks import to_linear
 from avatar.flame.assets import HeadAsset
-from avatar.imaging import read_png
+from avatar.imaging import read_png, to_linear
 from avatar.kernels.harmonics import spherical_harmonics
 from capture_tools.texture import frames_by_turn, texels, write_appearance
 

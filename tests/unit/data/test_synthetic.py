@@ -9,12 +9,12 @@ import torch
 from avatar.data.capture import read_capture
 from avatar.data.landmark_sets import inter_ocular_distance
 from avatar.data.synthetic import make_synthetic_clip, make_synthetic_scene, render_synthetic_frame
-from avatar.data.synthetic_looks import to_linear, to_srgb
 from avatar.data.synthetic_person import CLOTH, EYE, HAIR, SKIN, TEETH
 from avatar.errors import InputError
 from avatar.flame.model import HeadModel
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import image_rays, project
+from avatar.imaging import to_linear, to_srgb
 from avatar.videos import has_synthetic_tag, probe_video, read_video
 
 SIZE, FRAMES, NEUTRAL = 160, 60, 4
