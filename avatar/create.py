@@ -190,14 +190,12 @@ def _train(capture: Path, run: Path, config: Config, *, minutes: float | None, r
     train(capture, run, config, resume=resume, minutes=minutes)
 
 
-def evaluate_run(run: Path, splits: Sequence[str]) -> dict[str, Any]:
-    """Render and measure the held-out splits; returns metrics.json's content."""
+def evaluate_run(run: Path, splits: Sequence[str], truth: Path | None = None) -> dict[str, Any]:
+    """Render and measure held-out splits, and the held-out sets below `truth`; returns metrics.json's content."""
     from avatar.training.evaluate import evaluate
 
     require_run(run)
-    evaluate(run, tuple(splits))
-    metrics = read_json(run / "eval" / "metrics.json", RunError)
-    return {split: metrics[split] for split in splits if split in metrics}
+    return evaluate(run, tuple(splits), truth=truth)
 
 
 def require_run(run: Path) -> None:

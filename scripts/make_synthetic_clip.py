@@ -1,5 +1,8 @@
 """Make a synthetic clip with known truth: clip.mp4 and truth/, a capture folder with the true parameters.
 
+truth/held_out/ has expressions and views that the clip does not show; `avatar eval RUN --truth OUT` scores an avatar
+on them.
+
 python scripts/make_synthetic_clip.py --seed 0 --size 256 --frames 200 --out runs/synthetic
 python scripts/make_synthetic_clip.py --camera moving --out runs/synthetic_moving
 """
@@ -34,6 +37,8 @@ class Settings:
     """Name of the head model to animate."""
     camera: Literal["static", "moving"] = "static"
     """On a stand before a flat room, or carried around the person in a room with depth."""
+    held_out: bool = True
+    """Also write truth/held_out: expressions and views that the clip does not show, for `avatar eval --truth`."""
 
 
 def main() -> int:
@@ -58,6 +63,7 @@ def main() -> int:
                 fps=settings.fps,
                 asset=asset,
                 camera=settings.camera,
+                held_out=settings.held_out,
                 progress=lambda done, _: bar.update(done),
             )
     except AvatarError as error:

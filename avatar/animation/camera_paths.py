@@ -7,14 +7,13 @@ in the clip.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Literal
 
 import numpy as np
 
 from avatar.errors import ConfigError
-from avatar.geometry.cameras import Camera
+from avatar.geometry.cameras import Camera, turn_camera
 
 PathName = Literal["still", "orbit", "spiral"]
 DEFAULT_AMPLITUDE_DEGREES = 20.0
@@ -23,24 +22,6 @@ ELEVATION_SHARE = 0.3
 """An orbit nods by this share of its sideways swing; a spiral's circle is this much flatter than wide."""
 SPIRAL_DOLLY = 0.08
 """A spiral moves this share of the distance towards the head and away from it."""
-
-
-def turn_camera(camera: Camera, target: np.ndarray, azimuth: float, elevation: float, scale: float = 1.0) -> Camera:
-    """`camera` turned about `target` [3] (metres, world).
-
-    azimuth: radians about world y, positive carries a camera in front of the face to the person's left (+x).
-    elevation: radians, positive carries the camera up.
-    scale: factor on the distance to the target.
-    """
-    offset = camera.world_from_cam[:3, 3] - target
-    level = np.array([offset[0], 0.0, offset[2]])
-    length = np.linalg.norm(level)
-    side = np.array([1.0, 0.0, 0.0]) if length == 0 else np.cross([0.0, 1.0, 0.0], level / length)
-    rotation = _about_axis(np.array([0.0, 1.0, 0.0]), azimuth) @ _about_axis(side, -elevation)
-    world_from_cam = np.eye(4)
-    world_from_cam[:3, :3] = rotation @ camera.world_from_cam[:3, :3]
-    world_from_cam[:3, 3] = target + scale * (rotation @ offset)
-    return dataclasses.replace(camera, world_from_cam=world_from_cam)
 
 
 def camera_path(
@@ -75,10 +56,3 @@ def camera_path(
             scale = 1.0 - SPIRAL_DOLLY * math.sin(phase)
         cameras.append(turn_camera(camera, target, azimuth, elevation, scale))
     return cameras
-
-
-def _about_axis(axis: np.ndarray, angle: float) -> np.ndarray:
-    """Rotation matrix [3, 3] by `angle` radians about the unit vector `axis` (Rodrigues)."""
-    x, y, z = axis
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross

@@ -160,11 +160,14 @@ class Eval:
     """Run folder, made by `avatar create` or `avatar train`."""
     splits: Annotated[tuple[Split, ...], tyro.conf.arg(metavar="{train,val,test}...")] = ("val", "test")
     """Which frames to render."""
+    truth: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Also score expressions and views that the clip never showed: DIR is the folder of the synthetic clip that the
+    avatar was made from (scripts/make_synthetic_clip.py)."""
 
     def run(self) -> Outcome:
         from avatar.create import evaluate_run
 
-        metrics = evaluate_run(self.run_folder, self.splits)
+        metrics = evaluate_run(self.run_folder, self.splits, self.truth)
         files = [(self.run_folder / "eval" / "metrics.json", "the numbers")]
         files += [(self.run_folder / "eval" / split, "pred, gt and mask of every frame") for split in metrics]
         return Outcome(
@@ -204,10 +207,10 @@ def run_files(run: Path) -> list[tuple[Path, str]]:
 
 def metric_lines(metrics: dict) -> list[str]:
     """The numbers of metrics.json as a small table."""
-    rows = [f"{'split':<6} {'frames':>6} {'psnr':>6} {'face':>6} {'mouth':>6} {'ssim':>6} {'expr.error':>10}"]
+    rows = [f"{'split':<11} {'frames':>6} {'psnr':>6} {'face':>6} {'mouth':>6} {'ssim':>6} {'expr.error':>10}"]
     for split, values in metrics.items():
         rows.append(
-            f"{split:<6} {values.get('frames', 0):>6} {_number(values, 'psnr', 1)} {_number(values, 'face_psnr', 1)} "
+            f"{split:<11} {values.get('frames', 0):>6} {_number(values, 'psnr', 1)} {_number(values, 'face_psnr', 1)} "
             f"{_number(values, 'mouth_psnr', 1)} {_number(values, 'ssim', 3)} "
             f"{_number(values, 'expression_error', 4, 10)}"
         )

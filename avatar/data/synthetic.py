@@ -14,6 +14,8 @@ import numpy as np
 from avatar.conventions import CAMERA_MODES
 from avatar.data import synthetic_shading as shading
 from avatar.data.synthetic_camera import hand_held_path
+from avatar.data.synthetic_held_out import FOLDER as HELD_OUT
+from avatar.data.synthetic_held_out import write_held_out
 from avatar.data.synthetic_looks import make_looks
 from avatar.data.synthetic_motion import make_motion
 from avatar.data.synthetic_person import make_person
@@ -92,13 +94,15 @@ def make_synthetic_clip(
     fps: float = 25.0,
     asset: HeadAsset | None = None,
     camera: str = "static",
+    held_out: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write `folder/clip.mp4` and `folder/truth/`, a capture folder that holds what the picture was made from.
 
     size: pixels of the square picture. camera: "static" or "moving" (`make_synthetic_scene`); the truth of a moving one
-    has a pose per frame and no background plate. progress: called with (frames done, frames) after each. The clip has
-    a voice that follows the mouth. Returns the path of the clip. Raises InputError for settings that cannot be,
+    has a pose per frame and no background plate. held_out: also write `truth/held_out/`, expressions and views that the
+    clip does not show (`synthetic_held_out`). progress: called with (frames done, frames) after each. The clip has a
+    voice that follows the mouth. Returns the path of the clip. Raises InputError for settings that cannot be,
     OutputError where a file cannot be written.
     """
     from avatar.data.capture import write_capture
@@ -138,6 +142,8 @@ def make_synthetic_clip(
         },
         camera_mode=camera,
     )
+    if held_out:
+        write_held_out(truth / HELD_OUT, scene)
     pictures = (read_png(truth / IMAGES / f"{index:05d}.png") for index in range(frames))
     sound = write_wav(folder / "voice.wav", voice_of(scene, seed))
     clip = write_video(folder / "clip.mp4", pictures, fps, audio_from=sound, synthetic=True)

@@ -7,6 +7,7 @@ with pixel (column, row) centred at (column + 0.5, row + 0.5).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -136,6 +137,31 @@ def look_at(
     pose = np.eye(4)
     pose[:3, 0], pose[:3, 1], pose[:3, 2], pose[:3, 3] = right, np.cross(forward, right), forward, position
     return pose
+
+
+def turn_camera(camera: Camera, target: np.ndarray, azimuth: float, elevation: float, scale: float = 1.0) -> Camera:
+    """`camera` turned about `target` [3] (metres, world).
+
+    azimuth: radians about world y, positive carries a camera in front of the face to the person's left (+x).
+    elevation: radians, positive carries the camera up.
+    scale: factor on the distance to the target.
+    """
+    offset = camera.world_from_cam[:3, 3] - target
+    level = np.array([offset[0], 0.0, offset[2]])
+    length = np.linalg.norm(level)
+    side = np.array([1.0, 0.0, 0.0]) if length == 0 else np.cross([0.0, 1.0, 0.0], level / length)
+    rotation = about_axis(np.array([0.0, 1.0, 0.0]), azimuth) @ about_axis(side, -elevation)
+    world_from_cam = np.eye(4)
+    world_from_cam[:3, :3] = rotation @ camera.world_from_cam[:3, :3]
+    world_from_cam[:3, 3] = target + scale * (rotation @ offset)
+    return replace(camera, world_from_cam=world_from_cam)
+
+
+def about_axis(axis: np.ndarray, angle: float) -> np.ndarray:
+    """Rotation matrix [3, 3] by `angle` radians about the unit vector `axis` (Rodrigues)."""
+    x, y, z = axis
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
 
 
 def project_points(

@@ -74,7 +74,14 @@ class Avatar:
             return replace(tracked, rotation=matrix_to_axis_angle(rotation), translation=shift)
 
     @torch.no_grad()
-    def render(self, params: HeadParameters, camera: Camera, *, deform_code: Tensor | None = None) -> RenderedFrame:
+    def render(
+        self,
+        params: HeadParameters,
+        camera: Camera,
+        *,
+        deform_code: Tensor | None = None,
+        background: Tensor | None = None,
+    ) -> RenderedFrame:
         """Render one frame.
 
         Args:
@@ -82,10 +89,11 @@ class Avatar:
                 `static_offset` are the avatar's.
             camera: any; the plate behind the person is exact for the captured one (see `avatar.render.background`).
             deform_code: `[code]`, or None for the mean of the training codes.
+            background: `[H, W, 3]` in [0, 1] to show in the plate's place.
         """
         mask = self.subject.silhouette(params, camera)
         states = self.scene.mean_states(self.subject.frame_data(params), deform_code)
-        plate = plate_view(self.plate.float() / 255, self.camera, camera)
+        plate = plate_view(self.plate.float() / 255, self.camera, camera) if background is None else background
         rendered = self.render_states(states, camera, mask)
         size = (camera.height, camera.width)
         image = over(rendered["colour"], rendered["opacity"], plate.reshape(-1, 3))

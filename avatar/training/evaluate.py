@@ -1,5 +1,7 @@
 """Render the held-out frames of a run and measure them: eval/<split>/{pred,gt,mask}/*.png and eval/metrics.json.
 
+Besides the capture's own splits, a synthetic clip's held-out expressions and views can be scored (`training.held_out`).
+
 A held-out frame is rendered with its own tracked parameters and camera. The field has never seen it, so it has no
 deformation code of its own: the mean of the training codes is used. All figures are computed on the 8-bit values
 that are written, `mask` is the head model's silhouette, and eval/<split>/frames.json keeps each frame's figures and
@@ -9,23 +11,32 @@ boxes, so that everything can be recomputed from the folder.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
-from avatar.data.capture import Capture
+from avatar.data.capture import Capture, Frame
 from avatar.data.capture_reference import open_run_capture
 from avatar.data.landmark_sets import LEFT_EYE, LIPS, RIGHT_EYE, bounding_box, lip_distance
 from avatar.files import write_json
-from avatar.geometry.cameras import project
+from avatar.flame.model import HeadParameters
+from avatar.geometry.cameras import Camera, project
 from avatar.imaging import to_uint8, write_png
 from avatar.progress import Progress
 from avatar.training import metrics
+from avatar.training.held_out import (
+    HeldOutSet,
+    carry_over,
+    find_held_out,
+    grey_background,
+    match_frames,
+    read_held_out,
+)
 
 if TYPE_CHECKING:
     from avatar.training.avatar_model import Avatar
@@ -33,6 +44,17 @@ if TYPE_CHECKING:
 MOUTH_GROWTH = 0.25
 """The mouth's box is grown on each side by this share of its width (docs/design.md, metrics.json)."""
 EYE_GROWTH = 0.5
+
+class PictureSource(Protocol):
+    """Named frames with the pictures an avatar has to show."""
+
+    @property
+    def frames(self) -> Sequence[Frame]: ...
+
+    def read_picture(self, index: int) -> np.ndarray:
+        """uint8 [H, W, 3]."""
+        ...
+
 
 Detect = Callable[[np.ndarray], tuple[np.ndarray | None, int]]
 """uint8 [H, W, 3] -> (landmarks [478, 2] in pixels or None, faces found), as LandmarkDetector.detect."""
@@ -60,19 +82,23 @@ def evaluate(
     detect: Detect | None = None,
     device: str = "auto",
     max_frames: int | None = None,
+    truth: Path | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Evaluate a run's latest checkpoint on its capture; writes and returns eval/metrics.json: split -> figures.
 
+    truth: a folder with held-out sets of the clip (`training.held_out`), which are scored like splits of their own.
     detect: landmark detector for `expression_error`, run on each rendered and each real frame; None = the program's
     own, treating every frame by itself. max_frames: at most so many frames per split, evenly spread.
-    Raises RunError, CaptureError or HeadModelError where run and capture do not fit, OutputError on a full disk.
+    Raises RunError, CaptureError or HeadModelError where run and capture do not fit, InputError for a folder of truth
+    that has no held-out sets or those of another clip, OutputError on a full disk.
     """
     from avatar.training.checkpoint import load_avatar
 
     run = Path(run)
     avatar = load_avatar(run, device=device)
     capture = open_run_capture(run, expect_head=avatar.asset)
+    held_out = [read_held_out(folder, avatar, capture) for folder in find_held_out(truth)] if truth is not None else []
     own_detector = None
     if detect is None:
         from capture_tools.landmarks import LandmarkDetector
@@ -82,21 +108,23 @@ def evaluate(
     lpips, lpips_reason = metrics.load_lpips()
     result: dict[str, Any] = {}
     try:
-        render = frame_renderer(avatar, capture)
-        for split in splits:
-            indices = spread(capture.splits[split], max_frames)
-            result[split] = evaluate_frames(
+        jobs = [(split, frame_renderer(avatar, capture), capture, capture.splits[split]) for split in splits]
+        for held in held_out:
+            pairs = dict(match_frames(held, capture))
+            jobs.append((held.name, held_out_renderer(avatar, held, capture, pairs), held, list(pairs)))
+        for name, render, source, indices in jobs:
+            result[name] = evaluate_frames(
                 render,
-                capture,
-                indices,
-                run / "eval" / split,
+                source,
+                spread(indices, max_frames),
+                run / "eval" / name,
                 detect=detect,
                 lpips=lpips,
-                label=split,
+                label=name,
                 progress=progress,
             )
             if lpips is None:
-                result[split]["lpips_reason"] = lpips_reason
+                result[name]["lpips_reason"] = lpips_reason
     finally:
         if own_detector is not None:
             own_detector.close()
@@ -114,30 +142,46 @@ def spread(indices: Sequence[int], most: int | None) -> list[int]:
 def frame_renderer(avatar: Avatar, capture: Capture) -> Callable[[int], Rendering]:
     """A function that renders frame `index` of the capture from its tracked parameters and camera."""
     params = capture.parameters()
-    device = next(iter(avatar.head.buffers())).device
 
-    @torch.no_grad()
     def render(index: int) -> Rendering:
-        camera = capture.frames[index].camera
-        frame = params.select([index]).to(device)
-        shown = avatar.render(frame, camera, deform_code=None)  # None: the mean of the training codes
-        image, mask = to_uint8(shown.image.float().cpu().numpy()), shown.mask.cpu().numpy().astype(bool)
-        pose = avatar.head(frame)
-        pixels, depth = project(avatar.head.landmarks(pose.vertices)[0].cpu(), camera)
-        points = np.where((depth > 0).numpy()[:, None], pixels.numpy(), np.nan)
-
-        def box(part: Sequence[int], grow: float) -> metrics.Box:
-            return bounding_box(points[list(part)], camera.width, camera.height, grow)
-
-        eyes = (box(RIGHT_EYE, EYE_GROWTH), box(LEFT_EYE, EYE_GROWTH))
-        return Rendering(image, mask, box(LIPS, MOUTH_GROWTH), eyes)
+        return render_for_measuring(avatar, params.select([index]).to(avatar.device), capture.frames[index].camera)
 
     return render
 
 
+def held_out_renderer(
+    avatar: Avatar, held: HeldOutSet, capture: Capture, pairs: Mapping[int, int]
+) -> Callable[[int], Rendering]:
+    """A function that renders frame `index` of a held-out set over grey; `pairs`: the capture's frame for each."""
+
+    def render(index: int) -> Rendering:
+        frame, camera = carry_over(held, index, avatar, capture, pairs[index])
+        return render_for_measuring(avatar, frame, camera, grey_background(camera, avatar.device))
+
+    return render
+
+
+@torch.no_grad()
+def render_for_measuring(
+    avatar: Avatar, frame: HeadParameters, camera: Camera, background: torch.Tensor | None = None
+) -> Rendering:
+    """One frame (N = 1) with the boxes around its mouth and eyes; `background` in place of the plate."""
+    shown = avatar.render(frame, camera, background=background)  # under the mean of the training codes
+    image, mask = to_uint8(shown.image.float().cpu().numpy()), shown.mask.cpu().numpy().astype(bool)
+    pose = avatar.head(avatar.subject.with_identity(frame))
+    pixels, depth = project(avatar.head.landmarks(pose.vertices)[0].cpu(), camera)
+    points = np.where((depth > 0).numpy()[:, None], pixels.numpy(), np.nan)
+
+    def box(part: Sequence[int], grow: float) -> metrics.Box:
+        return bounding_box(points[list(part)], camera.width, camera.height, grow)
+
+    eyes = (box(RIGHT_EYE, EYE_GROWTH), box(LEFT_EYE, EYE_GROWTH))
+    return Rendering(image, mask, box(LIPS, MOUTH_GROWTH), eyes)
+
+
 def evaluate_frames(
     render: Callable[[int], Rendering],
-    capture: Capture,
+    capture: PictureSource,
     indices: Sequence[int],
     folder: Path,
     *,
@@ -146,11 +190,11 @@ def evaluate_frames(
     label: str = "eval",
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Render, write and measure the frames at `indices` of the capture; returns one split's entry of metrics.json.
+    """Render, write and measure the frames at `indices` of a capture or a held-out set.
 
-    Writes pred/, gt/, mask/ and frames.json below `folder`, replacing what an earlier evaluation left there.
-    `seconds_per_frame` is the mean time of `render`, without the first frame (kernels compile then) where there are
-    more. Without a detector `expression_error` is null.
+    Returns one split's entry of metrics.json. Writes pred/, gt/, mask/ and frames.json below `folder`, replacing what
+    an earlier evaluation left there. `seconds_per_frame` is the mean time of `render`, without the first frame (kernels
+    compile then) where there are more. Without a detector `expression_error` is null.
     """
     for kind in ("pred", "gt", "mask"):
         for old in (folder / kind).glob("*.png"):

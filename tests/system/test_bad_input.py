@@ -87,11 +87,17 @@ def test_create_with_an_unusable_clip_leaves_nothing(avatar, flat_clip, tmp_path
 
 @pytest.mark.real
 def test_two_faces(avatar, recordings, tmp_path):
-    done = avatar("create", recordings / "clips" / "odd" / "two_people.gif", "--out", tmp_path / "out")
-    assert done.status == 1
-    assert "face" in done.message
-    assert "frame" in done.message
-    assert not (tmp_path / "out").exists()
+    """The larger of two faces is followed, and the report says so."""
+    clip = recordings / "clips" / "odd" / "two_people.gif"
+    done = avatar("capture", clip, "--out", tmp_path / "out", "--size", 128, "--no-photometric")
+    assert done.status == 0, done.err
+    report = json.loads((tmp_path / "out" / "report" / "report.json").read_text())
+    warned = [warning for warning in report["warnings"] if "another face" in warning]
+    assert len(warned) == 1
+    assert "frames" in warned[0]
+    assert "larger" in warned[0]
+    assert report["crop"]["x0"] > 200  # the larger face is the one on the right
+    assert report["landmark_error_iod"] < 0.025
 
 
 def test_too_few_usable_frames(avatar, tiny, tmp_path):

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from avatar.animation.camera_paths import camera_path, turn_camera
+from avatar.animation.camera_paths import camera_path
 from avatar.errors import ConfigError
-from avatar.geometry.cameras import Camera, look_at, project
+from avatar.geometry.cameras import Camera, look_at, project, turn_camera
 
 TARGET = np.array([0.02, 0.01, -0.03])
 

@@ -1,0 +1,170 @@
+"""Score an avatar on what its clip never showed: the held-out sets of a synthetic clip (`data.synthetic_held_out`).
+
+A tracked avatar lives in a world of its own: its camera has an estimated focal length and its head an estimated size,
+so the truth's cameras mean nothing there. Each held-out frame stands to a frame of the clip, which was tracked, and is
+carried over through it:
+
+- an expression is put on the tracked pose of that frame and seen by that frame's own tracked camera;
+- a view is that frame's tracked camera, turned as the true camera is and placed so that the middle of the head appears
+  where it does in truth. With focal lengths f (true) and f' (tracked), a point (x, y, z) seen by the true camera is
+  one at g (x, y, z f'/f) for the tracked one, where g is the ratio of the heads' sizes; the middle of the head in the
+  clip's frame gives g. The person's tracked parameters are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from avatar.data.capture import PLAIN_GREY, Capture, Frame, read_capture
+from avatar.data.capture_schema import Entries
+from avatar.errors import InputError
+from avatar.files import read_json
+from avatar.flame.model import HeadParameters
+from avatar.geometry.cameras import Camera
+
+if TYPE_CHECKING:
+    from avatar.training.avatar_model import Avatar
+
+DESCRIPTION = "held_out.json"
+DEPTH = 3
+"""Folders below the one that is given in which sets are looked for."""
+KINDS = ("expression", "view")
+SAME_TIME = 0.5
+"""A frame of the capture is the one meant where it is nearer in time than this share of a frame's length."""
+
+
+@dataclass
+class HeldOutSet:
+    """One held-out set, as the frames of a picture source: what `evaluate.evaluate_frames` reads."""
+
+    name: str
+    kind: str
+    capture: Capture
+    cam_from_clip_cam: list[np.ndarray]
+    """`[4, 4]` each: from the camera of the clip's frame to the held-out one, metres of the truth."""
+    window: tuple[int, int, int, int]
+    """x0, y0, width and height of what the avatar's capture cut out of the clip's picture, pixels of the set."""
+
+    @property
+    def frames(self) -> list[Frame]:
+        return self.capture.frames
+
+    def read_picture(self, index: int) -> np.ndarray:
+        """Frame `index`, the person over plain grey, uint8 `[h, w, 3]`: the part that the avatar's capture shows."""
+        x0, y0, width, height = self.window
+        return np.ascontiguousarray(self.capture.read_image(index)[y0 : y0 + height, x0 : x0 + width])
+
+
+def find_held_out(folder: Path) -> list[Path]:
+    """Folders of held-out sets at or below `folder`, by name. Raises InputError where there are none."""
+    folder = Path(folder)
+    found: list[Path] = []
+    for depth in range(DEPTH + 1):
+        found += [path.parent for path in folder.glob("*/" * depth + DESCRIPTION)]
+    if not found:
+        raise InputError(
+            "there is no held-out truth",
+            where=folder,
+            expected=f"folders with {DESCRIPTION}",
+            found="none" if folder.is_dir() else "no such folder",
+            fix="python scripts/make_synthetic_clip.py --out CLIP makes a clip with it; give CLIP",
+        )
+    return sorted(found, key=lambda path: path.name)
+
+
+def read_held_out(folder: Path, avatar: Avatar, capture: Capture) -> HeldOutSet:
+    """Open a set for an avatar trained on `capture`.
+
+    Raises CaptureError where it is damaged, HeadModelError where its head is another one, InputError where its pictures
+    are not of the clip that the avatar was made from.
+    """
+    held = read_capture(folder, expect_head=avatar.asset)
+    where = folder / DESCRIPTION
+    entries = Entries(read_json(where, InputError), where)
+    kind, described = entries.text("kind"), entries.get("frames")
+    if kind not in KINDS or not isinstance(described, list) or len(described) != len(held.frames):
+        raise entries.error(
+            "the description does not fit the set", f"a kind of {KINDS} and {len(held.frames)} frames", f"kind {kind}"
+        )
+    turns = [Entries(item, where, i).matrix("cam_from_clip_cam") for i, item in enumerate(described)]
+    return HeldOutSet(folder.name, kind, held, turns, captured_window(capture, held))
+
+
+def captured_window(capture: Capture, held: Capture) -> tuple[int, int, int, int]:
+    """x0, y0, width, height in pixels of a held-out picture of what the capture's pictures show of the clip's."""
+    report = capture.report()
+    crop, video = report.get("crop"), report.get("video")
+    if crop is None or video is None:  # the truth itself, which is not cropped
+        return 0, 0, held.width, held.height
+    if (video["width"], video["height"]) != (held.width, held.height):
+        raise InputError(
+            "the held-out pictures are not of the clip that the avatar was made from",
+            where=held.folder,
+            expected=f"{video['width']} x {video['height']} pixels",
+            found=f"{held.width} x {held.height}",
+        )
+    x0, y0 = max(crop["x0"], 0), max(crop["y0"], 0)
+    x1, y1 = min(crop["x0"] + crop["side"], held.width), min(crop["y0"] + crop["side"], held.height)
+    return x0, y0, x1 - x0, y1 - y0
+
+
+def match_frames(held: HeldOutSet, capture: Capture) -> Iterator[tuple[int, int]]:
+    """Pairs of a held-out frame and the capture's frame at its time; held-out frames that have none are left out."""
+    times = np.array([frame.timestamp for frame in capture.frames])
+    for index, frame in enumerate(held.frames):
+        nearest = int(np.abs(times - frame.timestamp).argmin())
+        if abs(times[nearest] - frame.timestamp) < SAME_TIME / held.capture.fps:
+            yield index, nearest
+
+
+def carry_over(
+    held: HeldOutSet, index: int, avatar: Avatar, capture: Capture, frame: int
+) -> tuple[HeadParameters, Camera]:
+    """Parameters (N = 1) and camera that show held-out frame `index` in the avatar's world, by way of `frame`."""
+    tracked = capture.parameters().select([frame]).to(avatar.device)
+    truth = held.capture.parameters().select([index]).to(avatar.device)
+    seen = capture.frames[frame].camera
+    true_camera = held.frames[index].camera
+    lens = windowed(seen, capture, held)
+    if held.kind == "expression":
+        return replace(tracked, expr=truth.expr, jaw=truth.jaw, eyes=truth.eyes), lens
+    turn = held.cam_from_clip_cam[index]
+    middle_after = in_camera(true_camera, head_middle(avatar, truth))
+    middle_before = np.linalg.inv(turn) @ np.append(middle_after, 1.0)
+    here = in_camera(seen, head_middle(avatar, tracked))
+    stretch = np.array([1.0, 1.0, lens.fl_x / true_camera.fl_x])
+    size = here[2] / (middle_before[2] * stretch[2])
+    cam_from_cam = np.eye(4)
+    cam_from_cam[:3, :3] = turn[:3, :3]
+    cam_from_cam[:3, 3] = size * stretch * middle_after - turn[:3, :3] @ here
+    return tracked, lens.moved(seen.world_from_cam @ np.linalg.inv(cam_from_cam))
+
+
+def windowed(camera: Camera, capture: Capture, held: HeldOutSet) -> Camera:
+    """A camera of the capture as the held-out pictures' window shows it."""
+    x0, y0, width, height = held.window
+    crop = capture.report().get("crop") or {"x0": 0, "y0": 0, "side": held.capture.width}
+    whole = camera.scaled(crop["side"], crop["side"])
+    return whole.cropped(x0 - crop["x0"], y0 - crop["y0"], width, height)
+
+
+@torch.no_grad()
+def head_middle(avatar: Avatar, params: HeadParameters) -> np.ndarray:
+    """`[3]` mean of the landmarks of one posed head of its own identity, metres, world."""
+    return avatar.head.landmarks(avatar.head(params).vertices)[0].mean(0).double().cpu().numpy()
+
+
+def in_camera(camera: Camera, point: np.ndarray) -> np.ndarray:
+    """A world point `[3]` in a camera's axes, metres."""
+    return camera.cam_from_world[:3, :3] @ point + camera.cam_from_world[:3, 3]
+
+
+def grey_background(camera: Camera, device: torch.device) -> torch.Tensor:
+    """`[H, W, 3]` of the plain grey that held-out pictures have."""
+    return torch.full((camera.height, camera.width, 3), PLAIN_GREY / 255, device=device)
