@@ -45,6 +45,9 @@ class BankConfig:
     """Use the bank. Without it the hash field sees the expression by the warp and `condition_networks` only."""
     tables: int = 8
     """Tables in the bank, and coefficients the condition is projected to."""
+    components: int = 16
+    """Principal directions of the clip's conditions that the coefficients are made of. 0 takes the conditions as they
+    are, those that never moved in the clip too."""
     levels: int = 8
     """Number of resolutions."""
     log2_entries: int = 14
@@ -185,6 +188,8 @@ class LossConfig:
     """Squared length of the codes."""
     pose: float = 0.01
     """Squared size of the pose corrections, in units of one degree and one millimetre."""
+    surface: float = 0.01
+    """Seen from anywhere, the neutral head is solid at its mesh, and bare skin has nothing before it (FLAME warp)."""
     distortion: float = 0.0
     """Distortion loss of mip-NeRF 360 on the ray weights."""
 
@@ -212,6 +217,8 @@ class TrainingConfig:
     """Share of the rays drawn anywhere in the picture. The rest falls on the person."""
     table_rate: float = 2e-2
     """Learning rate of the hash tables."""
+    bank_rate: float = 2e-2
+    """Learning rate of the bank's tables."""
     network_rate: float = 5e-3
     """Learning rate of the networks."""
     deformation_rate: float = 1e-3
@@ -222,6 +229,9 @@ class TrainingConfig:
     """Learning rate of the pose corrections (radians and metres)."""
     final_rate: float = 0.05
     """Learning rates end at this fraction of their start, on an exponential path."""
+    random_background: float = 0.0
+    """Share of the rays that stand before a random colour instead of the plate, in truth by the matte: nothing of the
+    plate can hide in the field."""
     condition_noise: float = 0.0
     """Noise on the condition, in standard deviations: expressions that are close look alike."""
     condition_dropout: float = 0.0
@@ -349,6 +359,7 @@ def validate(config: Config, where: str | None = None) -> Config:
         ("field.hash.levels", f.hash.levels >= 1, "at least 1", f.hash.levels),
         ("field.hash.log2_entries", 4 <= f.hash.log2_entries <= 24, "4 to 24", f.hash.log2_entries),
         ("field.bank.tables", f.bank.tables >= 1, "at least 1", f.bank.tables),
+        ("field.bank.components", f.bank.components >= 0, "0 or more", f.bank.components),
         ("field.bank.log2_entries", 4 <= f.bank.log2_entries <= 24, "4 to 24", f.bank.log2_entries),
         ("field.warp.fade", f.warp.fade > 0, "above 0", f.warp.fade),
         ("field.warp.reach", f.warp.reach > 0, "above 0", f.warp.reach),

@@ -54,9 +54,14 @@ class Rays:
     """`[R]` int64, which of the B frames a ray belongs to."""
     gate: Tensor
     """`[R]` bool, whether the posed head's silhouette covers the ray's pixel."""
+    seen_from: Tensor | None = None
+    """`[3]` world point from which colours are looked at; None for the rays' origins. Before a camera that stands still
+    only the head turns, so what the field learns as a dependence on the view is the light's on the head's turn. Other
+    cameras therefore see the colours that the captured one would."""
 
     def select(self, index: Tensor) -> Rays:
-        return Rays(self.origins[index], self.directions[index], self.frame[index], self.gate[index])
+        parts = (part[index] for part in (self.origins, self.directions, self.frame, self.gate))
+        return Rays(*parts, self.seen_from)
 
 
 @dataclass

@@ -66,12 +66,13 @@ class Scene(nn.Module):
         self.register_buffer("high", high.float())
         self.register_buffer("reference", reference.float())
         self.extent = float((high - low).max())
-        self.condition = ConditionScale(condition_size, expression_size)
         learned = field.canonical == "hash"
+        components = field.bank.components if learned else 0
+        self.condition = ConditionScale(condition_size, expression_size, components)
         coefficients = field.bank.tables if learned else condition_size
-        self.projection = nn.Linear(condition_size, coefficients, bias=False) if learned else None
+        self.projection = nn.Linear(components or condition_size, coefficients, bias=False) if learned else None
         if self.projection is not None:
-            nn.init.normal_(self.projection.weight, std=condition_size**-0.5)
+            nn.init.normal_(self.projection.weight, std=self.projection.in_features**-0.5)
         dtype = choose_precision(field.precision, low.device)
         self.radiance = make_radiance(field, coefficients, dtype, encoding)
         self.deformation = None
@@ -228,20 +229,34 @@ class Scene(nn.Module):
 
     def place(self, states: FrameStates, rays: Rays, samples: Samples, shift: Tensor | None = None) -> Placed:
         """Samples with the head's rigid motion undone, less the surface's motion `shift` `[M, 3]`."""
+        points, directions = self._place(states, rays, samples.ray, samples.depth, shift)
+        if rays.seen_from is not None:
+            away = rays.origins[samples.ray] + samples.depth.unsqueeze(1) * rays.directions[samples.ray]
+            away = away - rays.seen_from
+            depth = away.norm(dim=-1)
+            looks = Rays(
+                rays.seen_from.expand_as(away), away / depth.unsqueeze(1), rays.frame[samples.ray], rays.gate[:0]
+            )
+            every = torch.arange(len(depth), device=depth.device)
+            directions = self._place(states, looks, every, depth, None)[1]
+        return Placed(points, directions)
+
+    def _place(
+        self, states: FrameStates, rays: Rays, ray: Tensor, depth: Tensor, shift: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         run = reference.place_samples if self.backends.marching.name == "torch" else place_samples
         motion = states.motion
-        points, directions = run(
+        return run(
             rays.origins,
             rays.directions,
             rays.frame,
-            samples.ray,
-            samples.depth,
+            ray,
+            depth,
             canonical_from_world=None if motion is None else motion.canonical_from_world,
             height=None if motion is None else motion.height,
             neck=(self.blend.top, self.blend.bottom),
             shift=shift,
         )
-        return Placed(points, directions)
 
     def normalise(self, points: Tensor) -> Tensor:
         """World points to the box's units: [0, 1] along its longest axis."""

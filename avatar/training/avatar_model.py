@@ -16,7 +16,7 @@ from avatar.field.subject import Subject
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera, image_rays
 from avatar.geometry.rotations import matrix_to_axis_angle
-from avatar.render.background import plate_view
+from avatar.render.background import plate_view, same_view
 from avatar.render.rays import hierarchical_samples, render_visible
 from avatar.render.sampling import Samples, ray_box
 from avatar.render.volume import over
@@ -43,12 +43,21 @@ class Avatar:
     """The field of one person with its head model, plate and the parameters of its training frames."""
 
     def __init__(
-        self, config: Config, subject: Subject, scene: Scene, camera: Camera, plate: Tensor, *, progress: float = 1.0
+        self,
+        config: Config,
+        subject: Subject,
+        scene: Scene,
+        camera: Camera,
+        plate: Tensor,
+        *,
+        camera_mode: str = "static",
+        progress: float = 1.0,
     ) -> None:
-        """`plate` `[H, W, 3]` uint8 is the background `camera` sees; `progress` the share of the training that is
-        done, which decides how far the coarse-to-fine window is open."""
+        """`plate` `[H, W, 3]` uint8 is the background `camera` sees, from which the clip was filmed (one frame of it,
+        where the `camera_mode` is "moving"); `progress` the share of the training that is done, which decides how far
+        the coarse-to-fine window is open."""
         self.config, self.subject, self.scene, self.camera = config, subject, scene, camera
-        self.plate, self.progress = plate, progress
+        self.plate, self.camera_mode, self.progress = plate, camera_mode, progress
         self.asset, self.head, self.device = subject.asset, subject.head, subject.device
 
     @cached_property
@@ -106,11 +115,14 @@ class Avatar:
         origins, directions = (part.reshape(-1, 3) for part in image_rays(camera, device=self.device))
         occupancy = self.config.render.sampling == "occupancy"
         search = self.scene.frame_reach(states.grids) if occupancy else None
+        seen_from = None
+        if self.camera_mode == "static" and not same_view(self.camera, camera):
+            seen_from = torch.as_tensor(self.camera.position, dtype=torch.float32, device=self.device)
         parts = []
         for begin in range(0, len(origins), self.config.render.chunk):
             part = slice(begin, begin + self.config.render.chunk)
             frame = torch.zeros(len(origins[part]), dtype=torch.int64, device=self.device)
-            rays = Rays(origins[part], directions[part], frame, mask.reshape(-1)[part])
+            rays = Rays(origins[part], directions[part], frame, mask.reshape(-1)[part], seen_from)
             parts.append(self._render_marched(states, rays, search) if occupancy else self._render_dense(states, rays))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 

@@ -26,7 +26,7 @@ from avatar.geometry.cameras import Camera
 from avatar.training.avatar_model import Avatar
 from avatar.training.prepare import Space, make_scene
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FOLDER = "checkpoints"
 LATEST = "latest"
 HEADER = "avatar"
@@ -66,6 +66,7 @@ def save_checkpoint(run: Path, avatar: Avatar, state: TrainingState, keep: int) 
         "progress": avatar.progress,
         "head_model": {"name": avatar.asset.name, "fingerprint": avatar.asset.fingerprint},
         "camera": {**asdict(avatar.camera), "world_from_cam": avatar.camera.world_from_cam.tolist()},
+        "camera_mode": avatar.camera_mode,
         "blend": asdict(avatar.scene.blend),
     }
     folder = Path(run) / FOLDER
@@ -170,7 +171,8 @@ def _build(
     scene = make_scene(config, subject, space, len(scene_tensors["condition.scale"]))
     scene.load_state_dict(scene_tensors)
     camera = Camera(**header["camera"])
-    return Avatar(config, subject, scene, camera, tensors["plate"].to(device), progress=float(header["progress"]))
+    plate, mode = tensors["plate"].to(device), str(header["camera_mode"])
+    return Avatar(config, subject, scene, camera, plate, camera_mode=mode, progress=float(header["progress"]))
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

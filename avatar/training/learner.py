@@ -22,6 +22,7 @@ from avatar.training import losses
 from avatar.training.avatar_model import Avatar, sample_rays
 from avatar.training.checkpoint import FOLDER, LATEST, checkpoint_path
 from avatar.training.prepare import TrainingData
+from avatar.training.surface_prior import SurfacePrior
 
 OCCUPANCY_POINTS = 8192
 """Points of the box looked at in an update of the occupancy."""
@@ -42,6 +43,7 @@ class Learner:
     optimizer: torch.optim.Optimizer
     sampler: RaySampler
     generator: torch.Generator
+    surface: SurfacePrior | None
 
     @staticmethod
     def make(avatar: Avatar, training: TrainingData, config: Config) -> Learner:
@@ -57,7 +59,9 @@ class Learner:
             seed=settings.seed,
         )
         generator = torch.Generator(device=avatar.device).manual_seed(settings.seed)
-        return Learner(avatar, training, make_optimizer(avatar, config), sampler, generator)
+        wanted = settings.loss.surface > 0 and config.field.warp.enabled
+        surface = SurfacePrior.make(avatar, settings.seed) if wanted else None
+        return Learner(avatar, training, make_optimizer(avatar, config), sampler, generator, surface)
 
     def take_step(self, step: int, progress: float, rate_factor: float, run: Path) -> tuple[dict[str, Tensor], int]:
         """Step number `step` (from 0); returns the losses by name and the number of samples that were evaluated.
@@ -71,7 +75,9 @@ class Learner:
             group["lr"] = group["base_rate"] * rate_factor
         try:
             hidden = step % REFRESH_INTERVAL == 0
-            terms, samples = training_losses(avatar, self.training, self.sampler.batch(), self.generator, hidden=hidden)
+            terms, samples = training_losses(
+                avatar, self.training, self.sampler.batch(), self.generator, self.surface, hidden=hidden
+            )
         except InputError as error:  # a kernel refuses what the field gives it
             raise stopped(run, step, str(error)) from error
         self.optimizer.zero_grad(set_to_none=True)
@@ -84,7 +90,13 @@ class Learner:
 
 
 def training_losses(
-    avatar: Avatar, training: TrainingData, batch: RayBatch, generator: torch.Generator, *, hidden: bool = True
+    avatar: Avatar,
+    training: TrainingData,
+    batch: RayBatch,
+    generator: torch.Generator,
+    surface: SurfacePrior | None = None,
+    *,
+    hidden: bool = True,
 ) -> tuple[dict[str, Tensor], int]:
     """The weighted losses of a batch by name, and the number of samples that were evaluated.
 
@@ -103,8 +115,9 @@ def training_losses(
 
     x, y = batch.pixels.long().unbind(-1)
     plate = training.plate[y, x].float() / 255
-    picture = over(rendered.colour, rendered.opacity, plate)
-    terms = {"colour": losses.photometric(picture, batch.colour, weights.huber_delta)}
+    truth, behind = before_random_colours(batch, plate, avatar.config.training.random_background, generator)
+    picture = over(rendered.colour, rendered.opacity, behind)
+    terms = {"colour": losses.photometric(picture, truth, weights.huber_delta)}
     if weights.opacity:
         terms["opacity"] = weights.opacity * losses.opacity_loss(rendered.opacity, batch.matte)
     if weights.entropy:
@@ -113,6 +126,8 @@ def training_losses(
         terms["distortion"] = weights.distortion * losses.distortion(
             rendered.weights, samples.depth, samples.spacing, samples.ray, samples.rays
         )
+    if surface is not None:
+        terms["surface"] = weights.surface * surface.loss(avatar, states, alpha, generator)
     if weights.vertex and states.deform is not None:
         terms["vertex"] = weights.vertex * losses.vertex_loss(
             vertex_translations(avatar, training, batch, states.deform, alpha, generator)
@@ -124,6 +139,19 @@ def training_losses(
     if weights.pose and scene.pose is not None:
         terms["pose"] = weights.pose * losses.pose_loss(scene.pose)
     return terms, len(samples)
+
+
+def before_random_colours(
+    batch: RayBatch, plate: Tensor, share: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The batch's colours and what is behind, `[R, 3]` each, with the plate `[R, 3]` swapped for random colours behind
+    a `share` of the rays. What of a pixel is plate is told by the matte."""
+    if share == 0:
+        return batch.colour, plate
+    chosen = torch.rand(len(plate), 1, generator=generator, device=plate.device) < share
+    random = torch.rand(plate.shape, generator=generator, device=plate.device)
+    behind = torch.where(chosen, random, plate)
+    return batch.colour + (1 - batch.matte).unsqueeze(1) * (behind - plate), behind
 
 
 def batch_rays(training: TrainingData, batch: RayBatch) -> Rays:
@@ -174,13 +202,15 @@ def update_occupancy(avatar: Avatar, training: TrainingData, generator: torch.Ge
 def make_optimizer(avatar: Avatar, config: Config) -> torch.optim.Optimizer:
     """Adam with a learning rate per kind of parameter."""
     settings, scene = config.training, avatar.scene
-    tables, networks, deformation = [], [], []
+    tables, bank, networks, deformation = [], [], [], []
     for name, parameter in scene.named_parameters():
         if name in ("deform_codes", "appearance_codes", "pose"):
             continue
         if name.startswith("deformation."):
             deformation.append(parameter)
-        elif name.endswith((".table", ".tables", ".grid.encoding.params")):
+        elif name.endswith(".bank.tables"):
+            bank.append(parameter)
+        elif name.endswith((".table", ".grid.encoding.params")):
             tables.append(parameter)
         else:
             networks.append(parameter)
@@ -188,6 +218,7 @@ def make_optimizer(avatar: Avatar, config: Config) -> torch.optim.Optimizer:
     poses = [] if scene.pose is None else [scene.pose]
     groups = [
         (tables, settings.table_rate, TABLE_EPSILON),
+        (bank, settings.bank_rate, TABLE_EPSILON),
         (networks, settings.network_rate, 1e-8),
         (deformation, settings.deformation_rate, 1e-8),
         (codes, settings.code_rate, 1e-8),

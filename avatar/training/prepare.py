@@ -49,6 +49,7 @@ class TrainingData:
     plate: Tensor
     """`[H, W, 3]` uint8."""
     camera: Camera
+    camera_mode: str
 
     @cached_property
     def cameras(self) -> tuple[Tensor, Tensor]:
@@ -92,6 +93,7 @@ def load_training_data(capture: Capture, asset: HeadAsset, config: Config, devic
         torch.stack(silhouettes),
         plate,
         frames.cameras[len(frames) // 2],
+        capture.camera_mode,
     )
 
 
@@ -136,7 +138,9 @@ def make_avatar(config: Config, training: TrainingData) -> Avatar:
         grids = training.data.grids
         chosen = spread_frames(len(training.frames), REACH_FRAMES)
         scene.start_occupancy(allowed, None if grids is None else grids[chosen])
-    return Avatar(config, training.subject, scene, training.camera, training.plate)
+    return Avatar(
+        config, training.subject, scene, training.camera, training.plate, camera_mode=training.camera_mode
+    )
 
 
 def choose_space(config: Config, training: TrainingData) -> Space:

@@ -1,0 +1,111 @@
+"""What the head's mesh says about views that the clip never shows: a prior on the field's density.
+
+One camera sees a turning head from few sides. Where no ray of it passes, nothing keeps the field solid, and where all
+rays of a surface point come from nearly one direction, nothing keeps its depth. So the neutral head in canonical space
+is looked at from all around: along a ray that meets its mesh, the field has to be opaque by a centimetre behind it, and
+before bare skin it has to be empty. INSTA (Zielonka et al. 2023) holds the depth of training rays at the mesh; here the
+rays are those that training does not have. Only densities are asked for, at a few samples around the mesh.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avatar.field.frames import FrameStates
+from avatar.field.radiance import FieldInputs
+from avatar.flame.assets import HeadAsset
+from avatar.geometry.cameras import Camera, image_rays, turn_camera
+from avatar.geometry.meshes import vertex_normals
+from avatar.kernels.mesh_query import MeshQuery, interpolate
+from avatar.training.avatar_model import Avatar
+
+VIEWS, VIEW_SIZE = 32, 80
+"""Cameras around the head, and pixels of their pictures' sides."""
+AZIMUTH, ELEVATION = math.radians(60), math.radians(25)
+FACING = 0.25
+"""Least cosine between a ray and the surface it meets: what is grazed says little about depth."""
+BEFORE, BEHIND = 0.03, 0.01
+"""Metres along the ray that are looked at before and behind the mesh."""
+TOLERANCE = 0.008
+"""Metres before the mesh that the skin may lie: what tracking leaves."""
+RAYS, SAMPLES = 256, 12
+FREE = ("lips", "eyes", "eyeballs", "mouth_interior", "teeth", "tongue")
+"""Regions without prior: their shape in the clip matters more than the mesh's."""
+
+
+@dataclass
+class SurfacePrior:
+    """Rays that meet the neutral head in canonical space."""
+
+    origins: Tensor
+    """`[P, 3]` metres."""
+    directions: Tensor
+    """`[P, 3]` unit."""
+    depth: Tensor
+    """`[P]` of the mesh, metres."""
+    bare: Tensor
+    """`[P]` bool: skin on which no hair grows."""
+
+    @staticmethod
+    def make(avatar: Avatar, seed: int) -> SurfacePrior:
+        """Rays from cameras drawn at random around the head, at the captured camera's distance."""
+        scene, asset = avatar.scene, avatar.asset
+        neutral = avatar.subject.neutral() @ scene.reference[:3, :3].T + scene.reference[:3, 3]
+        faces = torch.as_tensor(asset.faces, device=avatar.device)
+        query = MeshQuery(faces, avatar.device).update(neutral)
+        cameras = cameras_around(avatar.camera, avatar.reference_vertices, seed)
+        rays = [[part.reshape(-1, 3) for part in image_rays(camera, device=avatar.device)] for camera in cameras]
+        origins, directions = (torch.cat(parts).contiguous() for parts in zip(*rays, strict=True))
+        hits = query.cast_rays(origins, directions)
+        index = (hits.face >= 0).nonzero().squeeze(1)
+        marks = torch.cat([vertex_normals(neutral, faces), *vertex_marks(asset, avatar.device)], 1)
+        at = interpolate(marks, faces, hits.face[index], hits.barycentrics[index])
+        points = origins[index] + hits.depth[index, None] * directions[index]
+        above = avatar.scene.blend.top < ((points - scene.reference[:3, 3]) @ scene.reference[:3, :3])[:, 1]
+        facing = -(torch.nn.functional.normalize(at[:, :3], dim=-1) * directions[index]).sum(-1) > FACING
+        kept = above & facing & (at[:, 3] < 0.01)
+        index, at = index[kept], at[kept]
+        return SurfacePrior(origins[index], directions[index], hits.depth[index], at[:, 4] > 0.99)
+
+    def loss(self, avatar: Avatar, states: FrameStates, alpha: float, generator: torch.Generator) -> Tensor:
+        """Mean square of the light that passes the mesh, and of the opacity before bare skin, under `states`."""
+        scene, device = avatar.scene, self.depth.device
+        chosen = torch.randint(len(self.depth), (RAYS,), generator=generator, device=device)
+        jitter = torch.rand(RAYS, SAMPLES, generator=generator, device=device)
+        share = (torch.arange(SAMPLES, device=device) + jitter) / SAMPLES
+        offset = share * (BEFORE + BEHIND) - BEFORE
+        depth = self.depth[chosen, None] + offset
+        points = self.origins[chosen, None] + depth[..., None] * self.directions[chosen, None]
+        frame = torch.randint(len(states.coefficients), (RAYS,), generator=generator, device=device)
+        frame = frame.repeat_interleave(SAMPLES)
+        placed = scene.normalise(points.view(-1, 3))
+        canonical = scene.deform(placed, states.deform, frame, alpha).clamp(0, 1)
+        inputs = FieldInputs(canonical, frame, torch.ones_like(frame, dtype=torch.bool), states.coefficients)
+        density = scene.radiance.density(inputs)[0].view(RAYS, SAMPLES)
+        thickness = density * (100 * (BEFORE + BEHIND) / SAMPLES)
+        through = torch.exp(-thickness.sum(1))
+        before = (offset < -TOLERANCE) & self.bare[chosen, None]
+        covered = 1 - torch.exp(-(thickness * before).sum(1))
+        return through.square().mean() + covered.square().mean()
+
+
+def cameras_around(camera: Camera, vertices: Tensor, seed: int) -> list[Camera]:
+    """`VIEWS` cameras like `camera`, turned at random about the middle of `vertices` `[P, 3]`."""
+    middle = ((vertices.amin(0) + vertices.amax(0)) / 2).double().cpu().numpy()
+    drawn = np.random.default_rng([seed, 5]).uniform(-1, 1, (VIEWS, 2)) * (AZIMUTH, ELEVATION)
+    small = camera.scaled(VIEW_SIZE, round(VIEW_SIZE * camera.height / camera.width))
+    return [turn_camera(small, middle, azimuth, elevation) for azimuth, elevation in drawn]
+
+
+def vertex_marks(asset: HeadAsset, device: torch.device) -> tuple[Tensor, Tensor]:
+    """`[V, 1]` each: 1 on the regions without prior; 1 on bare skin."""
+    free = np.zeros(asset.vertex_count, bool)
+    for name in FREE:
+        free |= asset.regions.get(name, False)
+    bare = asset.regions.get("face", np.zeros_like(free)) & ~free
+    return tuple(torch.as_tensor(mark, dtype=torch.float32, device=device)[:, None] for mark in (free, bare))
