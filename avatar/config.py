@@ -75,7 +75,9 @@ class WarpConfig:
     fine_cell: float = 0.0025
     """Cell of the finer displacement grids around mouth and eyes, in metres. 0 leaves them out."""
     neck_fade: float = 0.10
-    """Over this height below the chin the head's rigid motion gives way to the still torso, in metres."""
+    """Over this height below the chin the head's rigid motion gives way to the torso's, in metres."""
+    torso: bool = True
+    """Learn how the torso goes along with the head. Without it the torso stands still."""
     refine_pose: bool = True
     """Learn a small correction of every training frame's tracked rigid pose."""
 

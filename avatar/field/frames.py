@@ -40,6 +40,8 @@ class FrameStates:
     """`[B, code]` deformation codes."""
     appearance: Tensor | None
     """`[B, code]` appearance codes."""
+    twists: Tensor | None = None
+    """`[B, 6]` motion of the torso (`field.torso`)."""
 
 
 @dataclass

@@ -4,6 +4,7 @@ Canonical space is the world with the head in its reference pose and a neutral e
 
     y   = rigid motion undone                      (avatar.field.flame_warp)
     x'  = y - surface motion at y                  (avatar.field.displacement)
+        - the torso's motion, below the neck       (avatar.field.torso)
     x_c = x' + D(gamma_alpha(x'), omega_i)         (avatar.field.deformation)
     sigma, c = F(x_c, d, m_i(p) psi_i, phi_i)      (avatar.field.radiance)
 """
@@ -24,6 +25,7 @@ from avatar.field.flame_warp import NeckBlend, RigidMotion, rigid_inverse
 from avatar.field.frames import FrameData, FrameStates, Placed, Rays
 from avatar.field.networks import choose_precision
 from avatar.field.radiance import FieldInputs, make_radiance
+from avatar.field.torso import TorsoMotion
 from avatar.geometry.rotations import axis_angle_to_matrix
 from avatar.kernels import reference
 from avatar.kernels.backends import resolve_all
@@ -35,6 +37,8 @@ from avatar.render.sampling import Samples
 CODE_SPREAD = 0.01
 BOX_MARGIN = 0.02
 """Metres added around a frame's part of space, for what bends at the neck."""
+BELOW_CHIN = 0.02
+"""The expression acts down to this far below the top of the neck's bend, metres."""
 REACH_DECAY = 0.97
 REACH_KEPT = 0.1
 """A cell that no looked-at frame has reached for about 75 updates is given up."""
@@ -91,6 +95,7 @@ class Scene(nn.Module):
             self.pose = nn.Parameter(torch.zeros(frames, 6))
         else:
             self.register_parameter("pose", None)
+        self.torso = TorsoMotion(reference.float(), blend) if field.warp.enabled and field.warp.torso else None
         counts = ((high - low) / self.extent * config.render.occupancy_resolution).ceil().int().tolist()
         self.occupancy = Occupancy(low.float(), high.float(), tuple(counts))
         self.register_buffer("nodes", None if layout is None else layout.nodes(), persistent=False)
@@ -142,7 +147,8 @@ class Scene(nn.Module):
         if generator is not None:
             condition = self.disturb(condition, generator)
         coefficients = condition if self.projection is None else self.projection(condition)
-        return FrameStates(motion, data.grids, low, high, coefficients, deform, appearance)
+        twists = None if self.torso is None else self.torso.twists(data.world_from_skull)
+        return FrameStates(motion, data.grids, low, high, coefficients, deform, appearance, twists)
 
     def disturb(self, condition: Tensor, generator: torch.Generator) -> Tensor:
         """Conditions `[B, C]` with noise, and zero for some frames: one expression must not explain one frame."""
@@ -272,6 +278,22 @@ class Scene(nn.Module):
             return points
         return points + self.deformation(2 * points - 1, codes, frame, alpha) / 2
 
+    def canonical(self, points: Tensor, states: FrameStates, frame: Tensor, alpha: float) -> Tensor:
+        """x_c, in the box's units, of points x' `[M, 3]` (metres) of frames `[M]`: the torso's motion and D undone."""
+        if states.twists is not None:
+            points = self.torso.undo(points, states.twists, frame)
+        return self.deform(self.normalise(points), states.deform, frame, alpha).clamp(0, 1)
+
+    def expressive(self, canonical: Tensor) -> Tensor:
+        """Mask `[M]` of canonical points, in the box's units, that an expression can reach: the head, to a little below
+        the chin. The silhouette covers collar and shoulders too, whose motion would be learned as the expression's."""
+        if not self.config.field.warp.enabled:
+            return torch.ones(len(canonical), dtype=torch.bool, device=canonical.device)
+        skull_from_world = rigid_inverse(self.reference)
+        up = skull_from_world[1, :3]
+        lowest = self.blend.top - BELOW_CHIN - skull_from_world[1, 3] - float(up @ self.low)
+        return canonical @ (self.extent * up) > lowest
+
     def functions(
         self, states: FrameStates, rays: Rays, alpha: float, placed: Placed | None = None
     ) -> tuple[Callable, Callable]:
@@ -283,10 +305,9 @@ class Scene(nn.Module):
         def density(samples: Samples) -> tuple[Tensor, tuple[Tensor, FieldInputs, Tensor]]:
             where = self.place(states, rays, samples) if placed is None else placed
             frame = rays.frame.index_select(0, samples.ray)
-            canonical = self.deform(self.normalise(where.points), states.deform, frame, alpha).clamp(0, 1)
+            canonical = self.canonical(where.points, states, frame, alpha)
             gate = rays.gate.index_select(0, samples.ray)
-            if not self.config.field.gate:
-                gate = torch.ones_like(gate)
+            gate = gate & self.expressive(canonical) if self.config.field.gate else torch.ones_like(gate)
             inputs = FieldInputs(canonical, frame, gate, states.coefficients)
             values, features = self.radiance.density(inputs)
             return values, (features, inputs, where.directions)
@@ -312,9 +333,8 @@ class Scene(nn.Module):
             return
         states = self.training_states(data, frame)
         drawn = torch.randint(len(frame), (len(where),), generator=generator, device=where.device)
-        canonical = self.deform(self.normalise(where), states.deform, drawn, alpha).clamp(0, 1)
-        gate = torch.ones_like(drawn, dtype=torch.bool)
-        inputs = FieldInputs(canonical, drawn, gate, states.coefficients)
+        canonical = self.canonical(where, states, drawn, alpha)
+        inputs = FieldInputs(canonical, drawn, self.expressive(canonical), states.coefficients)
         density, _ = self.radiance.density(inputs)
         self.occupancy.update(cells, density, self.density_threshold)
         self.reach_memory.mul_(REACH_DECAY)

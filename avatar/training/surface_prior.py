@@ -73,7 +73,7 @@ class SurfacePrior:
         return SurfacePrior(origins[index], directions[index], hits.depth[index], at[:, 4] > 0.99)
 
     def loss(self, avatar: Avatar, states: FrameStates, alpha: float, generator: torch.Generator) -> Tensor:
-        """Mean square of the light that passes the mesh, and of the opacity before bare skin, under `states`."""
+        """`shell_loss` of random rays under `states`."""
         scene, device = avatar.scene, self.depth.device
         chosen = torch.randint(len(self.depth), (RAYS,), generator=generator, device=device)
         jitter = torch.rand(RAYS, SAMPLES, generator=generator, device=device)
@@ -83,15 +83,23 @@ class SurfacePrior:
         points = self.origins[chosen, None] + depth[..., None] * self.directions[chosen, None]
         frame = torch.randint(len(states.coefficients), (RAYS,), generator=generator, device=device)
         frame = frame.repeat_interleave(SAMPLES)
-        placed = scene.normalise(points.view(-1, 3))
-        canonical = scene.deform(placed, states.deform, frame, alpha).clamp(0, 1)
-        inputs = FieldInputs(canonical, frame, torch.ones_like(frame, dtype=torch.bool), states.coefficients)
+        canonical = scene.canonical(points.view(-1, 3), states, frame, alpha)
+        inputs = FieldInputs(canonical, frame, scene.expressive(canonical), states.coefficients)
         density = scene.radiance.density(inputs)[0].view(RAYS, SAMPLES)
-        thickness = density * (100 * (BEFORE + BEHIND) / SAMPLES)
-        through = torch.exp(-thickness.sum(1))
-        before = (offset < -TOLERANCE) & self.bare[chosen, None]
-        covered = 1 - torch.exp(-(thickness * before).sum(1))
-        return through.square().mean() + covered.square().mean()
+        return shell_loss(density, offset, self.bare[chosen])
+
+
+def shell_loss(density: Tensor, offset: Tensor, bare: Tensor) -> Tensor:
+    """Mean square of the light that gets past the mesh, and of what stands before bare skin.
+
+    density: `[R, S]` per centimetre, at `offset` `[R, S]` metres behind the mesh on each ray (before it: negative), one
+    in each of S equal parts of the stretch from BEFORE to BEHIND. bare: `[R]` bool.
+    """
+    thickness = density * (100 * (BEFORE + BEHIND) / density.shape[1])
+    through = torch.exp(-thickness.sum(1))
+    before = (offset < -TOLERANCE) & bare.unsqueeze(1)
+    covered = 1 - torch.exp(-(thickness * before).sum(1))
+    return through.square().mean() + covered.square().mean()
 
 
 def cameras_around(camera: Camera, vertices: Tensor, seed: int) -> list[Camera]:

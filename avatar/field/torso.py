@@ -1,0 +1,45 @@
+"""The torso's motion: shoulders go along with the head a little, in proportion to how it turns and shifts.
+
+The rigid part of the FLAME warp (`field.flame_warp`) leaves the torso in the world. Shoulders that move there would be
+learned as blur, or by heart, frame by frame. What they do is close to linear in the head's pose, so one small matrix is
+learned for the whole clip; it holds for driven poses as well.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from avatar.field.flame_warp import NeckBlend, rigid_inverse
+from avatar.geometry.rotations import matrix_to_axis_angle
+
+
+class TorsoMotion(nn.Module):
+    """A small motion of the torso per frame: `follow` `[6, 6]` times the head's turn (radians) and shift (metres)."""
+
+    def __init__(self, reference: Tensor, blend: NeckBlend) -> None:
+        """`reference` `[4, 4]`: `world_from_skull` of the reference pose, in which the torso has not moved."""
+        super().__init__()
+        self.blend = blend
+        self.follow = nn.Parameter(torch.zeros(6, 6))
+        inverse = rigid_inverse(reference)
+        neck = reference.new_tensor([0.0, blend.bottom, 0.0])
+        self.register_buffer("skull_from_reference", inverse, persistent=False)
+        self.register_buffer("height", inverse[1].clone(), persistent=False)
+        self.register_buffer("pivot", reference[:3, :3] @ neck + reference[:3, 3], persistent=False)
+
+    def twists(self, world_from_skull: Tensor) -> Tensor:
+        """`[B, 6]` turns (axis-angle, radians) and shifts (metres) of the torso about the neck's foot, for heads posed
+        by `world_from_skull` `[B, 4, 4]`; differentiable in both."""
+        moved = world_from_skull @ self.skull_from_reference
+        turn = matrix_to_axis_angle(moved[:, :3, :3])
+        shift = moved[:, :3, :3] @ self.pivot + moved[:, :3, 3] - self.pivot
+        return torch.cat([turn, shift], -1) @ self.follow.T
+
+    def undo(self, points: Tensor, twists: Tensor, frame: Tensor) -> Tensor:
+        """Canonical points `[M, 3]` (metres) of frames `[M]` without the torso's motion, which fades in below the chin
+        as the head's fades out. To first order in the turn, which is a few degrees."""
+        share = 1 - self.blend.share(points @ self.height[:3] + self.height[3])
+        turn, shift = twists.index_select(0, frame).split(3, -1)
+        moved = shift + torch.linalg.cross(turn, points - self.pivot)
+        return points - share.unsqueeze(-1) * moved

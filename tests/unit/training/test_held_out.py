@@ -1,0 +1,159 @@
+"""Held-out truth in an avatar's own world: cameras and parameters are carried over through the clip's frames."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from avatar.data.capture import read_capture
+from avatar.data.synthetic import make_synthetic_clip
+from avatar.errors import CaptureError, InputError
+from avatar.files import write_json
+from avatar.flame.assets import load_head
+from avatar.flame.model import HeadModel
+from avatar.geometry.cameras import project
+from avatar.training import held_out
+from avatar.training.held_out import carry_over, find_held_out, match_frames, read_held_out
+
+SIZE, FRAMES = 64, 30
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    make_synthetic_clip(folder, seed=1, size=SIZE, frames=FRAMES, held_out=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def avatar():
+    """What carrying over asks of an avatar."""
+    asset = load_head()
+    return SimpleNamespace(asset=asset, head=HeadModel(asset), device=torch.device("cpu"))
+
+
+@pytest.fixture
+def truth(clip, avatar):
+    return read_capture(clip / "truth", expect_head=avatar.asset)
+
+
+def sets_of(clip, avatar, capture):
+    return {folder.name: read_held_out(folder, avatar, capture) for folder in find_held_out(clip)}
+
+
+@pytest.mark.parametrize("below", [".", "truth", "truth/held_out"])
+def test_sets_are_found_from_the_clip_its_truth_or_their_own_folder(clip, below):
+    assert [folder.name for folder in find_held_out(clip / below)] == ["expressions", "view_15", "view_30"]
+    assert [folder.name for folder in find_held_out(clip / "truth/held_out/view_15")] == ["view_15"]
+
+
+@pytest.mark.parametrize("name", ["nothing", "."])
+def test_a_folder_without_truth_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match="no held-out truth"):
+        find_held_out(tmp_path / name)
+
+
+def test_the_truth_itself_is_carried_over_unchanged(clip, avatar, truth):
+    for held in sets_of(clip, avatar, truth).values():
+        pairs = list(match_frames(held, truth))
+        assert len(pairs) == len(held.frames)
+        for index, frame in pairs:
+            params, camera = carry_over(held, index, avatar, truth, frame)
+            expected = held.frames[index].camera
+            np.testing.assert_allclose(camera.world_from_cam, expected.world_from_cam, atol=1e-6)
+            assert (camera.fl_x, camera.cx, camera.width) == (expected.fl_x, expected.cx, expected.width)
+            for name in ("expr", "jaw", "eyes", "rotation", "translation"):
+                wanted = getattr(held.capture.parameters(), name)[index]
+                torch.testing.assert_close(getattr(params, name)[0], wanted, msg=name)
+
+
+def test_a_tracked_world_of_another_focal_length_crop_and_size(clip, avatar, truth, monkeypatch):
+    """A tracker that took the lens for shorter put the head nearer: the head has to appear where it does in truth."""
+    share, size, x0, y0, side, pixels = 0.7, 1.04, 6, 3, 50, 100
+    moved = truth.parameters()
+    tracked = read_capture(clip / "truth", expect_head=avatar.asset)
+    true_camera = truth.frames[0].camera
+    cropped = true_camera.cropped(x0, y0, side, side).scaled(pixels, pixels)
+    shorter = replace(cropped, fl_x=share * cropped.fl_x, fl_y=share * cropped.fl_y)
+    tracked.frames = [replace(frame, camera=shorter) for frame in tracked.frames]
+    tracked.width = tracked.height = pixels
+    report = {"crop": {"x0": x0, "y0": y0, "side": side}, "video": {"width": SIZE, "height": SIZE}}
+    monkeypatch.setattr(tracked, "report", lambda: report)
+    real_middle = held_out.head_middle
+
+    def middle(avatar, params):
+        """Tracked heads (they carry a mark in `neck`) lie where the shorter lens puts them."""
+        point = real_middle(avatar, replace(params, neck=0 * params.neck))
+        if float(params.neck.abs().max()) == 0:
+            return point
+        inside = true_camera.cam_from_world @ np.append(point, 1.0)
+        return (true_camera.world_from_cam @ np.append(size * inside[:3] * (1, 1, share), 1.0))[:3]
+
+    monkeypatch.setattr(held_out, "head_middle", middle)
+    tracked._parameters = replace(moved, neck=torch.full_like(moved.neck, 0.5))
+    for held in sets_of(clip, avatar, tracked).values():
+        assert held.window == (x0, y0, side, side)
+        for index, frame in match_frames(held, tracked):
+            params, camera = carry_over(held, index, avatar, tracked, frame)
+            assert (camera.width, camera.height) == (side, side)
+            assert camera.fl_x == pytest.approx(share * true_camera.fl_x)
+            if held.kind == "expression":
+                np.testing.assert_allclose(camera.world_from_cam, tracked.frames[frame].camera.world_from_cam)
+                assert torch.equal(params.jaw[0], held.capture.parameters().jaw[index])
+                continue
+            true_pixel, _ = project(
+                torch.tensor(real_middle(avatar, held.capture.parameters().select([index]))), held.frames[index].camera
+            )
+            pixel, _ = project(torch.tensor(middle(avatar, params)), camera)
+            torch.testing.assert_close(pixel, true_pixel - torch.tensor([x0, y0]), atol=1e-4, rtol=0)
+            turn = camera.world_from_cam[:3, :3].T @ tracked.frames[frame].camera.world_from_cam[:3, :3]
+            np.testing.assert_allclose(turn, held.cam_from_clip_cam[index][:3, :3], atol=1e-9)
+
+
+def test_pictures_are_cut_as_the_capture_was(clip, avatar, truth, monkeypatch):
+    report = {"crop": {"x0": -4, "y0": 8, "side": 40}, "video": {"width": SIZE, "height": SIZE}}
+    monkeypatch.setattr(truth, "report", lambda: report)
+    held = sets_of(clip, avatar, truth)["view_15"]
+    assert held.window == (0, 8, 36, 40)
+    np.testing.assert_array_equal(held.read_picture(2), held.capture.read_image(2)[8:48, 0:36])
+
+
+def test_frames_the_capture_left_out_are_left_out(clip, avatar, truth):
+    held = sets_of(clip, avatar, truth)["expressions"]
+    gone = round(held.frames[0].timestamp * truth.fps)
+    truth.frames.pop(gone)
+    pairs = dict(match_frames(held, truth))
+    assert 0 not in pairs
+    assert len(pairs) == len(held.frames) - 1
+    for index, frame in pairs.items():
+        assert truth.frames[frame].timestamp == pytest.approx(held.frames[index].timestamp)
+
+
+def test_another_clip_is_refused(clip, avatar, truth, monkeypatch):
+    report = {"crop": {"x0": 0, "y0": 0, "side": 64}, "video": {"width": 640, "height": 480}}
+    monkeypatch.setattr(truth, "report", lambda: report)
+    with pytest.raises(InputError, match="not of the clip"):
+        sets_of(clip, avatar, truth)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda d: d.update(kind="something"),
+        lambda d: d["frames"].pop(),
+        lambda d: d["frames"][0].update(cam_from_clip_cam=[[2, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
+    ],
+)
+def test_damaged_descriptions_are_named(clip, avatar, truth, tmp_path, spoil):
+    import shutil
+
+    folder = tmp_path / "view_15"
+    shutil.copytree(clip / "truth/held_out/view_15", folder)
+    described = json.loads((folder / "held_out.json").read_text())
+    spoil(described)
+    write_json(folder / "held_out.json", described)
+    with pytest.raises(CaptureError, match="held_out"):
+        read_held_out(folder, avatar, truth)

@@ -1,0 +1,106 @@
+"""The mesh's prior on density: solid behind the neutral head's surface, empty before bare skin, from all around."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from avatar.data.capture import read_capture
+from avatar.flame.assets import load_head
+from avatar.kernels.mesh_query import MeshQuery
+from avatar.training.learner import Learner
+from avatar.training.prepare import load_training_data, make_avatar
+from avatar.training.surface_prior import BEFORE, BEHIND, TOLERANCE, SurfacePrior, shell_loss
+
+
+@pytest.fixture
+def parts(tiny_capture, tiny_config):
+    device = torch.device("cpu")
+    training = load_training_data(read_capture(tiny_capture), load_head(), tiny_config, device)
+    avatar = make_avatar(tiny_config, training)
+    frame = torch.arange(4)
+    states = avatar.scene.training_states(training.data.select(frame), frame)
+    return SimpleNamespace(avatar=avatar, training=training, states=states, config=tiny_config)
+
+
+@pytest.fixture
+def prior(parts) -> SurfacePrior:
+    return SurfacePrior.make(parts.avatar, seed=0)
+
+
+def neutral_query(avatar) -> MeshQuery:
+    scene = avatar.scene
+    vertices = avatar.subject.neutral() @ scene.reference[:3, :3].T + scene.reference[:3, 3]
+    return MeshQuery(torch.as_tensor(avatar.asset.faces)).update(vertices)
+
+
+def test_rays_meet_the_neutral_head_from_many_sides(parts, prior):
+    assert len(prior.depth) > 3000
+    hits = neutral_query(parts.avatar).cast_rays(prior.origins, prior.directions)
+    torch.testing.assert_close(hits.depth, prior.depth, atol=1e-5, rtol=0)
+    azimuth = torch.rad2deg(torch.atan2(-prior.directions[:, 0], -prior.directions[:, 2]))
+    assert float(azimuth.min()) < -40
+    assert float(azimuth.max()) > 40
+    assert 0.2 < float(prior.bare.float().mean()) < 0.9
+
+
+def test_no_ray_meets_lips_or_eyes_or_the_neck_below_its_bend(parts, prior):
+    asset, scene = parts.avatar.asset, parts.avatar.scene
+    hits = neutral_query(parts.avatar).cast_rays(prior.origins, prior.directions)
+    corners = torch.as_tensor(asset.faces).long()[hits.face.long()]
+    for name in ("lips", "eyeballs", "mouth_interior"):
+        assert not torch.as_tensor(asset.region(name))[corners].any(), name
+    points = prior.origins + prior.depth[:, None] * prior.directions
+    height = ((points - scene.reference[:3, 3]) @ scene.reference[:3, :3])[:, 1]
+    assert float(height.min()) > scene.blend.top
+
+
+def profile(low: float, high: float, bare: bool) -> float:
+    """The loss of rays with a density of 20 per centimetre from `low` to `high` metres behind the mesh."""
+    offset = ((torch.arange(400) + 0.5) / 400 * (BEFORE + BEHIND) - BEFORE).expand(3, -1)
+    density = 20.0 * ((offset > low) & (offset < high)).float()
+    return float(shell_loss(density, offset, torch.full((3,), bare)))
+
+
+def test_a_solid_skin_costs_nothing_and_holes_and_clouds_do():
+    assert profile(0.0, 1.0, bare=True) < 1e-6
+    assert profile(-0.9 * TOLERANCE, -0.5 * TOLERANCE, bare=True) < 1e-3, "tracking is not that good"
+    assert profile(1.0, 1.0, bare=True) == pytest.approx(1.0), "a hole"
+    assert profile(-0.02, 1.0, bare=True) == pytest.approx(1.0, abs=1e-3), "a cloud before skin"
+    assert profile(-0.02, 1.0, bare=False) < 1e-6, "hair"
+
+
+def test_half_the_light_costs_a_quarter():
+    offset = torch.zeros(1, 10)
+    density = torch.full((1, 10), float(torch.log(torch.tensor(2.0))) / (100 * (BEFORE + BEHIND)))
+    assert float(shell_loss(density, offset, torch.tensor([False]))) == pytest.approx(0.25, abs=1e-5)
+
+
+def test_samples_lie_around_the_mesh(parts, prior, monkeypatch):
+    seen = []
+    real = parts.avatar.scene.canonical
+
+    def record(points, *rest):
+        seen.append(points)
+        return real(points, *rest)
+
+    monkeypatch.setattr(parts.avatar.scene, "canonical", record)
+    loss = prior.loss(parts.avatar, parts.states, 0.0, torch.Generator().manual_seed(1))
+    distance = neutral_query(parts.avatar).closest_points(seen[0].contiguous(), 0.1).distance
+    assert float(distance.max()) <= max(BEFORE, BEHIND) + 1e-5
+    loss.backward()
+    assert parts.avatar.scene.radiance.table.grad.abs().sum() > 0
+
+
+def test_training_closes_what_no_ray_of_the_clip_sees(parts):
+    """Twenty steps lower the prior's loss, and a weight of zero leaves it out."""
+    learner = Learner.make(parts.avatar, parts.training, parts.config)
+    first, last = (learner.take_step(step, 0.0, 1.0, None)[0]["surface"].detach() for step in (0, 1)), None
+    first = max(float(value) for value in first)
+    for step in range(2, 22):
+        last = float(learner.take_step(step, 0.0, 1.0, None)[0]["surface"].detach())
+    assert last < 0.7 * first
+    parts.config.training.loss.surface = 0.0
+    without = Learner.make(make_avatar(parts.config, parts.training), parts.training, parts.config)
+    assert without.surface is None
+    assert "surface" not in without.take_step(0, 0.0, 1.0, None)[0]
