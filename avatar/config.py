@@ -88,9 +88,9 @@ class DeformationConfig:
 
     enabled: bool = True
     """Use the deformation field."""
-    layers: int = 3
+    layers: int = 2
     """Hidden layers."""
-    width: int = 64
+    width: int = 32
     """Units per hidden layer."""
     skip: int = 0
     """The input is concatenated again before this layer. 0 for none."""
@@ -180,6 +180,8 @@ class LossConfig:
 
     huber_delta: float = 0.1
     """Colour errors beyond this count linearly."""
+    dssim: float = 0.0
+    """Structural dissimilarity of patches of the mouth, late in the training (`training.dssim_start`)."""
     opacity: float = 0.02
     """Rendered opacity against the matte."""
     entropy: float = 0.001
@@ -192,8 +194,6 @@ class LossConfig:
     """Squared size of the pose corrections, in units of one degree and one millimetre."""
     surface: float = 0.01
     """Seen from anywhere, the neutral head is solid at its mesh, and bare skin has nothing before it (FLAME warp)."""
-    distortion: float = 0.0
-    """Distortion loss of mip-NeRF 360 on the ray weights."""
 
 
 @dataclass
@@ -217,6 +217,8 @@ class TrainingConfig:
     """Share of the rays drawn from the eyes' boxes."""
     background_share: float = 0.1
     """Share of the rays drawn anywhere in the picture. The rest falls on the person."""
+    dssim_start: float = 0.5
+    """Share of the training after which the mouth's rays come in patches for the DSSIM."""
     table_rate: float = 2e-2
     """Learning rate of the hash tables."""
     bank_rate: float = 2e-2
@@ -231,10 +233,7 @@ class TrainingConfig:
     """Learning rate of the pose corrections (radians and metres)."""
     final_rate: float = 0.05
     """Learning rates end at this fraction of their start, on an exponential path."""
-    random_background: float = 0.0
-    """Share of the rays that stand before a random colour instead of the plate, in truth by the matte: nothing of the
-    plate can hide in the field."""
-    condition_noise: float = 0.0
+    condition_noise: float = 0.5
     """Noise on the condition, in standard deviations: expressions that are close look alike."""
     condition_dropout: float = 0.0
     """Share of the frames that are rendered without condition: what is common to all expressions goes to the base."""

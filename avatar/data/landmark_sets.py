@@ -17,6 +17,8 @@ RIGHT_IRIS = (468, 469, 470, 471, 472)
 LEFT_IRIS = (473, 474, 475, 476, 477)
 EYE_OUTER_CORNERS = (33, 263)
 """Right and left outer eye corner: the two ends of the inter-ocular distance."""
+EYE_CORNERS = ((33, 133), (263, 362))
+"""Outer and inner corner of the right and of the left eye."""
 INNER_LIP_MIDDLE = (13, 14)
 """Upper and lower inner lip, on the middle line."""
 LID_MIDDLES = ((159, 145), (386, 374))
@@ -46,6 +48,19 @@ def lid_distance(landmarks: np.ndarray) -> np.ndarray:
         np.linalg.norm(landmarks[..., upper, :] - landmarks[..., lower, :], axis=-1) for upper, lower in LID_MIDDLES
     ]
     return (gaps[0] + gaps[1]) / 2 / inter_ocular_distance(landmarks)
+
+
+def eye_aspect_ratio(landmarks: np.ndarray) -> np.ndarray:
+    """Gap between the lids over the eye's width, mean of both eyes; [..., 478, D] -> [...].
+
+    Cech and Soukupova 2016, with one pair of lid points for each eye. Unlike `lid_distance` it does not shrink as the
+    head turns away.
+    """
+    ratios = []
+    for (upper, lower), (outer, inner) in zip(LID_MIDDLES, EYE_CORNERS, strict=True):
+        gap = np.linalg.norm(landmarks[..., upper, :] - landmarks[..., lower, :], axis=-1)
+        ratios.append(gap / np.linalg.norm(landmarks[..., outer, :] - landmarks[..., inner, :], axis=-1))
+    return (ratios[0] + ratios[1]) / 2
 
 
 def bounding_box(points: np.ndarray, width: int, height: int, grow: float = 0.25) -> tuple[int, int, int, int]:

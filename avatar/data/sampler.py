@@ -41,6 +41,8 @@ class RayBatch:
     """[R] float32, 1 = person."""
     region: Tensor
     """[R] int64, where the ray was asked from: MOUTH, EYES, PERSON or ANYWHERE."""
+    patches: Tensor
+    """[P, side * side] int64, the rays of each square patch of neighbouring pixels, row by row; [0, 1] without."""
 
 
 class RaySampler:
@@ -88,12 +90,17 @@ class RaySampler:
 
         self.block, self.block_start, self.block_count, self.blocks = person_blocks(frames.mattes)
 
-    def batch(self) -> RayBatch:
-        """The next batch, on the FrameSet's device."""
+    def batch(self, patch: int = 0) -> RayBatch:
+        """The next batch, on the FrameSet's device.
+
+        `patch` above 0: the mouth's rays lie together in squares of so many pixels a side, as far as they fill them.
+        """
         device = self.frames.device
         frames = self._next_frames().to(device)
         frame_index = frames[self.slot]
         draws = torch.rand(4, self.rays, generator=self.generator).to(device)
+        patches = self.mouth_patches(patch) if patch else self.region.new_zeros(0, 1)
+        draws[:, patches] = draws[:, patches[:, :1]]  # a patch is drawn as one
 
         # Every ray is uniform in a box: the mouth's, an eye's, the picture, or one block of the person's matte.
         chosen = (draws[2] * self.block_count[frame_index]).long().clamp(max=self.block_count[frame_index] - 1)
@@ -113,6 +120,11 @@ class RaySampler:
 
         x = boxes[:, 0] + (draws[0] * (boxes[:, 2] - boxes[:, 0])).long()
         y = boxes[:, 1] + (draws[1] * (boxes[:, 3] - boxes[:, 1])).long()
+        if len(patches):
+            inside = torch.arange(patch**2, device=device)
+            for place, within, size in ((x, inside % patch, self.width), (y, inside // patch, self.height)):
+                corner = (place[patches[:, 0]] - patch // 2).clamp(0, size - patch)
+                place[patches] = corner[:, None] + within
         return RayBatch(
             frames=frames,
             slot=self.slot,
@@ -121,7 +133,16 @@ class RaySampler:
             colour=self.frames.images[frame_index, y, x].float() / 255,
             matte=self.frames.mattes[frame_index, y, x].float() / 255,
             region=self.region,
+            patches=patches,
         )
+
+    def mouth_patches(self, side: int) -> Tensor:
+        """[P, side * side] int64: the mouth's rays of each frame, as many whole patches as they make."""
+        whole = []
+        for slot in range(self.frames_per_batch):
+            rays = ((self.slot == slot) & (self.region == MOUTH)).nonzero().squeeze(1)
+            whole.append(rays[: len(rays) // side**2 * side**2].view(-1, side**2))
+        return torch.cat(whole)
 
     def _next_frames(self) -> Tensor:
         """[F] int64, different frames, from a shuffled pass over all; what is left of a pass opens the next batch."""

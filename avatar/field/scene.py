@@ -37,8 +37,6 @@ from avatar.render.sampling import Samples
 CODE_SPREAD = 0.01
 BOX_MARGIN = 0.02
 """Metres added around a frame's part of space, for what bends at the neck."""
-BELOW_CHIN = 0.02
-"""The expression acts down to this far below the top of the neck's bend, metres."""
 REACH_DECAY = 0.97
 REACH_KEPT = 0.1
 """A cell that no looked-at frame has reached for about 75 updates is given up."""
@@ -147,7 +145,10 @@ class Scene(nn.Module):
         if generator is not None:
             condition = self.disturb(condition, generator)
         coefficients = condition if self.projection is None else self.projection(condition)
-        twists = None if self.torso is None else self.torso.twists(data.world_from_skull)
+        twists = None
+        if self.torso is not None:
+            twists = self.torso.twists(data.world_from_skull)
+            motion.height = self.torso.bent(motion.height)
         return FrameStates(motion, data.grids, low, high, coefficients, deform, appearance, twists)
 
     def disturb(self, condition: Tensor, generator: torch.Generator) -> Tensor:
@@ -284,16 +285,6 @@ class Scene(nn.Module):
             points = self.torso.undo(points, states.twists, frame)
         return self.deform(self.normalise(points), states.deform, frame, alpha).clamp(0, 1)
 
-    def expressive(self, canonical: Tensor) -> Tensor:
-        """Mask `[M]` of canonical points, in the box's units, that an expression can reach: the head, to a little below
-        the chin. The silhouette covers collar and shoulders too, whose motion would be learned as the expression's."""
-        if not self.config.field.warp.enabled:
-            return torch.ones(len(canonical), dtype=torch.bool, device=canonical.device)
-        skull_from_world = rigid_inverse(self.reference)
-        up = skull_from_world[1, :3]
-        lowest = self.blend.top - BELOW_CHIN - skull_from_world[1, 3] - float(up @ self.low)
-        return canonical @ (self.extent * up) > lowest
-
     def functions(
         self, states: FrameStates, rays: Rays, alpha: float, placed: Placed | None = None
     ) -> tuple[Callable, Callable]:
@@ -307,7 +298,8 @@ class Scene(nn.Module):
             frame = rays.frame.index_select(0, samples.ray)
             canonical = self.canonical(where.points, states, frame, alpha)
             gate = rays.gate.index_select(0, samples.ray)
-            gate = gate & self.expressive(canonical) if self.config.field.gate else torch.ones_like(gate)
+            if not self.config.field.gate:
+                gate = torch.ones_like(gate)
             inputs = FieldInputs(canonical, frame, gate, states.coefficients)
             values, features = self.radiance.density(inputs)
             return values, (features, inputs, where.directions)
@@ -334,7 +326,7 @@ class Scene(nn.Module):
         states = self.training_states(data, frame)
         drawn = torch.randint(len(frame), (len(where),), generator=generator, device=where.device)
         canonical = self.canonical(where, states, drawn, alpha)
-        inputs = FieldInputs(canonical, drawn, self.expressive(canonical), states.coefficients)
+        inputs = FieldInputs(canonical, drawn, torch.ones_like(drawn, dtype=torch.bool), states.coefficients)
         density, _ = self.radiance.density(inputs)
         self.occupancy.update(cells, density, self.density_threshold)
         self.reach_memory.mul_(REACH_DECAY)

@@ -2,7 +2,8 @@
 
 The rigid part of the FLAME warp (`field.flame_warp`) leaves the torso in the world. Shoulders that move there would be
 learned as blur, or by heart, frame by frame. What they do is close to linear in the head's pose, so one small matrix is
-learned for the whole clip; it holds for driven poses as well.
+learned for the whole clip; it holds for driven poses as well. Where along the neck the head's motion ends and the
+torso's begins, skin above a collar or a scarf, is learned too.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from avatar.geometry.rotations import matrix_to_axis_angle
 
 
 class TorsoMotion(nn.Module):
-    """A small motion of the torso per frame: `follow` `[6, 6]` times the head's turn (radians) and shift (metres)."""
+    """A small motion of the torso per frame: `follow` `[6, 6]` times the head's turn (radians) and shift (metres).
+
+    `neck` `[2]` lowers the bend of the neck (centimetres) and sharpens it (logarithm of the factor).
+    """
 
     def __init__(self, reference: Tensor, blend: NeckBlend) -> None:
         """`reference` `[4, 4]`: `world_from_skull` of the reference pose, in which the torso has not moved."""
         super().__init__()
         self.blend = blend
         self.follow = nn.Parameter(torch.zeros(6, 6))
+        self.neck = nn.Parameter(torch.zeros(2))
         inverse = rigid_inverse(reference)
         neck = reference.new_tensor([0.0, blend.bottom, 0.0])
         self.register_buffer("skull_from_reference", inverse, persistent=False)
@@ -36,10 +41,18 @@ class TorsoMotion(nn.Module):
         shift = moved[:, :3, :3] @ self.pivot + moved[:, :3, 3] - self.pivot
         return torch.cat([turn, shift], -1) @ self.follow.T
 
+    def bent(self, height: Tensor) -> Tensor:
+        """Rows `[..., 4]` that give the skull height of a point (x, 1), changed so that the blend falls as learned."""
+        middle = (self.blend.top + self.blend.bottom) / 2
+        factor = self.neck[1].exp()
+        constant = (1 - factor) * middle + 0.01 * self.neck[0]
+        return factor * height + constant * height.new_tensor([0.0, 0.0, 0.0, 1.0])
+
     def undo(self, points: Tensor, twists: Tensor, frame: Tensor) -> Tensor:
         """Canonical points `[M, 3]` (metres) of frames `[M]` without the torso's motion, which fades in below the chin
         as the head's fades out. To first order in the turn, which is a few degrees."""
-        share = 1 - self.blend.share(points @ self.height[:3] + self.height[3])
+        height = self.bent(self.height)
+        share = 1 - self.blend.share(points @ height[:3] + height[3])
         turn, shift = twists.index_select(0, frame).split(3, -1)
         moved = shift + torch.linalg.cross(turn, points - self.pivot)
         return points - share.unsqueeze(-1) * moved

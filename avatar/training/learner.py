@@ -28,6 +28,8 @@ OCCUPANCY_POINTS = 8192
 """Points of the box looked at in an update of the occupancy."""
 VERTEX_SAMPLES = 256
 """Vertices at which a step holds the deformation field still."""
+PATCH = 9
+"""Pixels of a side of the patches that the DSSIM looks at."""
 REFRESH_INTERVAL = 16
 """Every so many steps hidden cells are sampled too, in case they have come to light."""
 TABLE_EPSILON = 1e-15
@@ -75,9 +77,9 @@ class Learner:
             group["lr"] = group["base_rate"] * rate_factor
         try:
             hidden = step % REFRESH_INTERVAL == 0
-            terms, samples = training_losses(
-                avatar, self.training, self.sampler.batch(), self.generator, self.surface, hidden=hidden
-            )
+            patched = settings.loss.dssim > 0 and progress >= settings.dssim_start
+            batch = self.sampler.batch(PATCH if patched else 0)
+            terms, samples = training_losses(avatar, self.training, batch, self.generator, self.surface, hidden=hidden)
         except InputError as error:  # a kernel refuses what the field gives it
             raise stopped(run, step, str(error)) from error
         self.optimizer.zero_grad(set_to_none=True)
@@ -115,17 +117,15 @@ def training_losses(
 
     x, y = batch.pixels.long().unbind(-1)
     plate = training.plate[y, x].float() / 255
-    truth, behind = before_random_colours(batch, plate, avatar.config.training.random_background, generator)
-    picture = over(rendered.colour, rendered.opacity, behind)
-    terms = {"colour": losses.photometric(picture, truth, weights.huber_delta)}
+    picture = over(rendered.colour, rendered.opacity, plate)
+    terms = {"colour": losses.photometric(picture, batch.colour, weights.huber_delta)}
+    if len(batch.patches):
+        pairs = (part[batch.patches] for part in (picture, batch.colour))
+        terms["dssim"] = weights.dssim * losses.dssim(*pairs, PATCH)
     if weights.opacity:
         terms["opacity"] = weights.opacity * losses.opacity_loss(rendered.opacity, batch.matte)
     if weights.entropy:
         terms["entropy"] = weights.entropy * losses.opacity_entropy(rendered.opacity)
-    if weights.distortion:
-        terms["distortion"] = weights.distortion * losses.distortion(
-            rendered.weights, samples.depth, samples.spacing, samples.ray, samples.rays
-        )
     if surface is not None:
         terms["surface"] = weights.surface * surface.loss(avatar, states, alpha, generator)
     if weights.vertex and states.deform is not None:
@@ -139,19 +139,6 @@ def training_losses(
     if weights.pose and scene.pose is not None:
         terms["pose"] = weights.pose * losses.pose_loss(scene.pose)
     return terms, len(samples)
-
-
-def before_random_colours(
-    batch: RayBatch, plate: Tensor, share: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """The batch's colours and what is behind, `[R, 3]` each, with the plate `[R, 3]` swapped for random colours behind
-    a `share` of the rays. What of a pixel is plate is told by the matte."""
-    if share == 0:
-        return batch.colour, plate
-    chosen = torch.rand(len(plate), 1, generator=generator, device=plate.device) < share
-    random = torch.rand(plate.shape, generator=generator, device=plate.device)
-    behind = torch.where(chosen, random, plate)
-    return batch.colour + (1 - batch.matte).unsqueeze(1) * (behind - plate), behind
 
 
 def batch_rays(training: TrainingData, batch: RayBatch) -> Rays:

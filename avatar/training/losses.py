@@ -12,6 +12,21 @@ def photometric(rendered: Tensor, truth: Tensor, delta: float) -> Tensor:
     return 2 * F.huber_loss(rendered, truth, delta=delta)
 
 
+def dssim(rendered: Tensor, truth: Tensor, side: int) -> Tensor:
+    """Structural dissimilarity (1 - SSIM) / 2 of patches `[P, side * side, 3]` in [0, 1] (Wang et al. 2004).
+
+    Windows of 5 x 5 pixels with equal weights, where they lie inside the patch.
+    """
+    a, b = (part.view(-1, side, side, 3).permute(0, 3, 1, 2) for part in (rendered, truth))
+    mean_a, mean_b = F.avg_pool2d(a, 5, 1), F.avg_pool2d(b, 5, 1)
+    variance_a = F.avg_pool2d(a * a, 5, 1) - mean_a**2
+    variance_b = F.avg_pool2d(b * b, 5, 1) - mean_b**2
+    covariance = F.avg_pool2d(a * b, 5, 1) - mean_a * mean_b
+    likeness = (2 * mean_a * mean_b + 1e-4) * (2 * covariance + 9e-4)
+    likeness = likeness / ((mean_a**2 + mean_b**2 + 1e-4) * (variance_a + variance_b + 9e-4))
+    return (1 - likeness).mean() / 2
+
+
 def opacity_loss(opacity: Tensor, matte: Tensor) -> Tensor:
     """Mean squared difference of rendered opacity `[R]` and matte `[R]`: keeps the plate's colours out of the field."""
     return F.mse_loss(opacity, matte)
@@ -40,22 +55,3 @@ def pose_loss(pose: Tensor) -> Tensor:
     """
     units = pose.new_tensor([180 / torch.pi] * 3 + [1000.0] * 3)
     return (pose * units).square().mean()
-
-
-def distortion(weights: Tensor, depth: Tensor, spacing: Tensor, ray: Tensor, rays: int) -> Tensor:
-    """Mean distortion of mip-NeRF 360 (Barron et al. 2022, equation 15) of packed samples, in centimetres.
-
-    sum_ij w_i w_j |z_i - z_j| + 1/3 sum_i w_i^2 d_i per ray, in O(M): with samples sorted by depth the double sum is
-    2 sum_i w_i (z_i W_i - Z_i), where W_i and Z_i are the sums of w_j and w_j z_j over j < i on the ray.
-    """
-    w, z = weights.double(), depth.double()
-    counts = torch.bincount(ray, minlength=rays)
-    first = (torch.cumsum(counts, 0) - counts)[ray]
-
-    def before(values: Tensor) -> Tensor:
-        exclusive = torch.cumsum(values, 0) - values
-        return exclusive - exclusive[first]
-
-    pairs = 2 * w * (z * before(w) - before(w * z))
-    own = w.square() * spacing.double() / 3
-    return (100 * (pairs + own).sum() / max(rays, 1)).to(weights.dtype)

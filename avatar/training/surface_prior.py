@@ -3,8 +3,8 @@
 One camera sees a turning head from few sides. Where no ray of it passes, nothing keeps the field solid, and where all
 rays of a surface point come from nearly one direction, nothing keeps its depth. So the neutral head in canonical space
 is looked at from all around: along a ray that meets its mesh, the field has to be opaque by a centimetre behind it, and
-before bare skin it has to be empty. INSTA (Zielonka et al. 2023) holds the depth of training rays at the mesh; here the
-rays are those that training does not have. Only densities are asked for, at a few samples around the mesh.
+some way before skin and neck it has to be empty. INSTA (Zielonka et al. 2023) holds the depth of training rays at the
+mesh; here the rays are those that training does not have. Only densities are asked for, at a few samples around it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ VIEWS, VIEW_SIZE = 32, 80
 AZIMUTH, ELEVATION = math.radians(60), math.radians(25)
 FACING = 0.25
 """Least cosine between a ray and the surface it meets: what is grazed says little about depth."""
-BEFORE, BEHIND = 0.03, 0.01
+BEFORE, BEHIND = 0.04, 0.01
 """Metres along the ray that are looked at before and behind the mesh."""
-TOLERANCE = 0.008
-"""Metres before the mesh that the skin may lie: what tracking leaves."""
-RAYS, SAMPLES = 256, 12
+SKIN, CLOTHES = 0.008, 0.015
+"""Metres before the mesh that bare skin (what tracking leaves) and what is worn around the neck may lie."""
+RAYS, SAMPLES = 256, 15
 FREE = ("lips", "eyes", "eyeballs", "mouth_interior", "teeth", "tongue")
 """Regions without prior: their shape in the clip matters more than the mesh's."""
 
@@ -48,8 +48,8 @@ class SurfacePrior:
     """`[P, 3]` unit."""
     depth: Tensor
     """`[P]` of the mesh, metres."""
-    bare: Tensor
-    """`[P]` bool: skin on which no hair grows."""
+    tolerance: Tensor
+    """`[P]` metres before the mesh from which on the ray has to be empty."""
 
     @staticmethod
     def make(avatar: Avatar, seed: int) -> SurfacePrior:
@@ -65,12 +65,10 @@ class SurfacePrior:
         index = (hits.face >= 0).nonzero().squeeze(1)
         marks = torch.cat([vertex_normals(neutral, faces), *vertex_marks(asset, avatar.device)], 1)
         at = interpolate(marks, faces, hits.face[index], hits.barycentrics[index])
-        points = origins[index] + hits.depth[index, None] * directions[index]
-        above = avatar.scene.blend.top < ((points - scene.reference[:3, 3]) @ scene.reference[:3, :3])[:, 1]
         facing = -(torch.nn.functional.normalize(at[:, :3], dim=-1) * directions[index]).sum(-1) > FACING
-        kept = above & facing & (at[:, 3] < 0.01)
+        kept = facing & (at[:, 3] < 0.01)
         index, at = index[kept], at[kept]
-        return SurfacePrior(origins[index], directions[index], hits.depth[index], at[:, 4] > 0.99)
+        return SurfacePrior(origins[index], directions[index], hits.depth[index], tolerance_of(at[:, 4:]))
 
     def loss(self, avatar: Avatar, states: FrameStates, alpha: float, generator: torch.Generator) -> Tensor:
         """`shell_loss` of random rays under `states`."""
@@ -84,20 +82,20 @@ class SurfacePrior:
         frame = torch.randint(len(states.coefficients), (RAYS,), generator=generator, device=device)
         frame = frame.repeat_interleave(SAMPLES)
         canonical = scene.canonical(points.view(-1, 3), states, frame, alpha)
-        inputs = FieldInputs(canonical, frame, scene.expressive(canonical), states.coefficients)
+        inputs = FieldInputs(canonical, frame, torch.ones_like(frame, dtype=torch.bool), states.coefficients)
         density = scene.radiance.density(inputs)[0].view(RAYS, SAMPLES)
-        return shell_loss(density, offset, self.bare[chosen])
+        return shell_loss(density, offset, self.tolerance[chosen])
 
 
-def shell_loss(density: Tensor, offset: Tensor, bare: Tensor) -> Tensor:
-    """Mean square of the light that gets past the mesh, and of what stands before bare skin.
+def shell_loss(density: Tensor, offset: Tensor, tolerance: Tensor) -> Tensor:
+    """Mean square of the light that gets past the mesh, and of what stands too far before it.
 
     density: `[R, S]` per centimetre, at `offset` `[R, S]` metres behind the mesh on each ray (before it: negative), one
-    in each of S equal parts of the stretch from BEFORE to BEHIND. bare: `[R]` bool.
+    in each of S equal parts of the stretch from BEFORE to BEHIND. tolerance: `[R]` metres.
     """
     thickness = density * (100 * (BEFORE + BEHIND) / density.shape[1])
     through = torch.exp(-thickness.sum(1))
-    before = (offset < -TOLERANCE) & bare.unsqueeze(1)
+    before = offset < -tolerance.unsqueeze(1)
     covered = 1 - torch.exp(-(thickness * before).sum(1))
     return through.square().mean() + covered.square().mean()
 
@@ -111,9 +109,17 @@ def cameras_around(camera: Camera, vertices: Tensor, seed: int) -> list[Camera]:
 
 
 def vertex_marks(asset: HeadAsset, device: torch.device) -> tuple[Tensor, Tensor]:
-    """`[V, 1]` each: 1 on the regions without prior; 1 on bare skin."""
-    free = np.zeros(asset.vertex_count, bool)
+    """`[V, 1]`: 1 on the regions without prior. `[V, 2]`: 1 on bare skin, 1 on the neck."""
+    nothing = np.zeros(asset.vertex_count, bool)
+    free = nothing.copy()
     for name in FREE:
         free |= asset.regions.get(name, False)
-    bare = asset.regions.get("face", np.zeros_like(free)) & ~free
-    return tuple(torch.as_tensor(mark, dtype=torch.float32, device=device)[:, None] for mark in (free, bare))
+    parts = np.stack([asset.regions.get("face", nothing) & ~free, asset.regions.get("neck", nothing)], 1)
+    return tuple(torch.as_tensor(mark, dtype=torch.float32, device=device) for mark in (free[:, None], parts))
+
+
+def tolerance_of(parts: Tensor) -> Tensor:
+    """`[P]` metres from shares `[P, 2]` of bare skin and neck; where hair may grow nothing before the mesh is held."""
+    skin, neck = (parts > 0.99).unbind(1)
+    hair = torch.full_like(parts[:, 0], 2 * BEFORE)
+    return torch.where(skin, SKIN, torch.where(neck, CLOTHES, hair))

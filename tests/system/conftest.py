@@ -57,17 +57,17 @@ def flat_clip(tmp_path_factory) -> Path:
     return write_video(tmp_path_factory.mktemp("flat") / "flat.mp4", frames, 25.0, synthetic=True)
 
 
-def synthetic(folder: Path, seed: int, size: int, frames: int) -> Path:
+def synthetic(folder: Path, seed: int, size: int, frames: int, held_out: bool = False) -> Path:
     from avatar.data.synthetic import make_synthetic_clip
 
-    make_synthetic_clip(folder, seed=seed, size=size, frames=frames)
+    make_synthetic_clip(folder, seed=seed, size=size, frames=frames, held_out=held_out)
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Path:
-    """clip.mp4 and truth/ of an invented person: 44 frames of 128 pixels."""
-    return synthetic(tmp_path_factory.mktemp("tiny"), seed=3, size=128, frames=44)
+    """clip.mp4 and truth/, held-out truth included, of an invented person: 44 frames of 128 pixels."""
+    return synthetic(tmp_path_factory.mktemp("tiny"), seed=3, size=128, frames=44, held_out=True)
 
 
 @pytest.fixture(scope="session")

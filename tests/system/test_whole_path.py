@@ -101,6 +101,33 @@ def test_anyone_can_recompute_the_psnr(run, metrics):
     assert np.mean(face) == pytest.approx(metrics["val"]["face_psnr"], abs=1e-6)
 
 
+def test_held_out_truth_is_scored(run, tiny, tmp_path, avatar):
+    kept = json.loads((run / "eval" / "metrics.json").read_text())
+    done = avatar("eval", run, "--truth", tiny)
+    assert done.status == 0, done.err
+    found = json.loads((run / "eval" / "metrics.json").read_text())
+    assert list(found) == ["val", "test", "expressions", "view_15", "view_30"]
+    assert found["val"]["psnr"] == pytest.approx(kept["val"]["psnr"], abs=1e-6)
+    for name in ("expressions", "view_15", "view_30"):
+        assert found[name]["frames"] == len(list((run / "eval" / name / "pred").glob("*.png"))) >= 8
+        assert name in done.out
+        # far better than grey: the cameras are carried over rightly
+        real = [read_png(path).astype(float) for path in sorted((run / "eval" / name / "gt").glob("*.png"))]
+        empty = np.mean([10 * np.log10(255**2 / np.mean((127.0 - image) ** 2)) for image in real])
+        assert found[name]["psnr"] > empty + 6
+    assert found["view_15"]["face_psnr"] > found["view_30"]["face_psnr"] > 15
+    nowhere = avatar("eval", run, "--truth", tmp_path)
+    assert nowhere.status == 1
+    assert "held-out" in nowhere.message
+
+
+def test_a_constant_expression_does_not_flicker(run, tmp_path):
+    """With one expression, one camera and the mean code, frames differ by the video's compression alone."""
+    command("render", run, "--path", "still", "--expression", "smile", "--frames", 6, "--out", tmp_path / "still.mp4")
+    frames = np.stack([image for _, image in read_video(tmp_path / "still.mp4")]).astype(float)
+    assert np.abs(np.diff(frames, axis=0)).mean() < 0.5
+
+
 def test_create_again_goes_on_and_keeps_what_is_finished(run, tiny, capfd):
     before = (run / "capture" / "transforms.json").stat().st_mtime_ns, (run / "checkpoints" / "latest").read_text()
     command("create", tiny / "clip.mp4", "--out", run, "--size", SIZE, "--preset", "cpu", "--minutes", MINUTES)

@@ -10,7 +10,7 @@ from avatar.flame.assets import load_head
 from avatar.kernels.mesh_query import MeshQuery
 from avatar.training.learner import Learner
 from avatar.training.prepare import load_training_data, make_avatar
-from avatar.training.surface_prior import BEFORE, BEHIND, TOLERANCE, SurfacePrior, shell_loss
+from avatar.training.surface_prior import BEFORE, BEHIND, CLOTHES, SKIN, SurfacePrior, shell_loss
 
 
 @pytest.fixture
@@ -41,39 +41,40 @@ def test_rays_meet_the_neutral_head_from_many_sides(parts, prior):
     azimuth = torch.rad2deg(torch.atan2(-prior.directions[:, 0], -prior.directions[:, 2]))
     assert float(azimuth.min()) < -40
     assert float(azimuth.max()) > 40
-    assert 0.2 < float(prior.bare.float().mean()) < 0.9
 
 
-def test_no_ray_meets_lips_or_eyes_or_the_neck_below_its_bend(parts, prior):
-    asset, scene = parts.avatar.asset, parts.avatar.scene
+def test_no_ray_meets_lips_or_eyes_and_each_knows_what_it_meets(parts, prior):
+    asset = parts.avatar.asset
     hits = neutral_query(parts.avatar).cast_rays(prior.origins, prior.directions)
     corners = torch.as_tensor(asset.faces).long()[hits.face.long()]
     for name in ("lips", "eyeballs", "mouth_interior"):
         assert not torch.as_tensor(asset.region(name))[corners].any(), name
-    points = prior.origins + prior.depth[:, None] * prior.directions
-    height = ((points - scene.reference[:3, 3]) @ scene.reference[:3, :3])[:, 1]
-    assert float(height.min()) > scene.blend.top
+    for name, tolerance in (("face", SKIN), ("neck", CLOTHES), ("scalp", 2 * BEFORE)):
+        inside = torch.as_tensor(asset.region(name))[corners].all(1)
+        assert inside.any()
+        assert (prior.tolerance[inside] == torch.tensor(tolerance)).float().mean() > 0.95, name
 
 
-def profile(low: float, high: float, bare: bool) -> float:
+def profile(low: float, high: float, tolerance: float) -> float:
     """The loss of rays with a density of 20 per centimetre from `low` to `high` metres behind the mesh."""
     offset = ((torch.arange(400) + 0.5) / 400 * (BEFORE + BEHIND) - BEFORE).expand(3, -1)
     density = 20.0 * ((offset > low) & (offset < high)).float()
-    return float(shell_loss(density, offset, torch.full((3,), bare)))
+    return float(shell_loss(density, offset, torch.full((3,), tolerance)))
 
 
 def test_a_solid_skin_costs_nothing_and_holes_and_clouds_do():
-    assert profile(0.0, 1.0, bare=True) < 1e-6
-    assert profile(-0.9 * TOLERANCE, -0.5 * TOLERANCE, bare=True) < 1e-3, "tracking is not that good"
-    assert profile(1.0, 1.0, bare=True) == pytest.approx(1.0), "a hole"
-    assert profile(-0.02, 1.0, bare=True) == pytest.approx(1.0, abs=1e-3), "a cloud before skin"
-    assert profile(-0.02, 1.0, bare=False) < 1e-6, "hair"
+    assert profile(0.0, 1.0, SKIN) < 1e-6
+    assert profile(-0.9 * SKIN, -0.5 * SKIN, SKIN) < 1e-3, "tracking is not that good"
+    assert profile(1.0, 1.0, SKIN) == pytest.approx(1.0), "a hole"
+    assert profile(-0.02, 1.0, SKIN) == pytest.approx(1.0, abs=1e-3), "a cloud before skin"
+    assert profile(-0.9 * CLOTHES, 1.0, CLOTHES) < 1e-3, "a collar"
+    assert profile(-BEFORE, 1.0, 2 * BEFORE) < 1e-6, "hair"
 
 
 def test_half_the_light_costs_a_quarter():
     offset = torch.zeros(1, 10)
     density = torch.full((1, 10), float(torch.log(torch.tensor(2.0))) / (100 * (BEFORE + BEHIND)))
-    assert float(shell_loss(density, offset, torch.tensor([False]))) == pytest.approx(0.25, abs=1e-5)
+    assert float(shell_loss(density, offset, torch.tensor([1.0]))) == pytest.approx(0.25, abs=1e-5)
 
 
 def test_samples_lie_around_the_mesh(parts, prior, monkeypatch):
