@@ -74,7 +74,9 @@ def main() -> None:
     print(f"range of the lip distance over the eyes' distance: driver {spread[0]:.3f}, rendered {spread[1]:.3f}")
     closed = blinks(driver_lids[moments], rendered_lids)
     if len(closed):
-        print(f"lids where the driver blinks ({len(closed)} frames): {closed.mean():.2f} of open, least {closed.min():.2f}")
+        print(
+            f"lids where the driver blinks ({len(closed)} frames): {closed.mean():.2f} of open, most {closed.max():.2f}"
+        )
     else:
         print("the driver never blinks")
     print(f"background change {background_change(arguments.rendered):.3f} of 255 between consecutive frames")

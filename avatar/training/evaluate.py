@@ -45,6 +45,7 @@ MOUTH_GROWTH = 0.25
 """The mouth's box is grown on each side by this share of its width (docs/design.md, metrics.json)."""
 EYE_GROWTH = 0.5
 
+
 class PictureSource(Protocol):
     """Named frames with the pictures an avatar has to show."""
 

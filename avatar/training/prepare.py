@@ -138,9 +138,7 @@ def make_avatar(config: Config, training: TrainingData) -> Avatar:
         grids = training.data.grids
         chosen = spread_frames(len(training.frames), REACH_FRAMES)
         scene.start_occupancy(allowed, None if grids is None else grids[chosen])
-    return Avatar(
-        config, training.subject, scene, training.camera, training.plate, camera_mode=training.camera_mode
-    )
+    return Avatar(config, training.subject, scene, training.camera, training.plate, camera_mode=training.camera_mode)
 
 
 def choose_space(config: Config, training: TrainingData) -> Space:
