@@ -182,7 +182,7 @@ class LossConfig:
     """Colour errors beyond this count linearly."""
     dssim: float = 0.0
     """Structural dissimilarity of patches of the mouth, late in the training (`training.dssim_start`)."""
-    opacity: float = 0.02
+    opacity: float = 0.06
     """Rendered opacity against the matte."""
     entropy: float = 0.001
     """Opacity is driven towards 0 or 1."""

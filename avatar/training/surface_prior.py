@@ -34,8 +34,8 @@ BEFORE, BEHIND = 0.04, 0.01
 SKIN, CLOTHES = 0.008, 0.015
 """Metres before the mesh that bare skin (what tracking leaves) and what is worn around the neck may lie."""
 RAYS, SAMPLES = 256, 15
-FREE = ("lips", "eyes", "eyeballs", "mouth_interior", "teeth", "tongue")
-"""Regions without prior: their shape in the clip matters more than the mesh's."""
+FREE = ("lips", "mouth_interior", "teeth", "tongue")
+"""Regions without prior: what opens is not solid."""
 
 
 @dataclass
