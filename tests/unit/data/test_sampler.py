@@ -175,3 +175,36 @@ def test_blocks_at_full_size_stay_small():
     assert count.tolist() == [4096, 4096]
     assert start.tolist() == [0, 4096]
     assert corners.max() == 504
+
+
+@pytest.mark.parametrize("side", [5, 9])
+def test_the_mouth_comes_in_patches(side):
+    """Squares of neighbouring pixels, row by row, whose middles lie in the mouth's box; other rays are as they were."""
+    sampler, plain = (RaySampler(make_frames(), rays=2400, frames_per_batch=8, seed=4) for _ in range(2))
+    batch, single = sampler.batch(side), plain.batch()
+    per_frame = 100 // side**2  # of a frame's 300 rays a third falls on the mouth
+    assert batch.patches.shape == (8 * per_frame, side**2)
+    assert len(batch.patches.unique()) == batch.patches.numel()
+    for rays in batch.patches:
+        assert (batch.region[rays] == MOUTH).all()
+        assert len(batch.slot[rays].unique()) == 1
+        square = batch.pixels[rays].view(side, side, 2)
+        across, down = square[:, 1:] - square[:, :-1], square[1:] - square[:-1]
+        assert (across == torch.tensor([1.0, 0.0])).all()
+        assert (down == torch.tensor([0.0, 1.0])).all()
+        assert inside(square[side // 2, side // 2][None], MOUTH_BOX).all()
+    rest = torch.ones(2400, dtype=torch.bool)
+    rest[batch.patches.reshape(-1)] = False
+    assert torch.equal(batch.pixels[rest], single.pixels[rest])
+    read = (batch.colour * 255).round()
+    assert torch.equal(read[:, :2], batch.pixels - 0.5), "colours are those of the moved pixels"
+    assert single.patches.shape == (0, 1)
+
+
+def test_patches_stay_inside_the_picture():
+    frames = make_frames()
+    frames.mouth_boxes[:] = torch.tensor([WIDTH - 3, HEIGHT - 3, WIDTH, HEIGHT])
+    batch = RaySampler(frames, rays=2400, frames_per_batch=8).batch(9)
+    pixels = batch.pixels[batch.patches.reshape(-1)]
+    assert inside(pixels, (0, 0, WIDTH, HEIGHT)).all()
+    assert float(pixels[:, 0].max()) == WIDTH - 0.5

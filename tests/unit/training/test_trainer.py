@@ -75,6 +75,16 @@ def test_it_learns_the_clip(tiny_capture, tiny_config, tmp_path):
         assert float((shown.opacity - shown.mask.float()).abs().mean()) < 0.08
 
 
+def test_the_mouths_patches_are_looked_at_late_in_the_training(tiny_capture, tiny_config, tmp_path):
+    settings = tiny_config.training
+    settings.rays, settings.steps, settings.log_interval = 1100, 4, 1
+    settings.loss.dssim, settings.dssim_start = 0.01, 0.5
+    train(tiny_capture, tmp_path, tiny_config, progress=False)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert ["dssim" in line for line in lines] == [False, False, True, True]
+    assert all(0 < line["dssim"] < 0.01 for line in lines[2:])
+
+
 def test_the_expression_changes_nothing_far_outside_the_silhouettes(tiny_capture, tiny_config, tmp_path):
     train(tiny_capture, tmp_path, tiny_config, progress=False)
     avatar = load_avatar(tmp_path, device="cpu")
