@@ -221,8 +221,6 @@ class TrainingConfig:
     """Share of the training after which the mouth's rays come in patches for the DSSIM."""
     table_rate: float = 2e-2
     """Learning rate of the hash tables."""
-    bank_rate: float = 2e-2
-    """Learning rate of the bank's tables."""
     network_rate: float = 5e-3
     """Learning rate of the networks."""
     deformation_rate: float = 1e-3
@@ -233,7 +231,7 @@ class TrainingConfig:
     """Learning rate of the pose corrections (radians and metres)."""
     final_rate: float = 0.05
     """Learning rates end at this fraction of their start, on an exponential path."""
-    condition_noise: float = 0.5
+    condition_noise: float = 0.25
     """Noise on the condition, in standard deviations: expressions that are close look alike."""
     condition_dropout: float = 0.0
     """Share of the frames that are rendered without condition: what is common to all expressions goes to the base."""

@@ -189,15 +189,13 @@ def update_occupancy(avatar: Avatar, training: TrainingData, generator: torch.Ge
 def make_optimizer(avatar: Avatar, config: Config) -> torch.optim.Optimizer:
     """Adam with a learning rate per kind of parameter."""
     settings, scene = config.training, avatar.scene
-    tables, bank, networks, deformation = [], [], [], []
+    tables, networks, deformation = [], [], []
     for name, parameter in scene.named_parameters():
         if name in ("deform_codes", "appearance_codes", "pose"):
             continue
         if name.startswith("deformation."):
             deformation.append(parameter)
-        elif name.endswith(".bank.tables"):
-            bank.append(parameter)
-        elif name.endswith((".table", ".grid.encoding.params")):
+        elif name.endswith((".table", ".tables", ".grid.encoding.params")):
             tables.append(parameter)
         else:
             networks.append(parameter)
@@ -205,7 +203,6 @@ def make_optimizer(avatar: Avatar, config: Config) -> torch.optim.Optimizer:
     poses = [] if scene.pose is None else [scene.pose]
     groups = [
         (tables, settings.table_rate, TABLE_EPSILON),
-        (bank, settings.bank_rate, TABLE_EPSILON),
         (networks, settings.network_rate, 1e-8),
         (deformation, settings.deformation_rate, 1e-8),
         (codes, settings.code_rate, 1e-8),

@@ -179,9 +179,11 @@ class PaintingAvatar:
     def __init__(self, parts):
         self.parts, self.calls = parts, []
         self.asset = fake_head()
-        self.head = PaintingHead()
+        self.head, self.device = PaintingHead(), torch.device("cpu")
+        self.subject = SimpleNamespace(with_identity=lambda params: params)
 
-    def render(self, params, camera, *, deform_code=None):
+    def render(self, params, camera, *, deform_code=None, background=None):
+        assert background is None, "a capture's frames stand before its plate"
         assert len(params) == 1
         self.calls.append(deform_code)
         frame = int((self.parts.params.jaw - params.jaw).abs().sum(1).argmin())
