@@ -19,6 +19,8 @@ CANONICAL = "canonical_flame_param.npz"
 """The person at rest, the mouth a little open: GaussianAvatars takes a folder for one with a head by this file."""
 CANONICAL_JAW = 0.3
 """Radians, as VHAP writes it."""
+HELD_OUT = "held_out.json"
+"""Beside the transforms of a synthetic clip's held-out sets: what a set is, and how its cameras stand to the clip's."""
 SPLIT_EVERY = 10
 """One frame in ten is held out for validation, and one tenth of the clip, its end, for the test."""
 

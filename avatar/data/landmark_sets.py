@@ -31,36 +31,32 @@ def inter_ocular_distance(landmarks: np.ndarray) -> np.ndarray:
     `landmarks` [..., 478, D] in any unit; returns [...] in the same unit (NaN where a corner is missing). The one
     definition of "inter-ocular" in this program: `landmark_error_iod`, `expression_error` and `lip_distance` use it.
     """
-    right, left = EYE_OUTER_CORNERS
-    return np.linalg.norm(landmarks[..., right, :] - landmarks[..., left, :], axis=-1)
+    return distances(landmarks, (EYE_OUTER_CORNERS,))[0]
 
 
 def lip_distance(landmarks: np.ndarray) -> np.ndarray:
     """Gap between the inner lips on the middle line over the inter-ocular distance; [..., 478, D] -> [...]."""
-    upper, lower = INNER_LIP_MIDDLE
-    gap = np.linalg.norm(landmarks[..., upper, :] - landmarks[..., lower, :], axis=-1)
-    return gap / inter_ocular_distance(landmarks)
+    return distances(landmarks, (INNER_LIP_MIDDLE,))[0] / inter_ocular_distance(landmarks)
 
 
 def lid_distance(landmarks: np.ndarray) -> np.ndarray:
     """Mean gap between the lids of both eyes over the inter-ocular distance; [..., 478, D] -> [...]."""
-    gaps = [
-        np.linalg.norm(landmarks[..., upper, :] - landmarks[..., lower, :], axis=-1) for upper, lower in LID_MIDDLES
-    ]
-    return (gaps[0] + gaps[1]) / 2 / inter_ocular_distance(landmarks)
+    right, left = distances(landmarks, LID_MIDDLES)
+    return (right + left) / 2 / inter_ocular_distance(landmarks)
 
 
 def eye_aspect_ratio(landmarks: np.ndarray) -> np.ndarray:
     """Gap between the lids over the eye's width, mean of both eyes; [..., 478, D] -> [...].
 
-    Cech and Soukupova 2016, with one pair of lid points for each eye. Unlike `lid_distance` it does not shrink as the
-    head turns away.
+    Cech and Soukupova 2016, with one pair of lid points for each eye: its own width is its measure.
     """
-    ratios = []
-    for (upper, lower), (outer, inner) in zip(LID_MIDDLES, EYE_CORNERS, strict=True):
-        gap = np.linalg.norm(landmarks[..., upper, :] - landmarks[..., lower, :], axis=-1)
-        ratios.append(gap / np.linalg.norm(landmarks[..., outer, :] - landmarks[..., inner, :], axis=-1))
-    return (ratios[0] + ratios[1]) / 2
+    (right, left), (right_width, left_width) = distances(landmarks, LID_MIDDLES), distances(landmarks, EYE_CORNERS)
+    return (right / right_width + left / left_width) / 2
+
+
+def distances(landmarks: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> list[np.ndarray]:
+    """Distance between the two landmarks of each pair; [..., 478, D] -> [...] each."""
+    return [np.linalg.norm(landmarks[..., a, :] - landmarks[..., b, :], axis=-1) for a, b in pairs]
 
 
 def bounding_box(points: np.ndarray, width: int, height: int, grow: float = 0.25) -> tuple[int, int, int, int]:

@@ -63,8 +63,10 @@ class RaySampler:
         mouth_share: float = 1 / 3,
         eye_share: float = 0.1,
         background_share: float = 0.1,
+        patch: int = 0,
         seed: int = 0,
     ) -> None:
+        """`patch`: pixels of a side of the squares in which a batch may ask for the mouth's rays. 0 for none."""
         shares = (mouth_share, eye_share, background_share)
         if min(shares) < 0 or sum(shares) > 1 + 1e-6:
             raise ConfigError(
@@ -87,19 +89,20 @@ class RaySampler:
         within = (place % rays).float() / rays
         edges = torch.tensor([mouth_share, mouth_share + eye_share, 1 - background_share])
         self.region = torch.bucketize(within, edges, right=True).to(device)
+        self.patch, self.patches = patch, self.mouth_patches(patch) if patch else self.region.new_zeros(0, 1)
 
         self.block, self.block_start, self.block_count, self.blocks = person_blocks(frames.mattes)
 
-    def batch(self, patch: int = 0) -> RayBatch:
+    def batch(self, *, patched: bool = False) -> RayBatch:
         """The next batch, on the FrameSet's device.
 
-        `patch` above 0: the mouth's rays lie together in squares of so many pixels a side, as far as they fill them.
+        `patched`: the mouth's rays lie together in squares of `patch` pixels a side, as far as they fill them.
         """
         device = self.frames.device
         frames = self._next_frames().to(device)
         frame_index = frames[self.slot]
         draws = torch.rand(4, self.rays, generator=self.generator).to(device)
-        patches = self.mouth_patches(patch) if patch else self.region.new_zeros(0, 1)
+        patches = self.patches if patched else self.region.new_zeros(0, 1)
         draws[:, patches] = draws[:, patches[:, :1]]  # a patch is drawn as one
 
         # Every ray is uniform in a box: the mouth's, an eye's, the picture, or one block of the person's matte.
@@ -121,9 +124,10 @@ class RaySampler:
         x = boxes[:, 0] + (draws[0] * (boxes[:, 2] - boxes[:, 0])).long()
         y = boxes[:, 1] + (draws[1] * (boxes[:, 3] - boxes[:, 1])).long()
         if len(patches):
-            inside = torch.arange(patch**2, device=device)
-            for place, within, size in ((x, inside % patch, self.width), (y, inside // patch, self.height)):
-                corner = (place[patches[:, 0]] - patch // 2).clamp(0, size - patch)
+            side = self.patch
+            inside = torch.arange(side**2, device=device)
+            for place, within, size in ((x, inside % side, self.width), (y, inside // side, self.height)):
+                corner = (place[patches[:, 0]] - side // 2).clamp(0, size - side)
                 place[patches] = corner[:, None] + within
         return RayBatch(
             frames=frames,

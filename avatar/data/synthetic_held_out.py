@@ -16,16 +16,16 @@ import numpy as np
 import torch
 
 from avatar.data.capture import PLAIN_GREY, write_capture
+from avatar.data.capture_schema import HELD_OUT
 from avatar.data.synthetic_motion import add_weights
 from avatar.data.synthetic_render import SyntheticScene, render_synthetic_frame
 from avatar.files import write_json
 from avatar.flame.assets import HeadAsset
-from avatar.flame.model import HeadParameters
+from avatar.flame.model import HeadParameters, head_middle
 from avatar.geometry.cameras import Camera, turn_camera
 from avatar.imaging import to_linear
 
 FOLDER = "held_out"
-DESCRIPTION = "held_out.json"
 EXPRESSIONS: dict[str, tuple[float, dict[str, float]]] = {
     # jaw rotation in radians and ARKit weights ("name*": both sides), each beyond what `synthetic_motion` ever shows
     "wide open": (0.36, {}),
@@ -105,18 +105,11 @@ def view_frames(scene: SyntheticScene, degrees: float) -> list[HeldOutFrame]:
     frames = []
     for index in spread_over_clip(scene, VIEW_FRAMES):
         params = scene.person.parameters.frame(index)
-        middle = head_middle(scene, params)
+        middle = head_middle(scene.person.model, params)
         for side in (-1, 1):
             camera = turn_camera(scene.camera_at(index), middle, math.radians(side * degrees), 0.0)
             frames.append(HeldOutFrame(index, "left" if side > 0 else "right", camera, params))
     return frames
-
-
-def head_middle(scene: SyntheticScene, params: HeadParameters) -> np.ndarray:
-    """`[3]` mean of the landmarks of one posed head, metres, world."""
-    model = scene.person.model
-    with torch.no_grad():
-        return model.landmarks(model(params).vertices)[0].mean(0).double().numpy()
 
 
 def write_set(folder: Path, scene: SyntheticScene, kind: str, degrees: int, frames: list[HeldOutFrame]) -> Path:
@@ -154,5 +147,5 @@ def write_set(folder: Path, scene: SyntheticScene, kind: str, degrees: int, fram
     described = [
         {"name": frame.name, "cam_from_clip_cam": turn.tolist()} for frame, turn in zip(frames, turns, strict=True)
     ]
-    write_json(folder / DESCRIPTION, {"kind": kind, "degrees": degrees, "frames": described})
+    write_json(folder / HELD_OUT, {"kind": kind, "degrees": degrees, "frames": described})
     return folder

@@ -40,7 +40,7 @@ class FrameStates:
     """`[B, code]` deformation codes."""
     appearance: Tensor | None
     """`[B, code]` appearance codes."""
-    twists: Tensor | None = None
+    twists: Tensor | None
     """`[B, 6]` motion of the torso (`field.torso`)."""
 
 

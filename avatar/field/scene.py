@@ -236,34 +236,21 @@ class Scene(nn.Module):
 
     def place(self, states: FrameStates, rays: Rays, samples: Samples, shift: Tensor | None = None) -> Placed:
         """Samples with the head's rigid motion undone, less the surface's motion `shift` `[M, 3]`."""
-        points, directions = self._place(states, rays, samples.ray, samples.depth, shift)
-        if rays.seen_from is not None:
-            away = rays.origins[samples.ray] + samples.depth.unsqueeze(1) * rays.directions[samples.ray]
-            away = away - rays.seen_from
-            depth = away.norm(dim=-1)
-            looks = Rays(
-                rays.seen_from.expand_as(away), away / depth.unsqueeze(1), rays.frame[samples.ray], rays.gate[:0]
-            )
-            every = torch.arange(len(depth), device=depth.device)
-            directions = self._place(states, looks, every, depth, None)[1]
-        return Placed(points, directions)
-
-    def _place(
-        self, states: FrameStates, rays: Rays, ray: Tensor, depth: Tensor, shift: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
         run = reference.place_samples if self.backends.marching.name == "torch" else place_samples
         motion = states.motion
-        return run(
-            rays.origins,
-            rays.directions,
-            rays.frame,
-            ray,
-            depth,
-            canonical_from_world=None if motion is None else motion.canonical_from_world,
-            height=None if motion is None else motion.height,
-            neck=(self.blend.top, self.blend.bottom),
-            shift=shift,
-        )
+        moved = {
+            "canonical_from_world": None if motion is None else motion.canonical_from_world,
+            "height": None if motion is None else motion.height,
+            "neck": (self.blend.top, self.blend.bottom),
+        }
+        ray, depth = samples.ray, samples.depth
+        points, directions = run(rays.origins, rays.directions, rays.frame, ray, depth, shift=shift, **moved)
+        if rays.seen_from is not None:  # the same points again, each on a ray of its own from there
+            away = rays.origins[ray] + depth.unsqueeze(1) * rays.directions[ray] - rays.seen_from
+            far = away.norm(dim=-1)
+            looks = (rays.seen_from.expand_as(away), away / far.unsqueeze(1), rays.frame[ray])
+            _, directions = run(*looks, torch.arange(len(far), device=far.device), far, **moved)
+        return Placed(points, directions)
 
     def normalise(self, points: Tensor) -> Tensor:
         """World points to the box's units: [0, 1] along its longest axis."""

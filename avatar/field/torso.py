@@ -27,10 +27,8 @@ class TorsoMotion(nn.Module):
         self.blend = blend
         self.follow = nn.Parameter(torch.zeros(6, 6))
         self.neck = nn.Parameter(torch.zeros(2))
-        inverse = rigid_inverse(reference)
         neck = reference.new_tensor([0.0, blend.bottom, 0.0])
-        self.register_buffer("skull_from_reference", inverse, persistent=False)
-        self.register_buffer("height", inverse[1].clone(), persistent=False)
+        self.register_buffer("skull_from_reference", rigid_inverse(reference), persistent=False)
         self.register_buffer("pivot", reference[:3, :3] @ neck + reference[:3, 3], persistent=False)
 
     def twists(self, world_from_skull: Tensor) -> Tensor:
@@ -51,7 +49,7 @@ class TorsoMotion(nn.Module):
     def undo(self, points: Tensor, twists: Tensor, frame: Tensor) -> Tensor:
         """Canonical points `[M, 3]` (metres) of frames `[M]` without the torso's motion, which fades in below the chin
         as the head's fades out. To first order in the turn, which is a few degrees."""
-        height = self.bent(self.height)
+        height = self.bent(self.skull_from_reference[1])
         share = 1 - self.blend.share(points @ height[:3] + height[3])
         turn, shift = twists.index_select(0, frame).split(3, -1)
         moved = shift + torch.linalg.cross(turn, points - self.pivot)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -208,3 +209,9 @@ def landmark_vertices(asset: HeadAsset) -> Tensor:
     """Sorted unique indices `[K]` of the vertices that carry landmarks: the subset that tracking needs."""
     corners = torch.cat([_embedding(asset, "mediapipe")[0], _embedding(asset, "ibug")[0]])
     return torch.unique(corners)
+
+
+@torch.no_grad()
+def head_middle(model: HeadModel, params: HeadParameters) -> np.ndarray:
+    """`[3]` float64 mean of the landmarks of one posed head (N = 1), metres, world."""
+    return model.landmarks(model(params).vertices)[0].mean(0).double().cpu().numpy()

@@ -7,7 +7,6 @@ with pixel (column, row) centred at (column + 0.5, row + 0.5).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from avatar.errors import InputError
+from avatar.geometry.rotations import axis_angle_to_matrix
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 """Flips the camera's y and z axes; its own inverse."""
@@ -150,18 +150,13 @@ def turn_camera(camera: Camera, target: np.ndarray, azimuth: float, elevation: f
     level = np.array([offset[0], 0.0, offset[2]])
     length = np.linalg.norm(level)
     side = np.array([1.0, 0.0, 0.0]) if length == 0 else np.cross([0.0, 1.0, 0.0], level / length)
-    rotation = about_axis(np.array([0.0, 1.0, 0.0]), azimuth) @ about_axis(side, -elevation)
+    turns = torch.as_tensor(np.stack([azimuth * np.array([0.0, 1.0, 0.0]), -elevation * side]))
+    about_up, about_side = axis_angle_to_matrix(turns).numpy()
+    rotation = about_up @ about_side
     world_from_cam = np.eye(4)
     world_from_cam[:3, :3] = rotation @ camera.world_from_cam[:3, :3]
     world_from_cam[:3, 3] = target + scale * (rotation @ offset)
     return replace(camera, world_from_cam=world_from_cam)
-
-
-def about_axis(axis: np.ndarray, angle: float) -> np.ndarray:
-    """Rotation matrix [3, 3] by `angle` radians about the unit vector `axis` (Rodrigues)."""
-    x, y, z = axis
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
 
 
 def project_points(

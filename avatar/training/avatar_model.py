@@ -50,7 +50,7 @@ class Avatar:
         camera: Camera,
         plate: Tensor,
         *,
-        camera_mode: str = "static",
+        camera_mode: str,
         progress: float = 1.0,
     ) -> None:
         """`plate` `[H, W, 3]` uint8 is the background `camera` sees, from which the clip was filmed (one frame of it,
@@ -63,8 +63,8 @@ class Avatar:
     @cached_property
     def reference_vertices(self) -> Tensor:
         """`[P, 3]` vertices of the neutral head in the reference pose, above the neck's bend, metres."""
-        neutral, reference = self.subject.neutral(), self.scene.reference
-        return neutral[neutral[:, 1] > self.scene.blend.top] @ reference[:3, :3].T + reference[:3, 3]
+        neutral = self.subject.neutral()
+        return self.scene.in_canonical(neutral[neutral[:, 1] > self.scene.blend.top])
 
     @property
     def parameters(self) -> HeadParameters:

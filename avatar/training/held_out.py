@@ -22,16 +22,15 @@ import numpy as np
 import torch
 
 from avatar.data.capture import PLAIN_GREY, Capture, Frame, read_capture
-from avatar.data.capture_schema import Entries
+from avatar.data.capture_schema import HELD_OUT, Entries
 from avatar.errors import InputError
 from avatar.files import read_json
-from avatar.flame.model import HeadParameters
+from avatar.flame.model import HeadParameters, head_middle
 from avatar.geometry.cameras import Camera
 
 if TYPE_CHECKING:
     from avatar.training.avatar_model import Avatar
 
-DESCRIPTION = "held_out.json"
 DEPTH = 3
 """Folders below the one that is given in which sets are looked for."""
 KINDS = ("expression", "view")
@@ -48,8 +47,16 @@ class HeldOutSet:
     capture: Capture
     cam_from_clip_cam: list[np.ndarray]
     """`[4, 4]` each: from the camera of the clip's frame to the held-out one, metres of the truth."""
-    window: tuple[int, int, int, int]
-    """x0, y0, width and height of what the avatar's capture cut out of the clip's picture, pixels of the set."""
+    crop: tuple[int, int, int]
+    """x0, y0 and side of the square that the avatar's capture cut out of the clip's picture, pixels of the set; it may
+    reach outside."""
+
+    @property
+    def window(self) -> tuple[int, int, int, int]:
+        """x0, y0, width and height of the crop's part inside the picture."""
+        left, top, side = self.crop
+        x0, y0 = max(left, 0), max(top, 0)
+        return x0, y0, min(left + side, self.capture.width) - x0, min(top + side, self.capture.height) - y0
 
     @property
     def frames(self) -> list[Frame]:
@@ -66,12 +73,12 @@ def find_held_out(folder: Path) -> list[Path]:
     folder = Path(folder)
     found: list[Path] = []
     for depth in range(DEPTH + 1):
-        found += [path.parent for path in folder.glob("*/" * depth + DESCRIPTION)]
+        found += [path.parent for path in folder.glob("*/" * depth + HELD_OUT)]
     if not found:
         raise InputError(
             "there is no held-out truth",
             where=folder,
-            expected=f"folders with {DESCRIPTION}",
+            expected=f"folders with {HELD_OUT}",
             found="none" if folder.is_dir() else "no such folder",
             fix="python scripts/make_synthetic_clip.py --out CLIP makes a clip with it; give CLIP",
         )
@@ -85,7 +92,7 @@ def read_held_out(folder: Path, avatar: Avatar, capture: Capture) -> HeldOutSet:
     are not of the clip that the avatar was made from.
     """
     held = read_capture(folder, expect_head=avatar.asset)
-    where = folder / DESCRIPTION
+    where = folder / HELD_OUT
     entries = Entries(read_json(where, InputError), where)
     kind, described = entries.text("kind"), entries.get("frames")
     if kind not in KINDS or not isinstance(described, list) or len(described) != len(held.frames):
@@ -93,15 +100,15 @@ def read_held_out(folder: Path, avatar: Avatar, capture: Capture) -> HeldOutSet:
             "the description does not fit the set", f"a kind of {KINDS} and {len(held.frames)} frames", f"kind {kind}"
         )
     turns = [Entries(item, where, i).matrix("cam_from_clip_cam") for i, item in enumerate(described)]
-    return HeldOutSet(folder.name, kind, held, turns, captured_window(capture, held))
+    return HeldOutSet(folder.name, kind, held, turns, captured_crop(capture, held))
 
 
-def captured_window(capture: Capture, held: Capture) -> tuple[int, int, int, int]:
-    """x0, y0, width, height in pixels of a held-out picture of what the capture's pictures show of the clip's."""
+def captured_crop(capture: Capture, held: Capture) -> tuple[int, int, int]:
+    """x0, y0 and side in pixels of a held-out picture of what the capture's pictures show of the clip's."""
     report = capture.report()
     crop, video = report.get("crop"), report.get("video")
     if crop is None or video is None:  # the truth itself, which is not cropped
-        return 0, 0, held.width, held.height
+        return 0, 0, held.width
     if (video["width"], video["height"]) != (held.width, held.height):
         raise InputError(
             "the held-out pictures are not of the clip that the avatar was made from",
@@ -109,9 +116,7 @@ def captured_window(capture: Capture, held: Capture) -> tuple[int, int, int, int
             expected=f"{video['width']} x {video['height']} pixels",
             found=f"{held.width} x {held.height}",
         )
-    x0, y0 = max(crop["x0"], 0), max(crop["y0"], 0)
-    x1, y1 = min(crop["x0"] + crop["side"], held.width), min(crop["y0"] + crop["side"], held.height)
-    return x0, y0, x1 - x0, y1 - y0
+    return crop["x0"], crop["y0"], crop["side"]
 
 
 def match_frames(held: HeldOutSet, capture: Capture) -> Iterator[tuple[int, int]]:
@@ -131,13 +136,13 @@ def carry_over(
     truth = held.capture.parameters().select([index]).to(avatar.device)
     seen = capture.frames[frame].camera
     true_camera = held.frames[index].camera
-    lens = windowed(seen, capture, held)
+    lens = windowed(seen, held)
     if held.kind == "expression":
         return replace(tracked, expr=truth.expr, jaw=truth.jaw, eyes=truth.eyes), lens
     turn = held.cam_from_clip_cam[index]
-    middle_after = in_camera(true_camera, head_middle(avatar, truth))
+    middle_after = in_camera(true_camera, head_middle(avatar.head, truth))
     middle_before = np.linalg.inv(turn) @ np.append(middle_after, 1.0)
-    here = in_camera(seen, head_middle(avatar, tracked))
+    here = in_camera(seen, head_middle(avatar.head, tracked))
     stretch = np.array([1.0, 1.0, lens.fl_x / true_camera.fl_x])
     size = here[2] / (middle_before[2] * stretch[2])
     cam_from_cam = np.eye(4)
@@ -146,18 +151,10 @@ def carry_over(
     return tracked, lens.moved(seen.world_from_cam @ np.linalg.inv(cam_from_cam))
 
 
-def windowed(camera: Camera, capture: Capture, held: HeldOutSet) -> Camera:
+def windowed(camera: Camera, held: HeldOutSet) -> Camera:
     """A camera of the capture as the held-out pictures' window shows it."""
-    x0, y0, width, height = held.window
-    crop = capture.report().get("crop") or {"x0": 0, "y0": 0, "side": held.capture.width}
-    whole = camera.scaled(crop["side"], crop["side"])
-    return whole.cropped(x0 - crop["x0"], y0 - crop["y0"], width, height)
-
-
-@torch.no_grad()
-def head_middle(avatar: Avatar, params: HeadParameters) -> np.ndarray:
-    """`[3]` mean of the landmarks of one posed head of its own identity, metres, world."""
-    return avatar.head.landmarks(avatar.head(params).vertices)[0].mean(0).double().cpu().numpy()
+    (left, top, side), (x0, y0, width, height) = held.crop, held.window
+    return camera.scaled(side, side).cropped(x0 - left, y0 - top, width, height)
 
 
 def in_camera(camera: Camera, point: np.ndarray) -> np.ndarray:

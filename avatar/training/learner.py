@@ -58,6 +58,7 @@ class Learner:
             mouth_share=settings.mouth_share,
             eye_share=settings.eye_share,
             background_share=settings.background_share,
+            patch=PATCH if settings.loss.dssim > 0 else 0,
             seed=settings.seed,
         )
         generator = torch.Generator(device=avatar.device).manual_seed(settings.seed)
@@ -77,8 +78,8 @@ class Learner:
             group["lr"] = group["base_rate"] * rate_factor
         try:
             hidden = step % REFRESH_INTERVAL == 0
-            patched = settings.loss.dssim > 0 and progress >= settings.dssim_start
-            batch = self.sampler.batch(PATCH if patched else 0)
+            patched = progress >= settings.dssim_start  # there are patches where the DSSIM counts
+            batch = self.sampler.batch(patched=patched)
             terms, samples = training_losses(avatar, self.training, batch, self.generator, self.surface, hidden=hidden)
         except InputError as error:  # a kernel refuses what the field gives it
             raise stopped(run, step, str(error)) from error
@@ -96,7 +97,7 @@ def training_losses(
     training: TrainingData,
     batch: RayBatch,
     generator: torch.Generator,
-    surface: SurfacePrior | None = None,
+    surface: SurfacePrior | None,
     *,
     hidden: bool = True,
 ) -> tuple[dict[str, Tensor], int]:

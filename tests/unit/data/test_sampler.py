@@ -180,8 +180,8 @@ def test_blocks_at_full_size_stay_small():
 @pytest.mark.parametrize("side", [5, 9])
 def test_the_mouth_comes_in_patches(side):
     """Squares of neighbouring pixels, row by row, whose middles lie in the mouth's box; other rays are as they were."""
-    sampler, plain = (RaySampler(make_frames(), rays=2400, frames_per_batch=8, seed=4) for _ in range(2))
-    batch, single = sampler.batch(side), plain.batch()
+    sampler, plain = (RaySampler(make_frames(), rays=2400, frames_per_batch=8, patch=side, seed=4) for _ in range(2))
+    batch, single = sampler.batch(patched=True), plain.batch()
     per_frame = 100 // side**2  # of a frame's 300 rays a third falls on the mouth
     assert batch.patches.shape == (8 * per_frame, side**2)
     assert len(batch.patches.unique()) == batch.patches.numel()
@@ -204,7 +204,7 @@ def test_the_mouth_comes_in_patches(side):
 def test_patches_stay_inside_the_picture():
     frames = make_frames()
     frames.mouth_boxes[:] = torch.tensor([WIDTH - 3, HEIGHT - 3, WIDTH, HEIGHT])
-    batch = RaySampler(frames, rays=2400, frames_per_batch=8).batch(9)
+    batch = RaySampler(frames, rays=2400, frames_per_batch=8, patch=9).batch(patched=True)
     pixels = batch.pixels[batch.patches.reshape(-1)]
     assert inside(pixels, (0, 0, WIDTH, HEIGHT)).all()
     assert float(pixels[:, 0].max()) == WIDTH - 0.5

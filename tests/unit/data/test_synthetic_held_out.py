@@ -9,9 +9,10 @@ import torch
 from avatar.data.capture import PLAIN_GREY, read_capture
 from avatar.data.landmark_sets import lip_distance
 from avatar.data.synthetic import make_synthetic_scene
-from avatar.data.synthetic_held_out import EXPRESSIONS, expression_weights, head_middle, view_frames, write_held_out
+from avatar.data.synthetic_held_out import EXPRESSIONS, expression_weights, view_frames, write_held_out
 from avatar.data.synthetic_motion import make_motion
 from avatar.flame.assets import load_head
+from avatar.flame.model import head_middle
 from avatar.geometry.cameras import project
 
 SIZE, FRAMES = 96, 40
@@ -71,7 +72,7 @@ def test_views_turn_about_the_head_by_their_angle(scene, degrees):
         turn = frame.camera.world_from_cam[:3, :3].T @ captured.world_from_cam[:3, :3]
         assert np.degrees(np.arccos((np.trace(turn) - 1) / 2)) == pytest.approx(degrees, abs=1e-6)
         assert (frame.camera.position[0] > captured.position[0]) == (frame.name == "left")  # the person's left is +x
-        middle = torch.tensor(head_middle(scene, frame.params))
+        middle = torch.tensor(head_middle(scene.person.model, frame.params))
         before, after = (project(middle, camera)[0] for camera in (captured, frame.camera))
         torch.testing.assert_close(before, after, atol=1e-6, rtol=0)
 

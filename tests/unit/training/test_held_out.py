@@ -84,9 +84,9 @@ def test_a_tracked_world_of_another_focal_length_crop_and_size(clip, avatar, tru
     monkeypatch.setattr(tracked, "report", lambda: report)
     real_middle = held_out.head_middle
 
-    def middle(avatar, params):
+    def middle(head, params):
         """Tracked heads (they carry a mark in `neck`) lie where the shorter lens puts them."""
-        point = real_middle(avatar, replace(params, neck=0 * params.neck))
+        point = real_middle(head, replace(params, neck=0 * params.neck))
         if float(params.neck.abs().max()) == 0:
             return point
         inside = true_camera.cam_from_world @ np.append(point, 1.0)
@@ -104,10 +104,9 @@ def test_a_tracked_world_of_another_focal_length_crop_and_size(clip, avatar, tru
                 np.testing.assert_allclose(camera.world_from_cam, tracked.frames[frame].camera.world_from_cam)
                 assert torch.equal(params.jaw[0], held.capture.parameters().jaw[index])
                 continue
-            true_pixel, _ = project(
-                torch.tensor(real_middle(avatar, held.capture.parameters().select([index]))), held.frames[index].camera
-            )
-            pixel, _ = project(torch.tensor(middle(avatar, params)), camera)
+            true_middle = real_middle(avatar.head, held.capture.parameters().select([index]))
+            true_pixel, _ = project(torch.tensor(true_middle), held.frames[index].camera)
+            pixel, _ = project(torch.tensor(middle(avatar.head, params)), camera)
             torch.testing.assert_close(pixel, true_pixel - torch.tensor([x0, y0]), atol=1e-4, rtol=0)
             turn = camera.world_from_cam[:3, :3].T @ tracked.frames[frame].camera.world_from_cam[:3, :3]
             np.testing.assert_allclose(turn, held.cam_from_clip_cam[index][:3, :3], atol=1e-9)
