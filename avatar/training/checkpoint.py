@@ -115,7 +115,13 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise RunError("the checkpoint is damaged", where=path, found=cause, fix="train again") from cause
     if not isinstance(header, dict) or header.get("format_version") != FORMAT_VERSION:
         found = header.get("format_version") if isinstance(header, dict) else "no header"
-        raise RunError("the checkpoint is of another version", where=path, expected=FORMAT_VERSION, found=found)
+        raise RunError(
+            "the checkpoint is of another version",
+            where=path,
+            expected=FORMAT_VERSION,
+            found=found,
+            fix="train the avatar again: avatar train CAPTURE --out ANOTHER_RUN",
+        )
     return header, tensors
 
 
