@@ -69,11 +69,16 @@ class FrameSet:
 
     @staticmethod
     def load(
-        capture: Capture, split: str | Sequence[int], progress: Callable[[int, int], None] | None = None
+        capture: Capture,
+        split: str | Sequence[int],
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        surroundings: bool = False,
     ) -> FrameSet:
         """Read the frames of a split, or those at the given positions in `capture.frames`.
 
-        `progress(done, total)` is called after each frame. Raises CaptureError where a file is damaged.
+        `progress(done, total)` is called after each frame. surroundings: as `Capture.read_picture` takes it. Raises
+        CaptureError where a file is damaged.
         """
         indices = list(capture.splits[split] if isinstance(split, str) else split)
         count, height, width = len(indices), capture.height, capture.width
@@ -82,7 +87,7 @@ class FrameSet:
         image_array, matte_array = images.numpy(), mattes.numpy()
 
         def read(position: int) -> None:
-            image_array[position] = capture.read_picture(indices[position])
+            image_array[position] = capture.read_picture(indices[position], surroundings=surroundings)
             matte_array[position] = capture.read_mask(indices[position])
 
         with ThreadPoolExecutor(READERS) as pool:

@@ -25,6 +25,7 @@ from avatar.field.flame_warp import NeckBlend, RigidMotion, rigid_inverse
 from avatar.field.frames import FrameData, FrameStates, Placed, Rays
 from avatar.field.networks import choose_precision
 from avatar.field.radiance import FieldInputs, make_radiance
+from avatar.field.surroundings import contract
 from avatar.field.torso import TorsoMotion
 from avatar.geometry.rotations import axis_angle_to_matrix
 from avatar.kernels import reference
@@ -57,8 +58,12 @@ class Scene(nn.Module):
         reference: Tensor,
         blend: NeckBlend,
         layout: GridLayout | None,
+        unbounded: bool = False,
     ) -> None:
-        """`low`, `high` `[3]`: the canonical box. `reference` `[4, 4]`: `world_from_skull` of the reference pose."""
+        """`low`, `high` `[3]`: the canonical box. `reference` `[4, 4]`: `world_from_skull` of the reference pose.
+
+        `unbounded`: the field goes on around the box (`field.surroundings`).
+        """
         super().__init__()
         field = config.field
         self.config, self.blend, self.layout = config, blend, layout
@@ -67,7 +72,9 @@ class Scene(nn.Module):
         self.register_buffer("low", low.float())
         self.register_buffer("high", high.float())
         self.register_buffer("reference", reference.float())
-        self.extent = float((high - low).max())
+        longest = float((high - low).max())
+        self.unbounded = unbounded
+        self.extent = 2 * longest if unbounded else longest
         learned = field.canonical == "hash"
         components = field.bank.components if learned else 0
         self.condition = ConditionScale(condition_size, expression_size, components)
@@ -94,7 +101,7 @@ class Scene(nn.Module):
         else:
             self.register_parameter("pose", None)
         self.torso = TorsoMotion(reference.float(), blend) if field.warp.enabled and field.warp.torso else None
-        counts = ((high - low) / self.extent * config.render.occupancy_resolution).ceil().int().tolist()
+        counts = ((high - low) / longest * config.render.occupancy_resolution).ceil().int().tolist()
         self.occupancy = Occupancy(low.float(), high.float(), tuple(counts))
         self.register_buffer("nodes", None if layout is None else layout.nodes(), persistent=False)
         self.register_buffer("reach_memory", torch.zeros(counts))
@@ -253,8 +260,15 @@ class Scene(nn.Module):
         return Placed(points, directions)
 
     def normalise(self, points: Tensor) -> Tensor:
-        """World points to the box's units: [0, 1] along its longest axis."""
+        """World points to the box's units: [0, 1] along its longest axis; with surroundings its middle half."""
+        if self.unbounded:
+            return contract(points, *self.core)
         return (points - self.low) / self.extent
+
+    @cached_property
+    def core(self) -> tuple[Tensor, float]:
+        """Middle `[3]` and half the longest side of the box, metres."""
+        return (self.low + self.high) / 2, float((self.high - self.low).max()) / 2
 
     def alpha(self, progress: float) -> float:
         """Open bands of the deformation field's encoding at a share `progress` of the training."""

@@ -84,18 +84,25 @@ def hierarchical_samples(
     generator: torch.Generator | None = None,
     *,
     random: bool,
+    beyond: float = 0.0,
     backend: str = "auto",
 ) -> Samples:
     """NeRF's two rounds of samples on rays that enter the box at `near` and leave it at `far` `[R]`.
 
-    One network serves both rounds; the first only places the second's samples and carries no gradient.
+    One network serves both rounds; the first only places the second's samples and carries no gradient. With `beyond`
+    half of the first round's samples lie behind the box, up to that distance (metres), evenly in its inverse.
     """
     valid = far > near
 
     def noise(count: int) -> Tensor | None:
         return torch.rand(len(near), count, generator=generator, device=near.device) if random else None
 
-    depths = stratified(near, far, coarse, noise(coarse))
+    behind = coarse // 2 if beyond else 0
+    depths = stratified(near, far, coarse - behind, noise(coarse - behind))
+    if behind:
+        end = torch.full_like(far, beyond)
+        inverse = stratified(1 / far, 1 / end, behind, noise(behind))
+        depths, far = torch.cat([depths, 1 / inverse], 1), end
     if fine == 0:
         return dense_samples(depths, far, valid)
     first = dense_samples(depths, far, valid)

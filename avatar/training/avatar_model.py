@@ -13,6 +13,7 @@ from avatar.field.flame_warp import rigid_inverse
 from avatar.field.frames import FrameStates, Placed, Rays
 from avatar.field.scene import Scene
 from avatar.field.subject import Subject
+from avatar.field.surroundings import REACH, through
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera, image_rays
 from avatar.geometry.rotations import matrix_to_axis_angle
@@ -60,6 +61,11 @@ class Avatar:
         self.plate, self.camera_mode, self.progress = plate, camera_mode, progress
         self.asset, self.head, self.device = subject.asset, subject.head, subject.device
 
+    @property
+    def has_surroundings(self) -> bool:
+        """Whether pictures show what stood around the person from the field itself, without a plate."""
+        return self.scene.unbounded
+
     @cached_property
     def reference_vertices(self) -> Tensor:
         """`[P, 3]` vertices of the neutral head in the reference pose, above the neck's bend, metres."""
@@ -98,19 +104,22 @@ class Avatar:
                 `static_offset` are the avatar's.
             camera: any; the plate behind the person is exact for the captured one (see `avatar.render.background`).
             deform_code: `[code]`, or None for the mean of the training codes.
-            background: `[H, W, 3]` in [0, 1] to show in the plate's place.
+            background: `[H, W, 3]` in [0, 1] to show in place of the plate, or of what the field holds around the
+                person.
         """
         mask = self.subject.silhouette(params, camera)
         states = self.scene.mean_states(self.subject.frame_data(params), deform_code)
         plate = plate_view(self.plate.float() / 255, self.camera, camera) if background is None else background
-        rendered = self.render_states(states, camera, mask)
+        rendered = self.render_states(states, camera, mask, surroundings=background is None)
         size = (camera.height, camera.width)
         image = over(rendered["colour"], rendered["opacity"], plate.reshape(-1, 3))
         return RenderedFrame(
             image.view(*size, 3).clamp(0, 1), rendered["opacity"].view(size), mask, rendered["depth"].view(size)
         )
 
-    def render_states(self, states: FrameStates, camera: Camera, mask: Tensor) -> dict[str, Tensor]:
+    def render_states(
+        self, states: FrameStates, camera: Camera, mask: Tensor, *, surroundings: bool = True
+    ) -> dict[str, Tensor]:
         """Colour `[P, 3]`, opacity `[P]` and depth `[P]` of all pixels of one frame's states, in chunks of rays."""
         origins, directions = (part.reshape(-1, 3) for part in image_rays(camera, device=self.device))
         occupancy = self.config.render.sampling == "occupancy"
@@ -123,12 +132,18 @@ class Avatar:
             part = slice(begin, begin + self.config.render.chunk)
             frame = torch.zeros(len(origins[part]), dtype=torch.int64, device=self.device)
             rays = Rays(origins[part], directions[part], frame, mask.reshape(-1)[part], seen_from)
-            parts.append(self._render_marched(states, rays, search) if occupancy else self._render_dense(states, rays))
+            parts.append(
+                self._render_marched(states, rays, search)
+                if occupancy
+                else self._render_dense(states, rays, surroundings)
+            )
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _render_dense(self, states: FrameStates, rays: Rays) -> dict[str, Tensor]:
+    def _render_dense(self, states: FrameStates, rays: Rays, surroundings: bool) -> dict[str, Tensor]:
         alpha = self.scene.alpha(self.progress)
-        samples, placed = sample_rays(self.scene, states, rays, alpha, generator=None, random=False)
+        samples, placed = sample_rays(
+            self.scene, states, rays, alpha, generator=None, random=False, surroundings=surroundings
+        )
         functions = self.scene.functions(states, rays, alpha, placed)
         seen = render_visible(samples, *functions, backend=self.scene.backends.marching.name)
         return {"colour": seen.colour, "opacity": seen.opacity, "depth": seen.depth}
@@ -173,10 +188,12 @@ def sample_rays(
     generator: torch.Generator | None,
     random: bool,
     hidden: bool = True,
+    surroundings: bool = True,
 ) -> tuple[Samples, Placed | None]:
     """Samples of rays by the configured scheme, and where they are placed, for `Scene.functions`.
 
-    `random` jitters them (training); `hidden` False leaves out cells that no light reaches in the training frames.
+    `random` jitters them (training); `hidden` False leaves out cells that no light reaches in the training frames;
+    `surroundings` False leaves out what an unbounded field holds around the person's box.
     """
     render = scene.config.render
     near, far = ray_box(rays.origins, rays.directions, states.low[rays.frame], states.high[rays.frame])
@@ -186,6 +203,9 @@ def sample_rays(
         )
         return scene.march(states, rays, near, far, offset=jitter, hidden=hidden)
     density, _ = scene.functions(states, rays, alpha)
+    beyond = REACH if scene.unbounded and surroundings else 0.0
+    if beyond:
+        near, far = through(near, far, rays.origins, rays.directions, *scene.core)
     samples = hierarchical_samples(
         near,
         far,
@@ -194,6 +214,7 @@ def sample_rays(
         lambda s: density(s)[0],
         generator,
         random=random,
+        beyond=beyond,
         backend=scene.backends.marching.name,
     )
     return samples, None

@@ -24,7 +24,7 @@ from avatar.flame.assets import HeadAsset, check_same_head, load_head
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
 from avatar.training.avatar_model import Avatar
-from avatar.training.prepare import Space, make_scene
+from avatar.training.prepare import Space, has_surroundings, make_scene
 
 FORMAT_VERSION = 2
 FOLDER = "checkpoints"
@@ -173,6 +173,7 @@ def _build(
         scene_tensors["high"].to(device),
         scene_tensors["reference"].to(device),
         NeckBlend(**header["blend"]),
+        has_surroundings(config, str(header["camera_mode"])),
     )
     scene = make_scene(config, subject, space, len(scene_tensors["condition.scale"]))
     scene.load_state_dict(scene_tensors)

@@ -57,6 +57,23 @@ class PictureSource(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class CapturedFrames:
+    """The frames of a capture as an avatar of it has to show them."""
+
+    capture: Capture
+    surroundings: bool
+    """What stands around the person is in the avatar's field, where the camera moves too."""
+
+    @property
+    def frames(self) -> Sequence[Frame]:
+        return self.capture.frames
+
+    def read_picture(self, index: int) -> np.ndarray:
+        """uint8 [H, W, 3]."""
+        return self.capture.read_picture(index, surroundings=self.surroundings)
+
+
 Detect = Callable[[np.ndarray], tuple[np.ndarray | None, int]]
 """uint8 [H, W, 3] -> (landmarks [478, 2] in pixels or None, faces found), as LandmarkDetector.detect."""
 LpipsDistance = Callable[[np.ndarray, np.ndarray], float]
@@ -109,7 +126,8 @@ def evaluate(
     lpips, lpips_reason = metrics.load_lpips()
     result: dict[str, Any] = {}
     try:
-        jobs = [(split, frame_renderer(avatar, capture), capture, capture.splits[split]) for split in splits]
+        shown = CapturedFrames(capture, avatar.has_surroundings)
+        jobs = [(split, frame_renderer(avatar, capture), shown, capture.splits[split]) for split in splits]
         for held in held_out:
             pairs = dict(match_frames(held, capture))
             jobs.append((held.name, held_out_renderer(avatar, held, capture, pairs), held, list(pairs)))
@@ -182,7 +200,7 @@ def render_for_measuring(
 
 def evaluate_frames(
     render: Callable[[int], Rendering],
-    capture: PictureSource,
+    source: PictureSource,
     indices: Sequence[int],
     folder: Path,
     *,
@@ -207,8 +225,8 @@ def evaluate_frames(
             began = time.perf_counter()
             shown = render(index)
             seconds.append(time.perf_counter() - began)
-            truth = capture.read_picture(index)
-            name = capture.frames[index].name
+            truth = source.read_picture(index)
+            name = source.frames[index].name
             write_png(folder / "pred" / f"{name}.png", shown.image)
             write_png(folder / "gt" / f"{name}.png", truth)
             write_png(folder / "mask" / f"{name}.png", shown.mask.astype(np.uint8) * 255)

@@ -123,9 +123,10 @@ def training_losses(
     if len(batch.patches):
         pairs = (part[batch.patches] for part in (picture, batch.colour))
         terms["dssim"] = weights.dssim * losses.dssim(*pairs, PATCH)
-    if weights.opacity:
+    # the opacity is the person's alone only where nothing else is in the field
+    if weights.opacity and not scene.unbounded:
         terms["opacity"] = weights.opacity * losses.opacity_loss(rendered.opacity, batch.matte)
-    if weights.entropy:
+    if weights.entropy and not scene.unbounded:
         terms["entropy"] = weights.entropy * losses.opacity_entropy(rendered.opacity)
     if surface is not None:
         terms["surface"] = weights.surface * surface.loss(avatar, states, alpha, generator)

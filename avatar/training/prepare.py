@@ -67,7 +67,7 @@ class TrainingData:
 def load_training_data(capture: Capture, asset: HeadAsset, config: Config, device: torch.device) -> TrainingData:
     """Read the training split and pose the head in each frame. Raises CaptureError where it cannot be used.
 
-    Of a clip whose camera moves the person alone is learned, over plain grey.
+    Of a clip whose camera moves the person alone is learned, over plain grey, unless the field holds its surroundings.
     """
     if len(capture.splits["train"]) < FEWEST_FRAMES:
         raise CaptureError(
@@ -76,7 +76,8 @@ def load_training_data(capture: Capture, asset: HeadAsset, config: Config, devic
             expected=f"at least {FEWEST_FRAMES}",
             found=len(capture.splits["train"]),
         )
-    frames = FrameSet.load(capture, "train").to(device)
+    surroundings = has_surroundings(config, capture.camera_mode)
+    frames = FrameSet.load(capture, "train", surroundings=surroundings).to(device)
     background = capture.background()
     if capture.camera_mode != "static":
         plate = torch.full_like(frames.images[0], PLAIN_GREY)
@@ -107,6 +108,13 @@ class Space:
     reference: Tensor
     """`[4, 4]` `world_from_skull` of the reference pose."""
     blend: NeckBlend
+    unbounded: bool = False
+    """The field goes on around the box."""
+
+
+def has_surroundings(config: Config, camera_mode: str) -> bool:
+    """Whether the field holds what stands around the person: no plate does where the camera moves."""
+    return config.field.background_in_field and camera_mode == "moving"
 
 
 def make_scene(config: Config, subject: Subject, space: Space, condition_size: int) -> Scene:
@@ -124,6 +132,7 @@ def make_scene(config: Config, subject: Subject, space: Space, condition_size: i
             reference=space.reference,
             blend=space.blend,
             layout=None if subject.grids is None else subject.grids.layout,
+            unbounded=space.unbounded,
         )
     return scene.to(device)
 
@@ -156,7 +165,8 @@ def choose_space(config: Config, training: TrainingData) -> Space:
     centres = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1) * cell + low
     cells = allowed_cells(config, training, centres, Space(low, high, reference, blend)).nonzero()
     margin = CELL_MARGIN * cell
-    return Space(low + cells.amin(0) * cell - margin, low + (cells.amax(0) + 1) * cell + margin, reference, blend)
+    low, high = low + cells.amin(0) * cell - margin, low + (cells.amax(0) + 1) * cell + margin
+    return Space(low, high, reference, blend, has_surroundings(config, training.camera_mode))
 
 
 def allowed_cells(config: Config, training: TrainingData, centres: Tensor, space: Space) -> Tensor:

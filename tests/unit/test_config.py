@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from avatar.config import Config, list_presets, load_preset, merge, read_config, validate, write_config
+from avatar.config import Config, list_presets, load_preset, merge, read_config, write_config
+from avatar.config_rules import validate
 from avatar.errors import ConfigError
 
 ABLATIONS = {"no_gate", "no_codes", "no_coarse_to_fine", "no_flame_warp", "no_vertex_loss", "mlp"}

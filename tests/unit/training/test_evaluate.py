@@ -180,6 +180,7 @@ class PaintingAvatar:
         self.parts, self.calls = parts, []
         self.asset = fake_head()
         self.head, self.device = PaintingHead(), torch.device("cpu")
+        self.has_surroundings = False
         self.subject = SimpleNamespace(with_identity=lambda params: params)
 
     def render(self, params, camera, *, deform_code=None, background=None):

@@ -1,0 +1,34 @@
+"""Space without bounds: the person's box at full scale, and all that stands around it drawn in.
+
+A camera that moves has no plate. Where the settings ask for it (`field.background_in_field`), what stands around the
+person is learned in the same field, as in FLAME-in-NeRF, whose poses come from a hand-held clip. Positions are
+contracted as in mip-NeRF 360 (Barron et al. 2022, equation 10), in the largest norm, because the field is a box.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+REACH = 30.0
+"""Metres from the camera at which a ray ends: a wall further away looks like one there."""
+
+
+def contract(points: Tensor, middle: Tensor, radius: float) -> Tensor:
+    """Points `[..., 3]` (metres) in [0, 1]: those within `radius` of `middle` `[3]` along each axis keep their shape
+    and take the middle half, all others the rest."""
+    offset = (points - middle) / radius
+    size = offset.abs().amax(-1, keepdim=True).clamp_min(1)
+    return 0.5 + 0.25 * offset * (2 - 1 / size) / size
+
+
+def through(
+    near: Tensor, far: Tensor, origins: Tensor, directions: Tensor, middle: Tensor, radius: float
+) -> tuple[Tensor, Tensor]:
+    """Where rays `[R, 3]` are near the person, distances `[R]` each: `near` to `far`, where they meet the box.
+
+    Rays that miss it are sampled as densely where they pass it, up to `radius` before and behind their nearest point.
+    """
+    passing = ((middle - origins) * directions).sum(-1).clamp_min(radius)
+    missed = far <= near
+    return torch.where(missed, passing - radius, near), torch.where(missed, passing + radius, far)
