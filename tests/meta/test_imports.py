@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "avatar.files",
         "avatar.imaging",
         "avatar.config",
+        "avatar.config_rules",
         "avatar.optional",
         "avatar.progress",
         "avatar.videos",
