@@ -5,10 +5,11 @@ so the truth's cameras mean nothing there. Each held-out frame stands to a frame
 carried over through it:
 
 - an expression is put on the tracked pose of that frame and seen by that frame's own tracked camera;
-- a view is that frame's tracked camera, turned as the true camera is and placed so that the middle of the head appears
-  where it does in truth. With focal lengths f (true) and f' (tracked), a point (x, y, z) seen by the true camera is
-  one at g (x, y, z f'/f) for the tracked one, where g is the ratio of the heads' sizes; the middle of the head in the
-  clip's frame gives g. The person's tracked parameters are used.
+- a view is that frame's tracked camera, turned as the true camera is about the same point. With focal lengths f (true)
+  and f' (tracked), a point (x, y, z) seen by the true camera is one at g (x, y, z f'/f) for the tracked one, where g is
+  the ratio of the heads' sizes; the depth of the head's middle in the clip's frame gives g. So the truth's middle of
+  the head goes over to the point behind the same pixel: an avatar shows what the pictures show, whereas the tracked
+  mesh stands some tenths of a pixel beside. The person's tracked parameters are used.
 """
 
 from __future__ import annotations
@@ -141,13 +142,13 @@ def carry_over(
         return replace(tracked, expr=truth.expr, jaw=truth.jaw, eyes=truth.eyes), lens
     turn = held.cam_from_clip_cam[index]
     middle_after = in_camera(true_camera, head_middle(avatar.head, truth))
-    middle_before = np.linalg.inv(turn) @ np.append(middle_after, 1.0)
-    here = in_camera(seen, head_middle(avatar.head, tracked))
+    middle_before = (np.linalg.inv(turn) @ np.append(middle_after, 1.0))[:3]
+    depth = in_camera(seen, head_middle(avatar.head, tracked))[2]
     stretch = np.array([1.0, 1.0, lens.fl_x / true_camera.fl_x])
-    size = here[2] / (middle_before[2] * stretch[2])
+    carried = stretch * depth / (middle_before[2] * stretch[2])
     cam_from_cam = np.eye(4)
     cam_from_cam[:3, :3] = turn[:3, :3]
-    cam_from_cam[:3, 3] = size * stretch * middle_after - turn[:3, :3] @ here
+    cam_from_cam[:3, 3] = carried * middle_after - turn[:3, :3] @ (carried * middle_before)
     return tracked, lens.moved(seen.world_from_cam @ np.linalg.inv(cam_from_cam))
 
 

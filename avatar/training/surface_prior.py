@@ -31,9 +31,8 @@ FACING = 0.25
 """Least cosine between a ray and the surface it meets: what is grazed says little about depth."""
 BEFORE, BEHIND = 0.04, 0.01
 """Metres along the ray that are looked at before and behind the mesh."""
-SKIN, CLOTHES = 0.008, 0.006
-"""Metres before the mesh that bare skin (what tracking leaves) and what is worn around the neck may lie. A collar that
-stands still before a still camera has no depth of its own: training puts it before the neck rather than on it."""
+SKIN, CLOTHES = 0.008, 0.015
+"""Metres before the mesh that bare skin (what tracking leaves) and what is worn around the neck may lie."""
 RAYS, SAMPLES = 256, 15
 FREE = ("lips", "mouth_interior", "teeth", "tongue")
 """Regions without prior: what opens is not solid."""

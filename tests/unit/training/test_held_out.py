@@ -71,7 +71,8 @@ def test_the_truth_itself_is_carried_over_unchanged(clip, avatar, truth):
 
 
 def test_a_tracked_world_of_another_focal_length_crop_and_size(clip, avatar, truth, monkeypatch):
-    """A tracker that took the lens for shorter put the head nearer: the head has to appear where it does in truth."""
+    """A tracker that took the lens for shorter put the head nearer, and its mesh a little beside the person: the person
+    has to appear where it does in truth."""
     share, size, x0, y0, side, pixels = 0.7, 1.04, 6, 3, 50, 100
     moved = truth.parameters()
     tracked = read_capture(clip / "truth", expect_head=avatar.asset)
@@ -84,13 +85,17 @@ def test_a_tracked_world_of_another_focal_length_crop_and_size(clip, avatar, tru
     monkeypatch.setattr(tracked, "report", lambda: report)
     real_middle = held_out.head_middle
 
-    def middle(head, params):
-        """Tracked heads (they carry a mark in `neck`) lie where the shorter lens puts them."""
-        point = real_middle(head, replace(params, neck=0 * params.neck))
-        if float(params.neck.abs().max()) == 0:
-            return point
+    def person(params):
+        """Middle of the head behind the same pixel as in truth, where the shorter lens puts it."""
+        point = real_middle(avatar.head, replace(params, neck=0 * params.neck))
         inside = true_camera.cam_from_world @ np.append(point, 1.0)
         return (true_camera.world_from_cam @ np.append(size * inside[:3] * (1, 1, share), 1.0))[:3]
+
+    def middle(head, params):
+        """Tracked heads carry a mark in `neck`."""
+        if float(params.neck.abs().max()) == 0:
+            return real_middle(head, params)
+        return person(params) + true_camera.world_from_cam[:3, :3] @ (0.003, -0.002, 0.0)
 
     monkeypatch.setattr(held_out, "head_middle", middle)
     tracked._parameters = replace(moved, neck=torch.full_like(moved.neck, 0.5))
@@ -106,7 +111,7 @@ def test_a_tracked_world_of_another_focal_length_crop_and_size(clip, avatar, tru
                 continue
             true_middle = real_middle(avatar.head, held.capture.parameters().select([index]))
             true_pixel, _ = project(torch.tensor(true_middle), held.frames[index].camera)
-            pixel, _ = project(torch.tensor(middle(avatar.head, params)), camera)
+            pixel, _ = project(torch.tensor(person(params)), camera)
             torch.testing.assert_close(pixel, true_pixel - torch.tensor([x0, y0]), atol=1e-4, rtol=0)
             turn = camera.world_from_cam[:3, :3].T @ tracked.frames[frame].camera.world_from_cam[:3, :3]
             np.testing.assert_allclose(turn, held.cam_from_clip_cam[index][:3, :3], atol=1e-9)

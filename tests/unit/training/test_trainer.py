@@ -3,10 +3,12 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tiny_clip import shrink
 
+from avatar.animation.reanimate import render_path
 from avatar.config import list_presets, load_preset
 from avatar.data.capture import read_capture
 from avatar.errors import OutputError, RunError, TrainingError
@@ -15,6 +17,7 @@ from avatar.training import learner, trainer
 from avatar.training.checkpoint import checkpoint_path, load_avatar, read_checkpoint
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.trainer import train
+from avatar.videos import read_video
 
 
 def test_a_run_holds_what_rendering_needs(tiny_capture, tiny_config, tmp_path):
@@ -83,6 +86,18 @@ def test_the_mouths_patches_are_looked_at_late_in_the_training(tiny_capture, tin
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert ["dssim" in line for line in lines] == [False, False, True, True]
     assert all(0 < line["dssim"] < 0.01 for line in lines[2:])
+
+
+def test_a_constant_expression_gives_a_steady_video(tiny_capture, tiny_config, tmp_path):
+    train(tiny_capture, tmp_path / "run", tiny_config, progress=False)
+    avatar = load_avatar(tmp_path / "run", device="cpu")
+    changes = {}
+    for expression in ("neutral", "sweep:jawOpen"):
+        video = render_path(avatar, tmp_path / f"{expression[:5]}.mp4", path="still", expression=expression, frames=6)
+        frames = np.stack([frame for _, frame in read_video(video)]).astype(np.float32)
+        changes[expression] = np.abs(np.diff(frames, axis=0)).mean()
+    assert changes["neutral"] < 0.5
+    assert changes["sweep:jawOpen"] > 2 * changes["neutral"]
 
 
 def test_the_expression_changes_nothing_far_outside_the_silhouettes(tiny_capture, tiny_config, tmp_path):
