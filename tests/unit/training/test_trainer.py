@@ -88,7 +88,9 @@ def test_the_mouths_patches_are_looked_at_late_in_the_training(tiny_capture, tin
     assert all(0 < line["dssim"] < 0.01 for line in lines[2:])
 
 
+@pytest.mark.slow
 def test_a_constant_expression_gives_a_steady_video(tiny_capture, tiny_config, tmp_path):
+    tiny_config.training.steps, tiny_config.training.rays = 120, 512
     train(tiny_capture, tmp_path / "run", tiny_config, progress=False)
     avatar = load_avatar(tmp_path / "run", device="cpu")
     changes = {}
