@@ -87,6 +87,8 @@ def reproduce(settings: Settings) -> dict[str, Any]:
 
     presets = pick_variants(settings.variants)
     check_minutes(settings.minutes)
+    if settings.frames < 0:
+        raise ConfigError("--frames cannot be this", expected="0 (all) or more", found=settings.frames)
     read_capture(settings.capture)
     if settings.truth is not None:
         find_held_out(settings.truth)

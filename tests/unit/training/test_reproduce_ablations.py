@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -231,6 +232,11 @@ def test_an_interrupted_reproduction_goes_on(tiny, tiny_capture, tmp_path, monke
     assert result["variants"]["no_gate"]["steps"] == 8
     assert "view_15" in result["variants"]["cpu"]["metrics"]
 
+    fewer = replace(with_truth, frames=1)
+    metrics = tiny.script.reproduce(fewer)["variants"]["cpu"]["metrics"]
+    assert {split: found["frames"] for split, found in metrics.items()} == dict.fromkeys(metrics, 1)
+    assert tiny.trained == ["cpu", "no_gate", "no_gate"], "measured again, not trained"
+
 
 def test_the_gate_is_measured_outside_the_silhouette(tiny, tmp_path):
     """An avatar that changes by 3 of 255 far from its head, and by 30 on it."""
@@ -333,6 +339,7 @@ def test_the_frames_that_are_shown(tiny, tmp_path):
     [
         (["--variants", "cpu", "no_nose"], "unknown variant"),
         (["--minutes", "0"], "--minutes"),
+        (["--frames", "-1"], "--frames"),
         (["--capture", "nowhere"], "nowhere"),
         (["--truth", "nowhere"], "no held-out truth"),
     ],
