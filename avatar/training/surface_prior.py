@@ -3,8 +3,9 @@
 One camera sees a turning head from few sides. Where no ray of it passes, nothing keeps the field solid, and where all
 rays of a surface point come from nearly one direction, nothing keeps its depth. So the neutral head in canonical space
 is looked at from all around: along a ray that meets its mesh, the field has to be opaque by a centimetre behind it, and
-some way before skin and neck it has to be empty. INSTA (Zielonka et al. 2023) holds the depth of training rays at the
-mesh; here the rays are those that training does not have. Only densities are asked for, at a few samples around it.
+some way before skin and neck it has to be empty, as it has to be some way off bare skin in all directions. INSTA
+(Zielonka et al. 2023) holds the depth of training rays at the mesh; here the rays are those that training lacks.
+Only densities are asked for, at a few samples around it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from avatar.field.frames import FrameStates
 from avatar.field.radiance import FieldInputs
+from avatar.field.scene import Scene
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera, image_rays, turn_camera
 from avatar.geometry.meshes import vertex_normals
@@ -38,9 +40,15 @@ FREE = ("lips", "mouth_interior", "teeth", "tongue")
 """Regions without prior: what opens is not solid."""
 
 
+OFF_SKIN = 0.03
+"""Metres around bare skin in which nothing may float."""
+OFF_SKIN_DRAWN, OFF_SKIN_POINTS = 50_000, 256
+"""Points there: drawn once, and asked for in a step."""
+
+
 @dataclass
 class SurfacePrior:
-    """Rays that meet the neutral head in canonical space."""
+    """Rays that meet the neutral head in canonical space, and points around its bare skin."""
 
     origins: Tensor
     """`[P, 3]` metres."""
@@ -50,6 +58,8 @@ class SurfacePrior:
     """`[P]` of the mesh, metres."""
     tolerance: Tensor
     """`[P]` metres before the mesh from which on the ray has to be empty."""
+    around: Tensor
+    """`[Q, 3]` points off bare skin, metres: what is seen past the far cheek has to be empty, too."""
 
     @staticmethod
     def make(avatar: Avatar, seed: int) -> SurfacePrior:
@@ -68,23 +78,50 @@ class SurfacePrior:
         facing = -(torch.nn.functional.normalize(at[:, :3], dim=-1) * directions[index]).sum(-1) > FACING
         kept = facing & (at[:, 3] < 0.01)
         index, at = index[kept], at[kept]
-        return SurfacePrior(origins[index], directions[index], hits.depth[index], tolerance_of(at[:, 4:]))
+        around = off_skin(query, neutral, marks, seed)
+        return SurfacePrior(origins[index], directions[index], hits.depth[index], tolerance_of(at[:, 4:]), around)
 
     def loss(self, avatar: Avatar, states: FrameStates, alpha: float, generator: torch.Generator) -> Tensor:
-        """`shell_loss` of random rays under `states`."""
-        scene, device = avatar.scene, self.depth.device
+        """`shell_loss` of random rays under `states`, and the mean square opacity of a centimetre off bare skin."""
+        device = self.depth.device
         chosen = torch.randint(len(self.depth), (RAYS,), generator=generator, device=device)
         jitter = torch.rand(RAYS, SAMPLES, generator=generator, device=device)
         share = (torch.arange(SAMPLES, device=device) + jitter) / SAMPLES
         offset = share * (BEFORE + BEHIND) - BEFORE
         depth = self.depth[chosen, None] + offset
         points = self.origins[chosen, None] + depth[..., None] * self.directions[chosen, None]
+        beside = self.around[torch.randint(len(self.around), (OFF_SKIN_POINTS,), generator=generator, device=device)]
         frame = torch.randint(len(states.coefficients), (RAYS,), generator=generator, device=device)
         frame = frame.repeat_interleave(SAMPLES)
-        canonical = scene.canonical(points.view(-1, 3), states, frame, alpha)
-        inputs = FieldInputs(canonical, frame, torch.ones_like(frame, dtype=torch.bool), states.coefficients)
-        density = scene.radiance.density(inputs)[0].view(RAYS, SAMPLES)
-        return shell_loss(density, offset, self.tolerance[chosen])
+        frame = torch.cat([frame, frame[: OFF_SKIN_POINTS * SAMPLES : SAMPLES]])
+        density = canonical_density(avatar.scene, torch.cat([points.view(-1, 3), beside]), states, frame, alpha)
+        rays, off = density.split([RAYS * SAMPLES, OFF_SKIN_POINTS])
+        return (
+            shell_loss(rays.view(RAYS, SAMPLES), offset, self.tolerance[chosen]) + (1 - torch.exp(-off)).square().mean()
+        )
+
+
+def canonical_density(scene: Scene, points: Tensor, states: FrameStates, frame: Tensor, alpha: float) -> Tensor:
+    """Densities `[M]` per centimetre at x' `[M, 3]` (metres) under the states of frames `[M]`, as inside the gate."""
+    canonical = scene.canonical(points, states, frame, alpha)
+    inputs = FieldInputs(canonical, frame, torch.ones_like(frame, dtype=torch.bool), states.coefficients)
+    return scene.radiance.density(inputs)[0]
+
+
+def off_skin(query: MeshQuery, vertices: Tensor, marks: Tensor, seed: int) -> Tensor:
+    """Points `[Q, 3]` drawn at random whose nearest surface is bare skin, SKIN to OFF_SKIN metres away.
+
+    marks: `[V, 6]` normals and `vertex_marks`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    skin = marks[:, 4] > 0.99
+    pool = skin.nonzero().squeeze(1)
+    drawn = pool[torch.randint(len(pool), (OFF_SKIN_DRAWN,), generator=generator).to(pool.device)]
+    height = SKIN + (OFF_SKIN - SKIN) * torch.rand(OFF_SKIN_DRAWN, 1, generator=generator).to(pool.device)
+    points = vertices[drawn] + height * torch.nn.functional.normalize(marks[drawn, :3], dim=-1)
+    nearest = query.closest_points(points, OFF_SKIN)
+    bare = skin[query.faces.long()].all(1)[nearest.face.long().clamp_min(0)]
+    return points[(nearest.face >= 0) & (nearest.distance > SKIN) & bare]
 
 
 def shell_loss(density: Tensor, offset: Tensor, tolerance: Tensor) -> Tensor:

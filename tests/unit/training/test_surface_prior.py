@@ -1,5 +1,6 @@
 """The mesh's prior on density: solid behind the neutral head's surface, empty before bare skin, from all around."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -8,9 +9,21 @@ import torch
 from avatar.data.capture import read_capture
 from avatar.flame.assets import load_head
 from avatar.kernels.mesh_query import MeshQuery
+from avatar.training import surface_prior
 from avatar.training.learner import Learner
 from avatar.training.prepare import load_training_data, make_avatar
-from avatar.training.surface_prior import BEFORE, BEHIND, CLOTHES, SKIN, SurfacePrior, shell_loss
+from avatar.training.surface_prior import (
+    BEFORE,
+    BEHIND,
+    CLOTHES,
+    OFF_SKIN,
+    OFF_SKIN_DRAWN,
+    RAYS,
+    SAMPLES,
+    SKIN,
+    SurfacePrior,
+    shell_loss,
+)
 
 
 @pytest.fixture
@@ -91,6 +104,35 @@ def test_samples_lie_around_the_mesh(parts, prior, monkeypatch):
     assert float(distance.max()) <= max(BEFORE, BEHIND) + 1e-5
     loss.backward()
     assert parts.avatar.scene.radiance.table.grad.abs().sum() > 0
+
+
+def test_points_off_skin_stand_before_bare_skin_only(parts, prior):
+    assert len(prior.around) > OFF_SKIN_DRAWN / 2
+    avatar, query = parts.avatar, neutral_query(parts.avatar)
+    nearest = query.closest_points(prior.around, 1.0)
+    assert float(nearest.distance.min()) > SKIN
+    assert float(nearest.distance.max()) <= OFF_SKIN + 1e-5
+    corners = torch.as_tensor(avatar.asset.faces).long()[nearest.face.long()]
+    for name in ("scalp", "ears", "neck", "lips", "mouth_interior"):
+        assert not torch.as_tensor(avatar.asset.region(name))[corners].all(1).any(), name
+    below = query.cast_rays(prior.around, torch.tensor([[0.0, 1.0, 0.0]]).expand_as(prior.around).contiguous())
+    above = query.cast_rays(prior.around, torch.tensor([[0.0, 0.0, 1.0]]).expand_as(prior.around).contiguous())
+    inside = (below.face >= 0) & (above.face >= 0)
+    assert float(inside.float().mean()) < 0.1, "they are not in the head"
+
+
+def test_what_floats_off_skin_costs(parts, prior, monkeypatch):
+    def clear(scene, points, states, frame, alpha, cloud=0.0):
+        density = torch.zeros(len(points))
+        density[: RAYS * SAMPLES] = 1e3 * (torch.arange(RAYS * SAMPLES) % SAMPLES == SAMPLES - 1)  # solid behind
+        density[RAYS * SAMPLES :] = cloud
+        return density
+
+    costs = []
+    for cloud in (0.0, float(torch.log(torch.tensor(2.0))), 50.0):
+        monkeypatch.setattr(surface_prior, "canonical_density", partial(clear, cloud=cloud))
+        costs.append(float(prior.loss(parts.avatar, parts.states, 0.0, torch.Generator().manual_seed(1))))
+    assert costs == pytest.approx([0.0, 0.25, 1.0], abs=1e-4)
 
 
 def test_training_closes_what_no_ray_of_the_clip_sees(parts):
