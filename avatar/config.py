@@ -250,7 +250,7 @@ class TrainingConfig:
     keep_checkpoints: int = 2
     """Checkpoints kept."""
     preview_interval: float = 60.0
-    """Seconds between preview pictures."""
+    """Seconds between preview pictures; more where those take long."""
     log_interval: int = 25
     """Steps between lines of the log."""
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)

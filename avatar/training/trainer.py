@@ -33,6 +33,9 @@ from avatar.training.learner import Learner
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.schedule import Schedule
 
+PREVIEW_PAUSE = 9.0
+"""After a preview, training goes on for so many times as long as the preview took: a tenth of the time goes to them."""
+
 
 def train(
     capture_folder: Path,
@@ -92,6 +95,7 @@ def train(
 
     step = state.step
     saved_at = shown_at = schedule.seconds()
+    pause = settings.preview_interval
     journal = Journal(run, step, training)
     began, first = schedule.seconds(), step
     with (
@@ -110,9 +114,10 @@ def train(
                 journal.log(step, seconds, values, learning_rate=factor, samples_per_ray=sample_count / settings.rays)
             left = schedule.seconds_left(step, (step - first) / max(seconds - began, 1e-9))
             bar.update(step, note=f"loss {sum(values.values()):.4f}", seconds_left=left)
-            if seconds - shown_at >= settings.preview_interval:
+            if seconds - shown_at >= pause:
                 journal.preview(step, avatar)
                 shown_at = schedule.seconds()
+                pause = max(settings.preview_interval, PREVIEW_PAUSE * (shown_at - seconds))
             due = settings.checkpoint_steps and step % settings.checkpoint_steps == 0
             if due or seconds - saved_at >= settings.checkpoint_interval:
                 save(run, learner, step, schedule)

@@ -1,6 +1,7 @@
 """Training from a capture to a run: what it leaves, resuming, the gate, every preset, and what it refuses."""
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -86,6 +87,19 @@ def test_the_mouths_patches_are_looked_at_late_in_the_training(tiny_capture, tin
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert ["dssim" in line for line in lines] == [False, False, True, True]
     assert all(0 < line["dssim"] < 0.01 for line in lines[2:])
+
+
+def test_previews_that_take_long_come_rarely(tiny_capture, tiny_config, tmp_path, monkeypatch):
+    shown = []
+
+    def slow_preview(journal, step, avatar):
+        shown.append(step)
+        time.sleep(1.0)
+
+    monkeypatch.setattr(trainer.Journal, "preview", slow_preview)
+    tiny_config.training.preview_interval = 0.0
+    train(tiny_capture, tmp_path, tiny_config, progress=False)
+    assert shown == [1, tiny_config.training.steps], "one on the way, one at the end"
 
 
 @pytest.mark.slow
