@@ -314,6 +314,12 @@ class Scene(nn.Module):
 
         return density, colour
 
+    def density_at(self, points: Tensor, states: FrameStates, frame: Tensor, alpha: float) -> Tensor:
+        """Densities `[M]` per centimetre at x' `[M, 3]` (metres) under the states of frames `[M]`, the gate open."""
+        canonical = self.canonical(points, states, frame, alpha)
+        inputs = FieldInputs(canonical, frame, torch.ones_like(frame, dtype=torch.bool), states.coefficients)
+        return self.radiance.density(inputs)[0]
+
     # -- occupancy ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -326,9 +332,7 @@ class Scene(nn.Module):
             return
         states = self.training_states(data, frame)
         drawn = torch.randint(len(frame), (len(where),), generator=generator, device=where.device)
-        canonical = self.canonical(where, states, drawn, alpha)
-        inputs = FieldInputs(canonical, drawn, torch.ones_like(drawn, dtype=torch.bool), states.coefficients)
-        density, _ = self.radiance.density(inputs)
+        density = self.density_at(where, states, drawn, alpha)
         self.occupancy.update(cells, density, self.density_threshold)
         self.reach_memory.mul_(REACH_DECAY)
         self.remember_reach(data.grids[:2] if data.grids is not None else None)

@@ -18,8 +18,6 @@ import torch
 from torch import Tensor
 
 from avatar.field.frames import FrameStates
-from avatar.field.radiance import FieldInputs
-from avatar.field.scene import Scene
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera, image_rays, turn_camera
 from avatar.geometry.meshes import vertex_normals
@@ -39,11 +37,10 @@ RAYS, SAMPLES = 256, 15
 FREE = ("lips", "mouth_interior", "teeth", "tongue")
 """Regions without prior: what opens is not solid."""
 
-
 OFF_SKIN = 0.03
 """Metres around bare skin in which nothing may float."""
-OFF_SKIN_DRAWN, OFF_SKIN_POINTS = 50_000, 256
-"""Points there: drawn once, and asked for in a step."""
+OFF_SKIN_DRAWN = 50_000
+"""Points drawn there; a step looks at one for each ray."""
 
 
 @dataclass
@@ -90,22 +87,13 @@ class SurfacePrior:
         offset = share * (BEFORE + BEHIND) - BEFORE
         depth = self.depth[chosen, None] + offset
         points = self.origins[chosen, None] + depth[..., None] * self.directions[chosen, None]
-        beside = self.around[torch.randint(len(self.around), (OFF_SKIN_POINTS,), generator=generator, device=device)]
+        beside = self.around[torch.randint(len(self.around), (RAYS,), generator=generator, device=device)]
         frame = torch.randint(len(states.coefficients), (RAYS,), generator=generator, device=device)
-        frame = frame.repeat_interleave(SAMPLES)
-        frame = torch.cat([frame, frame[: OFF_SKIN_POINTS * SAMPLES : SAMPLES]])
-        density = canonical_density(avatar.scene, torch.cat([points.view(-1, 3), beside]), states, frame, alpha)
-        rays, off = density.split([RAYS * SAMPLES, OFF_SKIN_POINTS])
-        return (
-            shell_loss(rays.view(RAYS, SAMPLES), offset, self.tolerance[chosen]) + (1 - torch.exp(-off)).square().mean()
-        )
-
-
-def canonical_density(scene: Scene, points: Tensor, states: FrameStates, frame: Tensor, alpha: float) -> Tensor:
-    """Densities `[M]` per centimetre at x' `[M, 3]` (metres) under the states of frames `[M]`, as inside the gate."""
-    canonical = scene.canonical(points, states, frame, alpha)
-    inputs = FieldInputs(canonical, frame, torch.ones_like(frame, dtype=torch.bool), states.coefficients)
-    return scene.radiance.density(inputs)[0]
+        frames = torch.cat([frame.repeat_interleave(SAMPLES), frame])
+        density = avatar.scene.density_at(torch.cat([points.view(-1, 3), beside]), states, frames, alpha)
+        rays, off = density.split([RAYS * SAMPLES, RAYS])
+        shell = shell_loss(rays.view(RAYS, SAMPLES), offset, self.tolerance[chosen])
+        return shell + (1 - torch.exp(-off)).square().mean()
 
 
 def off_skin(query: MeshQuery, vertices: Tensor, marks: Tensor, seed: int) -> Tensor:

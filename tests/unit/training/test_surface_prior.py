@@ -9,7 +9,6 @@ import torch
 from avatar.data.capture import read_capture
 from avatar.flame.assets import load_head
 from avatar.kernels.mesh_query import MeshQuery
-from avatar.training import surface_prior
 from avatar.training.learner import Learner
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.surface_prior import (
@@ -122,7 +121,7 @@ def test_points_off_skin_stand_before_bare_skin_only(parts, prior):
 
 
 def test_what_floats_off_skin_costs(parts, prior, monkeypatch):
-    def clear(scene, points, states, frame, alpha, cloud=0.0):
+    def clear(points, states, frame, alpha, cloud=0.0):
         density = torch.zeros(len(points))
         density[: RAYS * SAMPLES] = 1e3 * (torch.arange(RAYS * SAMPLES) % SAMPLES == SAMPLES - 1)  # solid behind
         density[RAYS * SAMPLES :] = cloud
@@ -130,7 +129,7 @@ def test_what_floats_off_skin_costs(parts, prior, monkeypatch):
 
     costs = []
     for cloud in (0.0, float(torch.log(torch.tensor(2.0))), 50.0):
-        monkeypatch.setattr(surface_prior, "canonical_density", partial(clear, cloud=cloud))
+        monkeypatch.setattr(parts.avatar.scene, "density_at", partial(clear, cloud=cloud))
         costs.append(float(prior.loss(parts.avatar, parts.states, 0.0, torch.Generator().manual_seed(1))))
     assert costs == pytest.approx([0.0, 0.25, 1.0], abs=1e-4)
 
