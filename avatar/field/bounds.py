@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from avatar.field.flame_warp import NeckBlend, apply_rigid
+from avatar.field.flame_warp import NeckBlend, apply_rigid, rigid_inverse
 from avatar.geometry.cameras import Camera, project
 from avatar.geometry.meshes import vertex_normals
 from avatar.kernels.mesh_query import MeshQuery, interpolate
@@ -43,6 +43,21 @@ class FrameViews:
     """`[F, H, W]` uint8."""
     silhouettes: Tensor
     """`[F, H, W]` bool, of the posed mesh."""
+    world_from_still: Tensor | None = None
+    """`[F, 4, 4]` motion of the torso, None where it stays."""
+
+    def still_cameras(self) -> list[Camera]:
+        """The cameras as the torso sees them."""
+        if self.world_from_still is None:
+            return self.cameras
+        undone = rigid_inverse(self.world_from_still).double().cpu().numpy()
+        return [camera.moved(pose @ camera.world_from_cam) for pose, camera in zip(undone, self.cameras, strict=True)]
+
+    def placed(self, index: int, reference: Tensor, blend: NeckBlend, points: Tensor) -> Tensor:
+        """Canonical points `[P, 3]` where frame `index` shows them."""
+        one = slice(index, index + 1)
+        torso = None if self.world_from_still is None else self.world_from_still[one]
+        return apply_rigid(self.world_from_skull[one], reference, blend, points, torso)[0]
 
 
 def reference_pose(world_from_skull: Tensor) -> Tensor:
@@ -100,7 +115,7 @@ def beside_head(points: Tensor, views: FrameViews, reference: Tensor, blend: Nec
     for i, camera in enumerate(views.cameras):
         placed = points
         if blend is not None:
-            placed = apply_rigid(views.world_from_skull[i : i + 1], reference, blend, points)[0]
+            placed = views.placed(i, reference, blend, points)
         pixels, depth = project(placed, camera)
         x, y = pixels[:, 0].floor().long(), pixels[:, 1].floor().long()
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (depth > 0)

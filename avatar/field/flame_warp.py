@@ -1,8 +1,8 @@
 """The rigid half of the FLAME warp: head motion, undone around the head and fading below the neck.
 
 Canonical space is the world with the head in its reference pose. Around the head a world point x goes to
-T_ref T_i^-1 x, where T is `world_from_skull`; the torso stays in the world, for it does not follow the head. Between
-chin and collarbones the two are blended by a smooth step of the height in skull coordinates.
+T_ref T_i^-1 x, where T is `world_from_skull`; the torso has a motion of its own (`avatar.field.torso`), or stays in the
+world. Between chin and collarbones the two are blended by a smooth step of the height in skull coordinates.
 """
 
 from __future__ import annotations
@@ -65,12 +65,25 @@ def rigid_inverse(transform: Tensor) -> Tensor:
     return torch.cat([torch.cat([rotation, shift], -1), transform[..., 3:, :]], -2)
 
 
-def apply_rigid(world_from_skull: Tensor, reference: Tensor, blend: NeckBlend, points: Tensor) -> Tensor:
-    """Canonical points `[P, 3]` carried to the world of B frames `[B, P, 3]`.
+def apply_rigid(
+    world_from_skull: Tensor,
+    reference: Tensor,
+    blend: NeckBlend,
+    points: Tensor,
+    world_from_still: Tensor | None = None,
+) -> Tensor:
+    """Canonical points `[P, 3]` carried to the world of B frames `[B, P, 3]`; the torso by `world_from_still`
+    `[B, 4, 4]`, None where it stays.
 
     The inverse of `avatar.kernels.placement` up to the bend of the neck (exact where the share is 0 or 1).
     """
     skull = points @ rigid_inverse(reference)[:3, :3].T + rigid_inverse(reference)[:3, 3]
-    share = blend.share(skull[:, 1])
-    moved = torch.einsum("bij,pj->bpi", world_from_skull[:, :3, :3], skull) + world_from_skull[:, None, :3, 3]
-    return points + share[None, :, None] * (moved - points)
+    share = blend.share(skull[:, 1])[None, :, None]
+    head = carry(world_from_skull, skull)
+    torso = points[None] if world_from_still is None else carry(world_from_still, points)
+    return torso + share * (head - torso)
+
+
+def carry(transforms: Tensor, points: Tensor) -> Tensor:
+    """Points `[P, 3]` under transforms `[B, 4, 4]`: `[B, P, 3]`."""
+    return torch.einsum("bij,pj->bpi", transforms[:, :3, :3], points) + transforms[:, None, :3, 3]

@@ -41,12 +41,27 @@ class FrameStates:
     appearance: Tensor | None
     """`[B, code]` appearance codes."""
     twists: Tensor | None
-    """`[B, 6]` motion of the torso (`field.torso`)."""
+    """`[B, 6]` motion of the torso (`field.torso`), for its gradient."""
+    still_from_world: Tensor | None
+    """`[B, 4, 4]` that undo the torso's motion: `motion`, `low` and `high` are of the space where it stands still."""
+
+    def carry(self, rays: Rays) -> Rays:
+        """World rays as the field takes them: in the space where the torso stands still."""
+        if self.still_from_world is None:
+            return rays
+        moved = self.still_from_world[rays.frame]
+        turn, shift = moved[:, :3, :3], moved[:, :3, 3]
+
+        def turned(vectors: Tensor) -> Tensor:
+            return (turn * vectors.unsqueeze(1)).sum(-1)
+
+        seen_from = None if rays.seen_from is None else turned(rays.seen_from) + shift
+        return Rays(turned(rays.origins) + shift, turned(rays.directions), rays.frame, rays.gate, seen_from)
 
 
 @dataclass
 class Rays:
-    """R rays of B frames."""
+    """R rays of B frames, in the world or, carried by the frames' states, where the torso stands still."""
 
     origins: Tensor
     """`[R, 3]` world, metres."""
@@ -57,13 +72,13 @@ class Rays:
     gate: Tensor
     """`[R]` bool, whether the posed head's silhouette covers the ray's pixel."""
     seen_from: Tensor | None = None
-    """`[3]` world point from which colours are looked at; None for the rays' origins. Before a camera that stands still
+    """`[R, 3]` points from which colours are looked at, None for the rays' origins. Before a camera that stands still
     only the head turns, so what the field learns as a dependence on the view is the light's on the head's turn. Other
     cameras therefore see the colours that the captured one would."""
 
     def select(self, index: Tensor) -> Rays:
-        parts = (part[index] for part in (self.origins, self.directions, self.frame, self.gate))
-        return Rays(*parts, self.seen_from)
+        parts = (self.origins, self.directions, self.frame, self.gate, self.seen_from)
+        return Rays(*(None if part is None else part[index] for part in parts))
 
 
 @dataclass

@@ -2,9 +2,9 @@
 
 Canonical space is the world with the head in its reference pose and a neutral expression. For a sample x of frame i:
 
-    y   = rigid motion undone                      (avatar.field.flame_warp)
+    x_t = the torso's motion undone                (avatar.field.torso)
+    y   = the head's motion undone, above the neck (avatar.field.flame_warp)
     x'  = y - surface motion at y                  (avatar.field.displacement)
-        - the torso's motion, below the neck       (avatar.field.torso)
     x_c = x' + D(gamma_alpha(x'), omega_i)         (avatar.field.deformation)
     sigma, c = F(x_c, d, m_i(p) psi_i, phi_i)      (avatar.field.radiance)
 """
@@ -146,17 +146,20 @@ class Scene(nn.Module):
         appearance: Tensor | None,
         generator: torch.Generator | None = None,
     ) -> FrameStates:
-        motion = RigidMotion.of(data.world_from_skull, self.reference) if self.config.field.warp.enabled else None
-        low, high = self.world_boxes(data.world_from_skull.detach())
+        twists, still_from_world, pose = None, None, data.world_from_skull
+        if self.torso is not None:
+            twists = self.torso.twists(pose)
+            still_from_world = rigid_inverse(self.torso.world_from_still(twists.detach()))
+            pose = still_from_world @ pose
+        motion = RigidMotion.of(pose, self.reference) if self.config.field.warp.enabled else None
+        if self.torso is not None:
+            motion.height = self.torso.bent(motion.height)
+        low, high = self.boxes(pose.detach())
         condition = self.condition(data.condition)
         if generator is not None:
             condition = self.disturb(condition, generator)
         coefficients = condition if self.projection is None else self.projection(condition)
-        twists = None
-        if self.torso is not None:
-            twists = self.torso.twists(data.world_from_skull)
-            motion.height = self.torso.bent(motion.height)
-        return FrameStates(motion, data.grids, low, high, coefficients, deform, appearance, twists)
+        return FrameStates(motion, data.grids, low, high, coefficients, deform, appearance, twists, still_from_world)
 
     def disturb(self, condition: Tensor, generator: torch.Generator) -> Tensor:
         """Conditions `[B, C]` with noise, and zero for some frames: one expression must not explain one frame."""
@@ -169,8 +172,9 @@ class Scene(nn.Module):
             condition = condition * kept
         return condition
 
-    def world_boxes(self, world_from_skull: Tensor) -> tuple[Tensor, Tensor]:
-        """Corners `[B, 3]` of boxes around what frames can show: the torso's box and the moved head's."""
+    def boxes(self, world_from_skull: Tensor) -> tuple[Tensor, Tensor]:
+        """Corners `[B, 3]` of boxes around what frames can show: the torso's box and the head's, moved on by
+        `world_from_skull` `[B, 4, 4]` where the torso stands still."""
         count = len(world_from_skull)
         low, high = self.low.expand(count, 3), self.high.expand(count, 3)
         if not self.config.field.warp.enabled:
@@ -252,10 +256,13 @@ class Scene(nn.Module):
         }
         ray, depth = samples.ray, samples.depth
         points, directions = run(rays.origins, rays.directions, rays.frame, ray, depth, shift=shift, **moved)
+        if states.twists is not None and states.twists.requires_grad:
+            points = self.torso.with_gradient(points, states.twists, rays.frame.index_select(0, ray))
         if rays.seen_from is not None:  # the same points again, each on a ray of its own from there
-            away = rays.origins[ray] + depth.unsqueeze(1) * rays.directions[ray] - rays.seen_from
+            seen_from = rays.seen_from[ray]
+            away = rays.origins[ray] + depth.unsqueeze(1) * rays.directions[ray] - seen_from
             far = away.norm(dim=-1)
-            looks = (rays.seen_from.expand_as(away), away / far.unsqueeze(1), rays.frame[ray])
+            looks = (seen_from, away / far.unsqueeze(1), rays.frame[ray])
             _, directions = run(*looks, torch.arange(len(far), device=far.device), far, **moved)
         return Placed(points, directions)
 
@@ -281,9 +288,7 @@ class Scene(nn.Module):
         return points + self.deformation(2 * points - 1, codes, frame, alpha) / 2
 
     def canonical(self, points: Tensor, states: FrameStates, frame: Tensor, alpha: float) -> Tensor:
-        """x_c, in the box's units, of points x' `[M, 3]` (metres) of frames `[M]`: the torso's motion and D undone."""
-        if states.twists is not None:
-            points = self.torso.undo(points, states.twists, frame)
+        """x_c, in the box's units, of points x' `[M, 3]` (metres) of frames `[M]`: D undone."""
         return self.deform(self.normalise(points), states.deform, frame, alpha).clamp(0, 1)
 
     def functions(

@@ -1,9 +1,12 @@
 """The torso's motion: shoulders go along with the head a little, in proportion to how it turns and shifts.
 
-The rigid part of the FLAME warp (`field.flame_warp`) leaves the torso in the world. Shoulders that move there would be
-learned as blur, or by heart, frame by frame. What they do is close to linear in the head's pose, so one small matrix is
-learned for the whole clip; it holds for driven poses as well. Where along the neck the head's motion ends and the
-torso's begins, skin above a collar or a scarf, is learned too.
+Were the torso left in the world, shoulders that move there would be learned as blur, or by heart, frame by frame. What
+they do is close to linear in the head's pose, so one small matrix is learned for the whole clip; it holds for driven
+poses as well. Where along the neck the head's motion ends and the torso's begins, skin above a collar or a scarf, is
+learned too.
+
+Rays are carried into the space in which the torso stands still before anything else happens to them, so that the field,
+its box and its occupancy know one torso only. How the matrix starts is measured in `avatar.field.torso_start`.
 """
 
 from __future__ import annotations
@@ -12,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from avatar.field.flame_warp import NeckBlend, rigid_inverse
-from avatar.geometry.rotations import matrix_to_axis_angle
+from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 
 
 class TorsoMotion(nn.Module):
-    """A small motion of the torso per frame: `follow` `[6, 6]` times the head's turn (radians) and shift (metres).
+    """A rigid motion of the torso per frame: `follow` `[6, 6]` times the head's turn (radians) and shift (metres).
 
     `neck` `[2]` lowers the bend of the neck (centimetres) and sharpens it (logarithm of the factor).
     """
@@ -31,13 +34,20 @@ class TorsoMotion(nn.Module):
         self.register_buffer("skull_from_reference", rigid_inverse(reference), persistent=False)
         self.register_buffer("pivot", reference[:3, :3] @ neck + reference[:3, 3], persistent=False)
 
-    def twists(self, world_from_skull: Tensor) -> Tensor:
+    def twists(self, world_from_skull: Tensor, follow: Tensor | None = None) -> Tensor:
         """`[B, 6]` turns (axis-angle, radians) and shifts (metres) of the torso about the neck's foot, for heads posed
-        by `world_from_skull` `[B, 4, 4]`; differentiable in both."""
+        by `world_from_skull` `[B, 4, 4]`, with `follow` in place of the learned one; differentiable in both."""
         moved = world_from_skull @ self.skull_from_reference
         turn = matrix_to_axis_angle(moved[:, :3, :3])
         shift = moved[:, :3, :3] @ self.pivot + moved[:, :3, 3] - self.pivot
-        return torch.cat([turn, shift], -1) @ self.follow.T
+        return torch.cat([turn, shift], -1) @ (self.follow if follow is None else follow).T
+
+    def world_from_still(self, twists: Tensor) -> Tensor:
+        """`[B, 4, 4]` that carry the torso of the reference pose to where `twists` `[B, 6]` put it."""
+        turn = axis_angle_to_matrix(twists[:, :3])
+        shift = self.pivot + twists[:, 3:] - turn @ self.pivot
+        last = twists.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(twists), 1, 4)
+        return torch.cat([torch.cat([turn, shift.unsqueeze(-1)], -1), last], 1)
 
     def bent(self, height: Tensor) -> Tensor:
         """Rows `[..., 4]` that give the skull height of a point (x, 1), changed so that the blend falls as learned."""
@@ -46,11 +56,17 @@ class TorsoMotion(nn.Module):
         constant = (1 - factor) * middle + 0.01 * self.neck[0]
         return factor * height + constant * height.new_tensor([0.0, 0.0, 0.0, 1.0])
 
-    def undo(self, points: Tensor, twists: Tensor, frame: Tensor) -> Tensor:
-        """Canonical points `[M, 3]` (metres) of frames `[M]` without the torso's motion, which fades in below the chin
-        as the head's fades out. To first order in the turn, which is a few degrees."""
+    def share(self, points: Tensor) -> Tensor:
+        """The torso's share of the motion of canonical points `[M, 3]`: 0 from the chin up, 1 below the neck."""
         height = self.bent(self.skull_from_reference[1])
-        share = 1 - self.blend.share(points @ height[:3] + height[3])
-        turn, shift = twists.index_select(0, frame).split(3, -1)
-        moved = shift + torch.linalg.cross(turn, points - self.pivot)
-        return points - share.unsqueeze(-1) * moved
+        return 1 - self.blend.share(points @ height[:3] + height[3])
+
+    def with_gradient(self, points: Tensor, twists: Tensor, frame: Tensor) -> Tensor:
+        """Canonical points `[M, 3]` (metres) of frames `[M]`, unchanged, but differentiable in `twists` `[B, 6]`.
+
+        Rays are carried by values alone; here is what the points would do, to first order, did the torso move further.
+        """
+        turn, shift = (twists - twists.detach()).index_select(0, frame).split(3, -1)
+        with torch.no_grad():
+            share, arm = self.share(points).unsqueeze(-1), points - self.pivot
+        return points - share * (shift + torch.linalg.cross(turn, arm))

@@ -126,12 +126,14 @@ class Avatar:
         search = self.scene.frame_reach(states.grids) if occupancy else None
         seen_from = None
         if self.camera_mode == "static" and not same_view(self.camera, camera):
-            seen_from = torch.as_tensor(self.camera.position, dtype=torch.float32, device=self.device)
+            position = torch.as_tensor(self.camera.position, dtype=torch.float32, device=self.device)
+            seen_from = position.expand_as(origins)
         parts = []
         for begin in range(0, len(origins), self.config.render.chunk):
             part = slice(begin, begin + self.config.render.chunk)
             frame = torch.zeros(len(origins[part]), dtype=torch.int64, device=self.device)
-            rays = Rays(origins[part], directions[part], frame, mask.reshape(-1)[part], seen_from)
+            looks = None if seen_from is None else seen_from[part]
+            rays = states.carry(Rays(origins[part], directions[part], frame, mask.reshape(-1)[part], looks))
             parts.append(
                 self._render_marched(states, rays, search)
                 if occupancy

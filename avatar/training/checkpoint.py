@@ -26,7 +26,7 @@ from avatar.geometry.cameras import Camera
 from avatar.training.avatar_model import Avatar
 from avatar.training.prepare import Space, has_surroundings, make_scene
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 FOLDER = "checkpoints"
 LATEST = "latest"
 HEADER = "avatar"

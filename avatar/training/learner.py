@@ -107,7 +107,7 @@ def training_losses(
     """
     scene, weights = avatar.scene, avatar.config.training.loss
     states = scene.training_states(training.data.select(batch.frames), batch.frames, generator)
-    rays = batch_rays(training, batch)
+    rays = states.carry(batch_rays(training, batch))
     alpha = scene.alpha(avatar.progress)
     samples, placed = sample_rays(scene, states, rays, alpha, generator=generator, random=True, hidden=hidden)
     density, colour = scene.functions(states, rays, alpha, placed)

@@ -25,6 +25,8 @@ from avatar.field.flame_warp import NeckBlend, neck_blend
 from avatar.field.frames import FrameData
 from avatar.field.scene import Scene
 from avatar.field.subject import Subject
+from avatar.field.torso import TorsoMotion
+from avatar.field.torso_start import start_follow
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera, image_rays
 from avatar.render.background import mean_plate
@@ -110,6 +112,8 @@ class Space:
     blend: NeckBlend
     unbounded: bool = False
     """The field goes on around the box."""
+    follow: Tensor | None = None
+    """`[6, 6]` `TorsoMotion.follow` to begin with, None for a torso that stands still."""
 
 
 def has_surroundings(config: Config, camera_mode: str) -> bool:
@@ -134,6 +138,8 @@ def make_scene(config: Config, subject: Subject, space: Space, condition_size: i
             layout=None if subject.grids is None else subject.grids.layout,
             unbounded=space.unbounded,
         )
+    if space.follow is not None:
+        scene.torso.follow.data.copy_(space.follow)
     return scene.to(device)
 
 
@@ -143,7 +149,12 @@ def make_avatar(config: Config, training: TrainingData) -> Avatar:
     scene = make_scene(config, training.subject, space, training.data.condition.shape[1])
     scene.condition.fit(training.data.condition)
     if config.render.sampling == "occupancy":
-        allowed = allowed_cells(config, training, scene.occupancy.centres(), space)
+        views = hull_views(training)
+        if scene.torso is not None:
+            twists = scene.torso.twists(views.world_from_skull)
+            views.world_from_still = scene.torso.world_from_still(twists).detach()
+        centres = scene.occupancy.centres()
+        allowed = allowed_cells(config, training, centres, views, space.reference, space.blend)
         grids = training.data.grids
         chosen = spread_frames(len(training.frames), REACH_FRAMES)
         scene.start_occupancy(allowed, None if grids is None else grids[chosen])
@@ -151,36 +162,47 @@ def make_avatar(config: Config, training: TrainingData) -> Avatar:
 
 
 def choose_space(config: Config, training: TrainingData) -> Space:
-    """The reference pose, the neck's blend, and the box shrunk to what can hold anything."""
-    subject = training.subject
+    """The reference pose, the neck's blend, how the torso follows at first, and the box shrunk to what can hold
+    anything."""
+    subject, warp = training.subject, config.field.warp
     reference = reference_pose(training.data.world_from_skull)
-    blend = neck_blend(subject.asset, subject.neutral(), config.field.warp.neck_fade)
+    blend = neck_blend(subject.asset, subject.neutral(), warp.neck_fade)
+    follow, views = None, hull_views(training)
+    if warp.enabled and warp.torso:
+        torso = TorsoMotion(reference, blend).to(reference.device)
+        follow = start_follow(torso, views)
+        views.world_from_still = torso.world_from_still(torso.twists(views.world_from_skull, follow))
     surface = torch.cat(surfaces(config, training, reference))
-    chosen = spread_frames(len(training.frames), HULL_FRAMES).tolist()
-    corners = [canonical_box(surface, training.frames.cameras[i]) for i in chosen]
+    corners = [canonical_box(surface, camera) for camera in views.still_cameras()]
     low, high = torch.stack([c[0] for c in corners]).amin(0), torch.stack([c[1] for c in corners]).amax(0)
     cell = float((high - low).max()) / config.render.occupancy_resolution
     counts = ((high - low) / cell).ceil().int().tolist()
     axes = [torch.arange(n, device=low.device) + 0.5 for n in counts]
     centres = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1) * cell + low
-    cells = allowed_cells(config, training, centres, Space(low, high, reference, blend)).nonzero()
+    cells = allowed_cells(config, training, centres, views, reference, blend).nonzero()
     margin = CELL_MARGIN * cell
     low, high = low + cells.amin(0) * cell - margin, low + (cells.amax(0) + 1) * cell + margin
-    return Space(low, high, reference, blend, has_surroundings(config, training.camera_mode))
+    return Space(low, high, reference, blend, has_surroundings(config, training.camera_mode), follow)
 
 
-def allowed_cells(config: Config, training: TrainingData, centres: Tensor, space: Space) -> Tensor:
-    """Cells `[X, Y, Z]` that may hold anything: near the mesh, or beside it where the mattes show the person."""
+def hull_views(training: TrainingData) -> FrameViews:
+    """Frames spread over the clip, for what their mattes say."""
     chosen = spread_frames(len(training.frames), HULL_FRAMES)
-    views = FrameViews(
+    return FrameViews(
         training.data.world_from_skull[chosen],
         [training.frames.cameras[i] for i in chosen.tolist()],
         training.frames.mattes[chosen],
         training.silhouettes[chosen],
     )
-    blend = space.blend if config.field.warp.enabled else None
+
+
+def allowed_cells(
+    config: Config, training: TrainingData, centres: Tensor, views: FrameViews, reference: Tensor, blend: NeckBlend
+) -> Tensor:
+    """Cells `[X, Y, Z]` that may hold anything: near the mesh, or beside it where the mattes show the person."""
     faces = training.subject.query.faces
-    return initial_cells(centres, surfaces(config, training, space.reference), faces, views, space.reference, blend)
+    neck = blend if config.field.warp.enabled else None
+    return initial_cells(centres, surfaces(config, training, reference), faces, views, reference, neck)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from avatar.field.scene import Scene
 from avatar.field.subject import Subject
 from avatar.flame.assets import load_head
 from avatar.flame.model import HeadParameters
-from avatar.render.sampling import Samples
+from avatar.render.sampling import Samples, ray_box
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def rays_to(points: torch.Tensor, origin, frame: int, seen_from=None) -> tuple[R
         away / depth[:, None],
         torch.full((count,), frame),
         torch.ones(count, dtype=torch.bool),
-        None if seen_from is None else torch.tensor(seen_from),
+        None if seen_from is None else torch.tensor(seen_from).expand(count, 3),
     )
     return rays, Samples(torch.arange(count), depth, torch.full((count,), 0.005), count)
 
@@ -75,8 +75,9 @@ def test_other_cameras_see_the_colours_of_the_captured_one(made, frame):
 
 
 def test_seen_from_survives_selection():
-    rays, _ = rays_to(POINTS, BESIDE, 0, seen_from=CAPTURED)
-    assert rays.select(torch.tensor([1, 2])).seen_from is rays.seen_from
+    rays, _ = rays_to(POINTS, BESIDE, 0)
+    rays.seen_from = POINTS
+    assert torch.equal(rays.select(torch.tensor([1, 2])).seen_from, POINTS[1:3])
 
 
 def density_at(made, points, coefficients: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
@@ -105,18 +106,56 @@ def test_without_gate_the_expression_reaches_everything(made):
     assert (changed.abs() > 1e-7).all()
 
 
-def test_the_torso_follows_in_training_and_in_new_poses(made):
+@pytest.fixture
+def leaning(made):
+    """The scene with a torso that goes along with the head in full, and the two frames half a metre further away."""
     with torch.no_grad():
-        made.scene.torso.follow[3, 3] = 1.0
+        made.scene.torso.follow[3:, 3:] = torch.eye(3)
     moved = made.data.world_from_skull.clone()
-    moved[:, 0, 3] += 0.02
-    data = FrameData(moved, made.data.grids, made.data.condition)
-    frame = torch.zeros(1, dtype=torch.int64)
-    point = torch.tensor([[0.1, -0.28, 0.0]])
-    both = torch.arange(2)
-    for make in (lambda d: made.scene.training_states(d, both), made.scene.mean_states):
-        still, along = make(made.data), make(data)
-        still.deform = along.deform = None
-        moved_by = made.scene.canonical(point, still, frame, 0.0) - made.scene.canonical(point, along, frame, 0.0)
-        expected = torch.tensor([0.02, 0.0, 0.0])
-        torch.testing.assert_close(moved_by[0] * made.scene.extent, expected, atol=1e-5, rtol=0)
+    moved[:, :3, 3] += torch.tensor([0.02, 0.0, -0.5])
+    made.far = FrameData(moved, made.data.grids, made.data.condition)
+    return made
+
+
+def placed(made, states, origin, seen_from=None):
+    rays, samples = rays_to(POINTS + torch.tensor(origin) - torch.tensor(CAPTURED), origin, 1, seen_from)
+    return made.scene.place(states, states.carry(rays), samples)
+
+
+def test_a_torso_that_leans_back_stays_what_it_is(leaning):
+    """Points on shoulders, neck and face of a head that only shifts, seen by a camera that shifts along."""
+    scene, both = leaning.scene, torch.arange(2)
+    away = tuple(torch.tensor(CAPTURED) + torch.tensor([0.02, 0.0, -0.5]))
+    twist = scene.torso.twists(leaning.data.world_from_skull)[1, 3:]  # that of the pose it leans back from
+    for make in (lambda d: scene.training_states(d, both), scene.mean_states):
+        near, far = make(leaning.data), make(leaning.far)
+        one, two = (placed(leaning, states, where) for states, where in ((near, CAPTURED), (far, away)))
+        torch.testing.assert_close(two.points, one.points, atol=1e-5, rtol=0)
+        torch.testing.assert_close(two.directions, one.directions, atol=1e-5, rtol=0)
+        torch.testing.assert_close(one.points[2], POINTS[2] - twist, atol=1e-5, rtol=0)
+        beside = placed(leaning, far, away, seen_from=BESIDE)
+        rays, samples = rays_to(POINTS, CAPTURED, 1, tuple(torch.tensor(BESIDE) - torch.tensor([0.02, 0.0, -0.5])))
+        expected = scene.place(near, near.carry(rays), samples)
+        torch.testing.assert_close(beside.directions, expected.directions, atol=1e-5, rtol=0)
+
+
+def test_rays_find_a_torso_that_leans_far_out_of_the_box(leaning):
+    """The box and its occupancy are those of the torso that stands still."""
+    scene = leaning.scene
+    scene.start_occupancy(torch.ones(scene.occupancy.counts, dtype=torch.bool), None)
+    states = scene.mean_states(leaning.far)
+    assert (states.high - states.low).amax() < 0.8, "no box around both poses"
+    shoulder = torch.tensor([[0.1, -0.25, -0.5]])
+    rays = states.carry(rays_to(shoulder, CAPTURED, 1)[0])
+    near, far = ray_box(rays.origins, rays.directions, states.low[rays.frame], states.high[rays.frame])
+    samples, where = scene.march(states, rays, near, far, offset=torch.full((1,), 0.5), max_samples=200)
+    assert len(samples.depth) > 20
+    assert ((where.points >= scene.low) & (where.points <= scene.high)).all()
+    twist = scene.torso.twists(leaning.far.world_from_skull)[1, 3:]
+    assert float((where.points - (shoulder - twist)).detach().norm(dim=-1).min()) < 0.005
+
+
+def test_the_torsos_matrix_learns_through_the_samples(leaning):
+    states = leaning.scene.training_states(leaning.far, torch.arange(2))
+    placed(leaning, states, CAPTURED).points[2].sum().backward()
+    assert leaning.scene.torso.follow.grad[3:, 3:].abs().min() > 0

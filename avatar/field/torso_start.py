@@ -1,0 +1,77 @@
+"""How far the torso goes along with the head, as the mattes show it before anything is learned.
+
+Somebody who leans back takes the shoulders along; somebody who nods does not. Of a sheet of points below the chin, each
+is on the person in all frames or in none where its motion is right, and sometimes on and sometimes off where it is not.
+So the matrix is chosen that makes the mattes agree, on blurred mattes first, which tell from afar where the edges are.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from avatar.field.bounds import FrameViews
+from avatar.field.torso import TorsoMotion
+from avatar.geometry.cameras import project
+
+SHEET_STEP = 0.008
+"""Metres between the points of the sheet."""
+SHEET_SIDE, SHEET_DOWN = 0.30, 0.25
+"""The sheet reaches this far beside the neck and below its foot, metres."""
+BLURS = (0.024, 0.012, 0.004)
+"""Standard deviations of the blur, one after the other, as shares of the picture's height."""
+STEPS, RATE = 60, 0.03
+"""Steps of Adam with each blur."""
+RIDGE = 1e-4
+"""What the matrix's squares count: motion that the mattes do not show is left out."""
+
+
+def start_follow(torso: TorsoMotion, views: FrameViews) -> Tensor:
+    """`TorsoMotion.follow` `[6, 6]` to begin with: the one under which the mattes of `views`, frames spread over the
+    clip, agree best."""
+    follow = torch.zeros_like(torso.follow).requires_grad_()
+    points = torso_sheet(torso)
+    mattes = views.mattes.float()[:, None] / 255
+    for blur in BLURS:
+        blurred = gaussian_blur(mattes, blur * mattes.shape[2])
+        optimizer = torch.optim.Adam([follow], lr=RATE)
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            (disagreement(points, torso, follow, views, blurred) + RIDGE * follow.square().sum()).backward()
+            optimizer.step()
+    return follow.detach()
+
+
+def torso_sheet(torso: TorsoMotion) -> Tensor:
+    """Canonical points `[P, 3]` of an upright sheet through the foot of the neck, from the chin down, in metres."""
+    beside = torch.arange(-SHEET_SIDE, SHEET_SIDE, SHEET_STEP, device=torso.pivot.device)
+    rise = torso.blend.top - torso.blend.bottom
+    upright = torch.arange(-SHEET_DOWN, rise, SHEET_STEP, device=torso.pivot.device)
+    x, y = torch.meshgrid(beside, upright, indexing="ij")
+    return torso.pivot + torch.stack([x, y, torch.zeros_like(x)], -1).view(-1, 3)
+
+
+def disagreement(points: Tensor, torso: TorsoMotion, follow: Tensor, views: FrameViews, mattes: Tensor) -> Tensor:
+    """Mean variance over F frames of the `mattes` `[F, 1, H, W]` at canonical points `[P, 3]` of a torso moved by
+    `follow` `[6, 6]`. Frames in which a point lies outside the picture or behind the head say nothing about it."""
+    moved = torso.world_from_still(torso.twists(views.world_from_skull, follow))
+    size = points.new_tensor([mattes.shape[3], mattes.shape[2]])
+    placed = points @ moved[:, :3, :3].mT + moved[:, None, :3, 3]
+    pixels = torch.stack([project(placed[i], camera)[0] for i, camera in enumerate(views.cameras)])
+    at = (2 * pixels / size - 1).unsqueeze(1)
+    with torch.no_grad():
+        head = functional.grid_sample(views.silhouettes.float()[:, None], at, mode="nearest", align_corners=False)
+        counts = ((at.abs() < 1).all(-1) & (head[:, 0] < 0.5)).squeeze(1).float()
+    values = functional.grid_sample(mattes, at, padding_mode="border", align_corners=False)[:, 0, 0]
+    mean = (values * counts).sum(0) / counts.sum(0).clamp_min(1)
+    return ((values - mean).square() * counts).sum() / counts.sum().clamp_min(1)
+
+
+def gaussian_blur(pictures: Tensor, sigma: float) -> Tensor:
+    """Pictures `[F, 1, H, W]` blurred with a standard deviation of `sigma` pixels; the edges' pixels go on."""
+    reach = max(1, round(2 * sigma))
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=pictures.device) / sigma) ** 2)
+    weights = weights / weights.sum()
+    wide = functional.pad(pictures, (reach, reach, reach, reach), mode="replicate")
+    return functional.conv2d(functional.conv2d(wide, weights.view(1, 1, 1, -1)), weights.view(1, 1, -1, 1))
