@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,12 @@ import torch
 from tiny_clip import shrink
 
 from avatar.config import Config, load_preset
-from avatar.data.capture import write_capture
+from avatar.data.capture import read_capture, write_capture
 from avatar.flame.assets import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera, look_at, project
+from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from avatar.kernels.mesh_query import MeshQuery, interpolate
 
 SIZE, FRAMES = 40, 24
@@ -66,6 +69,43 @@ def tiny_capture(tmp_path_factory) -> Path:
         report={},
         camera_mode="static",
     )
+
+
+@pytest.fixture(scope="session")
+def carry_capture(tiny_capture) -> Callable[..., Path]:
+    """`carry(folder, motions, images=None)`: the tiny capture with camera and head of each frame carried through the
+    world together by rigid `motions` `[N, 4, 4]`, so that its pictures stay true, or with `images` in their place."""
+
+    def carry(folder: Path, motions: np.ndarray, images: np.ndarray | None = None) -> Path:
+        capture, asset = read_capture(tiny_capture), load_head()
+        params, indices = capture.parameters(), range(len(capture.frames))
+        moved = torch.as_tensor(motions, dtype=torch.float32)
+        turn, shift = moved[:, :3, :3], moved[:, :3, 3]
+        # the root turns about its joint, which `translation` moves
+        joint = HeadModel(asset)(params.frame(0)).joints[0, 0].detach() - params.translation[0]
+        place = (turn @ (params.translation + joint)[..., None])[..., 0] + shift - joint
+        rotation = matrix_to_axis_angle(turn @ axis_angle_to_matrix(params.rotation))
+        pixels, visible = capture.landmarks()
+        return write_capture(
+            folder,
+            images=[capture.read_image(i) for i in indices] if images is None else images,
+            masks=[capture.read_mask(i) for i in indices],
+            cameras=[
+                frame.camera.moved(motion @ frame.camera.world_from_cam)
+                for frame, motion in zip(capture.frames, motions, strict=True)
+            ],
+            params=replace(params, rotation=rotation, translation=place),
+            asset=asset,
+            fps=capture.fps,
+            timestamps=[frame.timestamp for frame in capture.frames],
+            landmarks=pixels,
+            visible=visible,
+            background=None,
+            report={},
+            camera_mode="moving",
+        )
+
+    return carry
 
 
 @pytest.fixture

@@ -3,18 +3,15 @@
 The tiny capture is carried through the world frame by frame, camera and head together, so its pictures stay true.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
-from avatar.data.capture import PLAIN_GREY, read_capture, write_capture
+from avatar.data.capture import PLAIN_GREY, read_capture
 from avatar.data.sampler import RaySampler
 from avatar.flame.assets import load_head
-from avatar.flame.model import HeadModel
 from avatar.geometry.cameras import pixel_rays
-from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from avatar.geometry.rotations import axis_angle_to_matrix
 from avatar.training.checkpoint import load_avatar
 from avatar.training.evaluate import evaluate
 from avatar.training.learner import batch_rays
@@ -23,38 +20,14 @@ from avatar.training.trainer import train
 
 
 @pytest.fixture(scope="module")
-def moving_capture(tiny_capture, tmp_path_factory):
-    capture, asset = read_capture(tiny_capture), load_head()
-    params, count = capture.parameters(), len(capture.frames)
-    joint = HeadModel(asset)(params.frame(0)).joints[0, 0].detach() - params.translation[0]
-    angle = torch.linspace(-0.2, 0.2, count)
-    turn = axis_angle_to_matrix(torch.stack([0.3 * angle, angle, 0 * angle], -1))
-    shift = torch.stack([0.1 * angle, -0.2 * angle, 0 * angle], -1)
-    rotation = matrix_to_axis_angle(turn @ axis_angle_to_matrix(params.rotation))
-    moved = (turn @ (params.translation + joint)[..., None])[..., 0] + shift - joint
-    cameras = []
-    for index, frame in enumerate(capture.frames):
-        carry = np.eye(4)
-        carry[:3, :3], carry[:3, 3] = turn[index].double(), shift[index].double()
-        u, _, v = np.linalg.svd(carry[:3, :3])
-        carry[:3, :3] = u @ v
-        cameras.append(frame.camera.moved(carry @ frame.camera.world_from_cam))
-    pixels, visible = capture.landmarks()
-    return write_capture(
-        tmp_path_factory.mktemp("moving") / "capture",
-        images=[capture.read_image(i) for i in range(count)],
-        masks=[capture.read_mask(i) for i in range(count)],
-        cameras=cameras,
-        params=replace(params, rotation=rotation, translation=moved),
-        asset=asset,
-        fps=capture.fps,
-        timestamps=[frame.timestamp for frame in capture.frames],
-        landmarks=pixels,
-        visible=visible,
-        background=None,
-        report={},
-        camera_mode="moving",
-    )
+def moving_capture(tiny_capture, carry_capture, tmp_path_factory):
+    count = len(read_capture(tiny_capture).frames)
+    angle = np.linspace(-0.2, 0.2, count)
+    motions = np.tile(np.eye(4), (count, 1, 1))
+    turns = torch.as_tensor(np.stack([0.3 * angle, angle, 0 * angle], -1))
+    motions[:, :3, :3] = axis_angle_to_matrix(turns)
+    motions[:, 0, 3], motions[:, 1, 3] = 0.1 * angle, -0.2 * angle
+    return carry_capture(tmp_path_factory.mktemp("moving") / "capture", motions)
 
 
 def test_pictures_show_the_person_over_plain_grey(moving_capture, tiny_config):

@@ -7,12 +7,9 @@ import pytest
 import torch
 
 from avatar.config import load_preset, read_config
-from avatar.data.capture import PLAIN_GREY, read_capture, write_capture
+from avatar.data.capture import PLAIN_GREY, read_capture
 from avatar.errors import ConfigError
-from avatar.flame.assets import load_head
-from avatar.flame.model import HeadModel
 from avatar.geometry.cameras import image_rays, turn_camera
-from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from avatar.imaging import read_png
 from avatar.training.checkpoint import load_avatar
 from avatar.training.evaluate import evaluate
@@ -28,43 +25,22 @@ def sky(camera) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def turning_capture(tiny_capture, tmp_path_factory):
+def turning_capture(tiny_capture, carry_capture, tmp_path_factory):
     """The tiny capture's person before a sky that is fixed in the world, from a camera that looks to and fro.
 
     Pictures are those of the still camera with another sky behind: the person has to stay before the same pixels, so
     the camera turns about its own place and the head goes round with it.
     """
-    capture, asset = read_capture(tiny_capture), load_head()
-    count, params = len(capture.frames), capture.parameters()
-    cameras = [
-        turn_camera(frame.camera, frame.camera.position, angle, 0.0)
-        for frame, angle in zip(capture.frames, np.linspace(-0.25, 0.25, count), strict=True)
-    ]
+    capture = read_capture(tiny_capture)
+    count, camera = len(capture.frames), capture.frames[0].camera
+    cameras = [turn_camera(camera, camera.position, angle, 0.0) for angle in np.linspace(-0.25, 0.25, count)]
     share = np.stack([capture.read_mask(i) for i in range(count)])[..., None] / 255
     images = np.stack([capture.read_image(i) for i in range(count)])
     skies = np.stack([sky(camera) for camera in cameras])
-    pixels, visible = capture.landmarks()
-    # the camera's rigid motion, for the root's rotation and for the place of the root's joint
-    joint = HeadModel(asset)(params.frame(0)).joints[0, 0].detach() - params.translation[0]
-    still = np.linalg.inv(capture.frames[0].camera.world_from_cam)
-    carry = torch.as_tensor(np.stack([camera.world_from_cam @ still for camera in cameras]), dtype=torch.float32)
-    rotation = matrix_to_axis_angle(carry[:, :3, :3] @ axis_angle_to_matrix(params.rotation))
-    place = (carry[:, :3, :3] @ (params.translation + joint)[..., None])[..., 0] + carry[:, :3, 3] - joint
-    return write_capture(
-        tmp_path_factory.mktemp("turning") / "capture",
-        images=np.rint(images * share + skies * (1 - share)).astype(np.uint8),
-        masks=[capture.read_mask(i) for i in range(count)],
-        cameras=cameras,
-        params=replace(params, rotation=rotation, translation=place),
-        asset=asset,
-        fps=capture.fps,
-        timestamps=[frame.timestamp for frame in capture.frames],
-        landmarks=pixels,
-        visible=visible,
-        background=None,
-        report={},
-        camera_mode="moving",
-    )
+    still = np.linalg.inv(camera.world_from_cam)
+    motions = np.stack([turned.world_from_cam @ still for turned in cameras])
+    pictures = np.rint(images * share + skies * (1 - share)).astype(np.uint8)
+    return carry_capture(tmp_path_factory.mktemp("turning") / "capture", motions, pictures)
 
 
 @pytest.fixture
