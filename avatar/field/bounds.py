@@ -8,7 +8,9 @@ camera says nothing about depth, so what is beside the head is looked for in a s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,6 +47,14 @@ class FrameViews:
     """`[F, H, W]` bool, of the posed mesh."""
     world_from_still: Tensor | None = None
     """`[F, 4, 4]` motion of the torso, None where it stays."""
+
+    @cached_property
+    def lenses(self) -> tuple[Tensor, Tensor, Tensor]:
+        """`cam_from_world` `[F, 4, 4]`, focal lengths and principal points `[F, 1, 2]` in pixels."""
+        poses = np.stack([camera.cam_from_world for camera in self.cameras])
+        focal = [[[camera.fl_x, camera.fl_y]] for camera in self.cameras]
+        middle = [[[camera.cx, camera.cy]] for camera in self.cameras]
+        return tuple(self.world_from_skull.new_tensor(part) for part in (poses, focal, middle))
 
     def still_cameras(self) -> list[Camera]:
         """The cameras as the torso sees them."""

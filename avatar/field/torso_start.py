@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from avatar.field.bounds import FrameViews
+from avatar.field.flame_warp import carry
 from avatar.field.torso import TorsoMotion
-from avatar.geometry.cameras import project
+from avatar.geometry.cameras import project_points
 
 SHEET_STEP = 0.008
 """Metres between the points of the sheet."""
@@ -21,8 +22,8 @@ SHEET_SIDE, SHEET_DOWN = 0.30, 0.25
 """The sheet reaches this far beside the neck and below its foot, metres."""
 BLURS = (0.024, 0.012, 0.004)
 """Standard deviations of the blur, one after the other, as shares of the picture's height."""
-STEPS, RATE = 60, 0.03
-"""Steps of Adam with each blur."""
+STEPS, RATE = 40, 0.04
+"""Steps of Adam with each blur, and its learning rate with the first; it falls as the blur does."""
 RIDGE = 1e-4
 """What the matrix's squares count: motion that the mattes do not show is left out."""
 
@@ -35,7 +36,7 @@ def start_follow(torso: TorsoMotion, views: FrameViews) -> Tensor:
     mattes = views.mattes.float()[:, None] / 255
     for blur in BLURS:
         blurred = gaussian_blur(mattes, blur * mattes.shape[2])
-        optimizer = torch.optim.Adam([follow], lr=RATE)
+        optimizer = torch.optim.Adam([follow], lr=RATE * blur / BLURS[0])
         for _ in range(STEPS):
             optimizer.zero_grad()
             (disagreement(points, torso, follow, views, blurred) + RIDGE * follow.square().sum()).backward()
@@ -57,8 +58,7 @@ def disagreement(points: Tensor, torso: TorsoMotion, follow: Tensor, views: Fram
     `follow` `[6, 6]`. Frames in which a point lies outside the picture or behind the head say nothing about it."""
     moved = torso.world_from_still(torso.twists(views.world_from_skull, follow))
     size = points.new_tensor([mattes.shape[3], mattes.shape[2]])
-    placed = points @ moved[:, :3, :3].mT + moved[:, None, :3, 3]
-    pixels = torch.stack([project(placed[i], camera)[0] for i, camera in enumerate(views.cameras)])
+    pixels, _ = project_points(carry(moved, points), *views.lenses)
     at = (2 * pixels / size - 1).unsqueeze(1)
     with torch.no_grad():
         head = functional.grid_sample(views.silhouettes.float()[:, None], at, mode="nearest", align_corners=False)

@@ -94,8 +94,8 @@ def train(
         learner.generator.set_state(state.tensors["generator"])
 
     step = state.step
-    saved_at = shown_at = schedule.seconds()
-    pause = settings.preview_interval
+    saved_at = schedule.seconds()
+    preview_due = saved_at + settings.preview_interval
     journal = Journal(run, step, training)
     began, first = schedule.seconds(), step
     with (
@@ -114,10 +114,10 @@ def train(
                 journal.log(step, seconds, values, learning_rate=factor, samples_per_ray=sample_count / settings.rays)
             left = schedule.seconds_left(step, (step - first) / max(seconds - began, 1e-9))
             bar.update(step, note=f"loss {sum(values.values()):.4f}", seconds_left=left)
-            if seconds - shown_at >= pause:
+            if seconds >= preview_due:
                 journal.preview(step, avatar)
                 shown_at = schedule.seconds()
-                pause = max(settings.preview_interval, PREVIEW_PAUSE * (shown_at - seconds))
+                preview_due = shown_at + max(settings.preview_interval, PREVIEW_PAUSE * (shown_at - seconds))
             due = settings.checkpoint_steps and step % settings.checkpoint_steps == 0
             if due or seconds - saved_at >= settings.checkpoint_interval:
                 save(run, learner, step, schedule)

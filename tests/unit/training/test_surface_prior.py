@@ -114,9 +114,9 @@ def test_points_off_skin_stand_before_bare_skin_only(parts, prior):
     corners = torch.as_tensor(avatar.asset.faces).long()[nearest.face.long()]
     for name in ("scalp", "ears", "neck", "lips", "mouth_interior"):
         assert not torch.as_tensor(avatar.asset.region(name))[corners].all(1).any(), name
-    below = query.cast_rays(prior.around, torch.tensor([[0.0, 1.0, 0.0]]).expand_as(prior.around).contiguous())
-    above = query.cast_rays(prior.around, torch.tensor([[0.0, 0.0, 1.0]]).expand_as(prior.around).contiguous())
-    inside = (below.face >= 0) & (above.face >= 0)
+    upwards = query.cast_rays(prior.around, torch.tensor([[0.0, 1.0, 0.0]]).expand_as(prior.around).contiguous())
+    ahead = query.cast_rays(prior.around, torch.tensor([[0.0, 0.0, 1.0]]).expand_as(prior.around).contiguous())
+    inside = (upwards.face >= 0) & (ahead.face >= 0)
     assert float(inside.float().mean()) < 0.1, "they are not in the head"
 
 
