@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from avatar.field.flame_warp import NeckBlend, apply_rigid, rigid_inverse
+from avatar.field.torso import TorsoMotion
 from avatar.geometry.cameras import Camera, project
 from avatar.geometry.meshes import vertex_normals
 from avatar.kernels.mesh_query import MeshQuery, interpolate
@@ -55,6 +56,11 @@ class FrameViews:
         focal = [[[camera.fl_x, camera.fl_y]] for camera in self.cameras]
         middle = [[[camera.cx, camera.cy]] for camera in self.cameras]
         return tuple(self.world_from_skull.new_tensor(part) for part in (poses, focal, middle))
+
+    @torch.no_grad()
+    def lean(self, torso: TorsoMotion) -> None:
+        """Let the torso go along with the heads as `torso` says."""
+        self.world_from_still = torso.world_from_still(torso.twists(self.world_from_skull))
 
     def still_cameras(self) -> list[Camera]:
         """The cameras as the torso sees them."""

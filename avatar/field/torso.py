@@ -34,13 +34,13 @@ class TorsoMotion(nn.Module):
         self.register_buffer("skull_from_reference", rigid_inverse(reference), persistent=False)
         self.register_buffer("pivot", reference[:3, :3] @ neck + reference[:3, 3], persistent=False)
 
-    def twists(self, world_from_skull: Tensor, follow: Tensor | None = None) -> Tensor:
+    def twists(self, world_from_skull: Tensor) -> Tensor:
         """`[B, 6]` turns (axis-angle, radians) and shifts (metres) of the torso about the neck's foot, for heads posed
-        by `world_from_skull` `[B, 4, 4]`, with `follow` in place of the learned one; differentiable in both."""
+        by `world_from_skull` `[B, 4, 4]`; differentiable in both."""
         moved = world_from_skull @ self.skull_from_reference
         turn = matrix_to_axis_angle(moved[:, :3, :3])
         shift = moved[:, :3, :3] @ self.pivot + moved[:, :3, 3] - self.pivot
-        return torch.cat([turn, shift], -1) @ (self.follow if follow is None else follow).T
+        return torch.cat([turn, shift], -1) @ self.follow.T
 
     def world_from_still(self, twists: Tensor) -> Tensor:
         """`[B, 4, 4]` that carry the torso of the reference pose to where `twists` `[B, 6]` put it."""

@@ -28,20 +28,18 @@ RIDGE = 1e-4
 """What the matrix's squares count: motion that the mattes do not show is left out."""
 
 
-def start_follow(torso: TorsoMotion, views: FrameViews) -> Tensor:
-    """`TorsoMotion.follow` `[6, 6]` to begin with: the one under which the mattes of `views`, frames spread over the
+def start_follow(torso: TorsoMotion, views: FrameViews) -> None:
+    """Set `torso.follow`, all zeros so far, to the matrix under which the mattes of `views`, frames spread over the
     clip, agree best."""
-    follow = torch.zeros_like(torso.follow).requires_grad_()
     points = torso_sheet(torso)
     mattes = views.mattes.float()[:, None] / 255
     for blur in BLURS:
         blurred = gaussian_blur(mattes, blur * mattes.shape[2])
-        optimizer = torch.optim.Adam([follow], lr=RATE * blur / BLURS[0])
+        optimizer = torch.optim.Adam([torso.follow], lr=RATE * blur / BLURS[0])
         for _ in range(STEPS):
             optimizer.zero_grad()
-            (disagreement(points, torso, follow, views, blurred) + RIDGE * follow.square().sum()).backward()
+            (disagreement(points, torso, views, blurred) + RIDGE * torso.follow.square().sum()).backward()
             optimizer.step()
-    return follow.detach()
 
 
 def torso_sheet(torso: TorsoMotion) -> Tensor:
@@ -53,10 +51,10 @@ def torso_sheet(torso: TorsoMotion) -> Tensor:
     return torso.pivot + torch.stack([x, y, torch.zeros_like(x)], -1).view(-1, 3)
 
 
-def disagreement(points: Tensor, torso: TorsoMotion, follow: Tensor, views: FrameViews, mattes: Tensor) -> Tensor:
-    """Mean variance over F frames of the `mattes` `[F, 1, H, W]` at canonical points `[P, 3]` of a torso moved by
-    `follow` `[6, 6]`. Frames in which a point lies outside the picture or behind the head say nothing about it."""
-    moved = torso.world_from_still(torso.twists(views.world_from_skull, follow))
+def disagreement(points: Tensor, torso: TorsoMotion, views: FrameViews, mattes: Tensor) -> Tensor:
+    """Mean variance over F frames of the `mattes` `[F, 1, H, W]` at canonical points `[P, 3]` of a torso that moves as
+    `torso` says. Frames in which a point lies outside the picture or behind the head say nothing about it."""
+    moved = torso.world_from_still(torso.twists(views.world_from_skull))
     size = points.new_tensor([mattes.shape[3], mattes.shape[2]])
     pixels, _ = project_points(carry(moved, points), *views.lenses)
     at = (2 * pixels / size - 1).unsqueeze(1)

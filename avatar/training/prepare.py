@@ -151,8 +151,7 @@ def make_avatar(config: Config, training: TrainingData) -> Avatar:
     if config.render.sampling == "occupancy":
         views = hull_views(training)
         if scene.torso is not None:
-            twists = scene.torso.twists(views.world_from_skull)
-            views.world_from_still = scene.torso.world_from_still(twists).detach()
+            views.lean(scene.torso)
         centres = scene.occupancy.centres()
         allowed = allowed_cells(config, training, centres, views, space.reference, space.blend)
         grids = training.data.grids
@@ -170,8 +169,9 @@ def choose_space(config: Config, training: TrainingData) -> Space:
     follow, views = None, hull_views(training)
     if warp.enabled and warp.torso:
         torso = TorsoMotion(reference, blend).to(reference.device)
-        follow = start_follow(torso, views)
-        views.world_from_still = torso.world_from_still(torso.twists(views.world_from_skull, follow))
+        start_follow(torso, views)
+        views.lean(torso)
+        follow = torso.follow.detach()
     surface = torch.cat(surfaces(config, training, reference))
     corners = [canonical_box(surface, camera) for camera in views.still_cameras()]
     low, high = torch.stack([c[0] for c in corners]).amin(0), torch.stack([c[1] for c in corners]).amax(0)
