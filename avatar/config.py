@@ -211,7 +211,7 @@ class TrainingConfig:
     minutes: float = 6.0
     """Longest time. Schedules follow the share of the steps or of the time that is done, whichever is larger. 0 for no
     limit."""
-    rays: int = 2048
+    rays: int = 1024
     """Rays per step."""
     frames_per_batch: int = 8
     """Frames the rays of a step come from."""

@@ -33,7 +33,7 @@ BEFORE, BEHIND = 0.04, 0.01
 """Metres along the ray that are looked at before and behind the mesh."""
 SKIN, CLOTHES = 0.008, 0.015
 """Metres before the mesh that bare skin (what tracking leaves) and what is worn around the neck may lie."""
-RAYS, SAMPLES = 256, 15
+RAYS, SAMPLES = 128, 15
 FREE = ("lips", "mouth_interior", "teeth", "tongue")
 """Regions without prior: what opens is not solid."""
 
