@@ -36,7 +36,7 @@ class TorsoMotion(nn.Module):
 
     def twists(self, world_from_skull: Tensor) -> Tensor:
         """`[B, 6]` turns (axis-angle, radians) and shifts (metres) of the torso about the neck's foot, for heads posed
-        by `world_from_skull` `[B, 4, 4]`; differentiable in both."""
+        by `world_from_skull` `[B, 4, 4]`; differentiable in poses and `follow`."""
         moved = world_from_skull @ self.skull_from_reference
         turn = matrix_to_axis_angle(moved[:, :3, :3])
         shift = moved[:, :3, :3] @ self.pivot + moved[:, :3, 3] - self.pivot
