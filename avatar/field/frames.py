@@ -89,3 +89,17 @@ class Placed:
     """`[M, 3]` x', metres; differentiable in the frames' poses."""
     directions: Tensor
     """`[M, 3]` view directions, turned with the head, as shading seen by a still camera is."""
+
+
+@dataclass
+class Probes:
+    """P points beside the rays' samples that training asks the field for, in one call with the samples."""
+
+    points: Tensor
+    """`[P, 3]` x', metres."""
+    frame: Tensor
+    """`[P]` int64, which of the B frames a point is asked in; the gate is open."""
+    density: Tensor | None = None
+    """The field's answer, `[P]` per centimetre."""
+    translation: Tensor | None = None
+    """The deformation field's, `[P, 3]` metres."""

@@ -43,6 +43,10 @@ class FieldInputs:
         parts = (part.index_select(0, wanted) for part in (self.positions, self.frame, self.gate))
         return FieldInputs(*parts, self.coefficients)
 
+    def first(self, count: int) -> FieldInputs:
+        """The first `count` of the samples."""
+        return FieldInputs(self.positions[:count], self.frame[:count], self.gate[:count], self.coefficients)
+
 
 def density_activation(raw: Tensor) -> Tensor:
     """exp of the raw density (Mueller et al. 2022), capped: per centimetre.

@@ -22,7 +22,7 @@ from avatar.field.conditions import ConditionScale
 from avatar.field.deformation import TranslationField
 from avatar.field.displacement import GridLayout
 from avatar.field.flame_warp import NeckBlend, RigidMotion, rigid_inverse
-from avatar.field.frames import FrameData, FrameStates, Placed, Rays
+from avatar.field.frames import FrameData, FrameStates, Placed, Probes, Rays
 from avatar.field.networks import choose_precision
 from avatar.field.radiance import FieldInputs, make_radiance
 from avatar.field.surroundings import contract
@@ -84,22 +84,13 @@ class Scene(nn.Module):
             nn.init.normal_(self.projection.weight, std=self.projection.in_features**-0.5)
         dtype = choose_precision(field.precision, low.device)
         self.radiance = make_radiance(field, coefficients, dtype, encoding)
-        self.deformation = None
-        if field.deformation.enabled:
-            self.deformation = TranslationField(field.deformation, dtype, backend=encoding)
-        if self.deformation is not None:
-            self.deform_codes = nn.Parameter(CODE_SPREAD * torch.randn(frames, field.deformation.code_size))
-        else:
-            self.register_parameter("deform_codes", None)
-        if field.appearance_code_size:
-            self.appearance_codes = nn.Parameter(torch.zeros(frames, field.appearance_code_size))
-        else:
-            self.register_parameter("appearance_codes", None)
-        refine = field.warp.enabled and field.warp.refine_pose
-        if refine:
-            self.pose = nn.Parameter(torch.zeros(frames, 6))
-        else:
-            self.register_parameter("pose", None)
+        deform, refine = field.deformation.enabled, field.warp.enabled and field.warp.refine_pose
+        self.deformation = TranslationField(field.deformation, dtype, backend=encoding) if deform else None
+        codes = CODE_SPREAD * torch.randn(frames, field.deformation.code_size) if deform else None
+        self.deform_codes = None if codes is None else nn.Parameter(codes)
+        looks = field.appearance_code_size
+        self.appearance_codes = nn.Parameter(torch.zeros(frames, looks)) if looks else None
+        self.pose = nn.Parameter(torch.zeros(frames, 6)) if refine else None
         self.torso = TorsoMotion(reference.float(), blend) if field.warp.enabled and field.warp.torso else None
         counts = ((high - low) / longest * config.render.occupancy_resolution).ceil().int().tolist()
         self.occupancy = Occupancy(low.float(), high.float(), tuple(counts))
@@ -287,27 +278,55 @@ class Scene(nn.Module):
             return points
         return points + self.deformation(2 * points - 1, codes, frame, alpha) / 2
 
-    def canonical(self, points: Tensor, states: FrameStates, frame: Tensor, alpha: float) -> Tensor:
-        """x_c, in the box's units, of points x' `[M, 3]` (metres) of frames `[M]`: D undone."""
-        return self.deform(self.normalise(points), states.deform, frame, alpha).clamp(0, 1)
+    def ask(
+        self,
+        points: Tensor,
+        states: FrameStates,
+        frame: Tensor,
+        gate: Tensor,
+        alpha: float,
+        probes: Probes | None = None,
+    ) -> tuple[Tensor, Tensor, FieldInputs]:
+        """Densities `[M]` per centimetre, features `[M, C]` and inputs at x' `[M, 3]` (metres) of frames `[M]`.
+
+        gate: `[M]` bool. `probes` are answered along with them: a second call would fill a second set of the tables'
+        gradients.
+        """
+        count = len(points)
+        if probes is not None:
+            points, frame = torch.cat([points, probes.points]), torch.cat([frame, probes.frame])
+            gate = torch.cat([gate, gate.new_ones(len(probes.points))])
+        resting = self.normalise(points)
+        moved = self.deform(resting, states.deform, frame, alpha)
+        inputs = FieldInputs(moved.clamp(0, 1), frame, gate, states.coefficients)
+        density, features = self.radiance.density(inputs)
+        if probes is not None:
+            probes.translation = (moved[count:] - resting[count:]) * self.extent
+            (density, probes.density), features = density.tensor_split([count]), features[:count]
+            inputs = inputs.first(count)
+        return density, features, inputs
 
     def functions(
-        self, states: FrameStates, rays: Rays, alpha: float, placed: Placed | None = None
+        self,
+        states: FrameStates,
+        rays: Rays,
+        alpha: float,
+        placed: Placed | None = None,
+        probes: Probes | None = None,
     ) -> tuple[Callable, Callable]:
         """The density and colour functions the renderer asks (`avatar.render.rays`).
 
         `placed`: the samples they will be asked for, as `march` gives them; None places whatever is asked for.
+        `probes` are answered with the densities.
         """
 
         def density(samples: Samples) -> tuple[Tensor, tuple[Tensor, FieldInputs, Tensor]]:
             where = self.place(states, rays, samples) if placed is None else placed
             frame = rays.frame.index_select(0, samples.ray)
-            canonical = self.canonical(where.points, states, frame, alpha)
             gate = rays.gate.index_select(0, samples.ray)
             if not self.config.field.gate:
                 gate = torch.ones_like(gate)
-            inputs = FieldInputs(canonical, frame, gate, states.coefficients)
-            values, features = self.radiance.density(inputs)
+            values, features, inputs = self.ask(where.points, states, frame, gate, alpha, probes)
             return values, (features, inputs, where.directions)
 
         def colour(samples: Samples, state: tuple[Tensor, FieldInputs, Tensor], wanted: Tensor | None) -> Tensor:
@@ -318,12 +337,6 @@ class Scene(nn.Module):
             return self.radiance.colour(features, inputs, directions, states.appearance)
 
         return density, colour
-
-    def density_at(self, points: Tensor, states: FrameStates, frame: Tensor, alpha: float) -> Tensor:
-        """Densities `[M]` per centimetre at x' `[M, 3]` (metres) under the states of frames `[M]`, the gate open."""
-        canonical = self.canonical(points, states, frame, alpha)
-        inputs = FieldInputs(canonical, frame, torch.ones_like(frame, dtype=torch.bool), states.coefficients)
-        return self.radiance.density(inputs)[0]
 
     # -- occupancy ---------------------------------------------------------------------------------------------------
 
@@ -337,7 +350,8 @@ class Scene(nn.Module):
             return
         states = self.training_states(data, frame)
         drawn = torch.randint(len(frame), (len(where),), generator=generator, device=where.device)
-        density = self.density_at(where, states, drawn, alpha)
+        gate = torch.ones_like(drawn, dtype=torch.bool)
+        density, _, _ = self.ask(where, states, drawn, gate, alpha)
         self.occupancy.update(cells, density, self.density_threshold)
         self.reach_memory.mul_(REACH_DECAY)
         self.remember_reach(data.grids[:2] if data.grids is not None else None)

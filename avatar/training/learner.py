@@ -15,14 +15,14 @@ from torch import Tensor
 from avatar.config import Config
 from avatar.data.sampler import RayBatch, RaySampler
 from avatar.errors import InputError, TrainingError
-from avatar.field.frames import Rays
+from avatar.field.frames import Probes, Rays
 from avatar.render.rays import Rendered, render_samples
 from avatar.render.volume import over
 from avatar.training import losses
 from avatar.training.avatar_model import Avatar, sample_rays
 from avatar.training.checkpoint import FOLDER, LATEST, checkpoint_path
 from avatar.training.prepare import TrainingData
-from avatar.training.surface_prior import SurfacePrior
+from avatar.training.surface_prior import SurfacePrior, SurfaceSamples
 
 OCCUPANCY_POINTS = 8192
 """Points of the box looked at in an update of the occupancy."""
@@ -110,7 +110,12 @@ def training_losses(
     rays = states.carry(batch_rays(training, batch))
     alpha = scene.alpha(avatar.progress)
     samples, placed = sample_rays(scene, states, rays, alpha, generator=generator, random=True, hidden=hidden)
-    density, colour = scene.functions(states, rays, alpha, placed)
+    drawn = None if surface is None else surface.draw(len(batch.frames), generator)
+    held = None
+    if weights.vertex and states.deform is not None:
+        held = vertex_points(avatar, training, batch, generator)
+    probes = probes_of(drawn, held)
+    density, colour = scene.functions(states, rays, alpha, placed, probes)
     rendered: Rendered = render_samples(samples, density, colour, backend=scene.backends.marching.name)
 
     if placed is not None:
@@ -128,12 +133,10 @@ def training_losses(
         terms["opacity"] = weights.opacity * losses.opacity_loss(rendered.opacity, batch.matte)
     if weights.entropy and not scene.unbounded:
         terms["entropy"] = weights.entropy * losses.opacity_entropy(rendered.opacity)
-    if surface is not None:
-        terms["surface"] = weights.surface * surface.loss(avatar, states, alpha, generator)
-    if weights.vertex and states.deform is not None:
-        terms["vertex"] = weights.vertex * losses.vertex_loss(
-            vertex_translations(avatar, training, batch, states.deform, alpha, generator)
-        )
+    if drawn is not None:
+        terms["surface"] = weights.surface * drawn.loss(probes.density[: len(drawn.points)])
+    if held is not None:
+        terms["vertex"] = weights.vertex * losses.vertex_loss(probes.translation[-VERTEX_SAMPLES:])
     if weights.code:
         codes = [part for part in (states.deform, states.appearance) if part is not None]
         if codes:
@@ -152,31 +155,31 @@ def batch_rays(training: TrainingData, batch: RayBatch) -> Rays:
     return Rays(origins[batch.frame_index], directions, batch.slot, training.silhouettes[batch.frame_index, y, x])
 
 
-def vertex_translations(
-    avatar: Avatar,
-    training: TrainingData,
-    batch: RayBatch,
-    codes: Tensor,
-    alpha: float,
-    generator: torch.Generator,
-) -> Tensor:
-    """How far the deformation field moves random vertices `[P, 3]` of the batch's heads, metres.
+def probes_of(drawn: SurfaceSamples | None, held: tuple[Tensor, Tensor] | None) -> Probes | None:
+    """The prior's samples, then the vertices that are held, as probes; None where there are neither."""
+    parts = [] if drawn is None else [(drawn.points, drawn.frame)]
+    parts += [] if held is None else [held]
+    return Probes(*(torch.cat(part) for part in zip(*parts, strict=True))) if parts else None
+
+
+def vertex_points(
+    avatar: Avatar, training: TrainingData, batch: RayBatch, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Random vertices `[P, 3]` (metres) of the batch's heads, at which the deformation field is held still, and their
+    frames `[P]`.
 
     With the FLAME warp all heads are the neutral one in the reference pose; without, they are the posed ones.
     """
-    scene, device = avatar.scene, codes.device
+    device = training.plate.device
     slot = torch.randint(len(batch.frames), (VERTEX_SAMPLES,), generator=generator, device=device)
     if avatar.config.field.warp.enabled:
         pool = avatar.reference_vertices
         pick = torch.randint(len(pool), (VERTEX_SAMPLES,), generator=generator, device=device)
-        points = pool[pick]
-    else:
-        with torch.no_grad():
-            posed = training.subject.head(training.subject.params.select(batch.frames)).vertices
-        pick = torch.randint(posed.shape[1], (VERTEX_SAMPLES,), generator=generator, device=device)
-        points = posed[slot, pick]
-    points = scene.normalise(points)
-    return (scene.deform(points, codes, slot, alpha) - points) * scene.extent
+        return pool[pick], slot
+    with torch.no_grad():
+        posed = training.subject.head(training.subject.params.select(batch.frames)).vertices
+    pick = torch.randint(posed.shape[1], (VERTEX_SAMPLES,), generator=generator, device=device)
+    return posed[slot, pick], slot
 
 
 def update_occupancy(avatar: Avatar, training: TrainingData, generator: torch.Generator) -> None:

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatar.field.frames import FrameStates
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera, image_rays, turn_camera
 from avatar.geometry.meshes import vertex_normals
@@ -78,8 +77,8 @@ class SurfacePrior:
         around = off_skin(query, neutral, marks, seed)
         return SurfacePrior(origins[index], directions[index], hits.depth[index], tolerance_of(at[:, 4:]), around)
 
-    def loss(self, avatar: Avatar, states: FrameStates, alpha: float, generator: torch.Generator) -> Tensor:
-        """`shell_loss` of random rays under `states`, and the mean square opacity of a centimetre off bare skin."""
+    def draw(self, frames: int, generator: torch.Generator) -> SurfaceSamples:
+        """Samples of random rays and points off skin, each ray and each point under a random one of `frames` frames."""
         device = self.depth.device
         chosen = torch.randint(len(self.depth), (RAYS,), generator=generator, device=device)
         jitter = torch.rand(RAYS, SAMPLES, generator=generator, device=device)
@@ -88,11 +87,35 @@ class SurfacePrior:
         depth = self.depth[chosen, None] + offset
         points = self.origins[chosen, None] + depth[..., None] * self.directions[chosen, None]
         beside = self.around[torch.randint(len(self.around), (RAYS,), generator=generator, device=device)]
-        frame = torch.randint(len(states.coefficients), (RAYS,), generator=generator, device=device)
-        frames = torch.cat([frame.repeat_interleave(SAMPLES), frame])
-        density = avatar.scene.density_at(torch.cat([points.view(-1, 3), beside]), states, frames, alpha)
-        rays, off = density.split([RAYS * SAMPLES, RAYS])
-        shell = shell_loss(rays.view(RAYS, SAMPLES), offset, self.tolerance[chosen])
+        frame = torch.randint(frames, (RAYS,), generator=generator, device=device)
+        return SurfaceSamples(
+            torch.cat([points.view(-1, 3), beside]),
+            torch.cat([frame.repeat_interleave(SAMPLES), frame]),
+            offset,
+            self.tolerance[chosen],
+        )
+
+
+@dataclass
+class SurfaceSamples:
+    """What the prior looks at in a step: R * S samples on rays, then R points off bare skin."""
+
+    points: Tensor
+    """`[R * S + R, 3]` x', metres."""
+    frame: Tensor
+    """`[R * S + R]` int64."""
+    offset: Tensor
+    """`[R, S]` of the rays' samples behind the mesh, metres."""
+    tolerance: Tensor
+    """`[R]` metres."""
+
+    def loss(self, density: Tensor) -> Tensor:
+        """`shell_loss` of the rays, and the mean square opacity of a centimetre off bare skin.
+
+        density: `[R * S + R]` per centimetre at the points.
+        """
+        rays, off = density.split([self.offset.numel(), len(self.offset)])
+        shell = shell_loss(rays.view_as(self.offset), self.offset, self.tolerance)
         return shell + (1 - torch.exp(-off)).square().mean()
 
 

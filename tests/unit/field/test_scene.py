@@ -8,7 +8,7 @@ from tiny_clip import shrink
 
 from avatar.config import load_preset
 from avatar.field.flame_warp import neck_blend
-from avatar.field.frames import FrameData, Rays
+from avatar.field.frames import FrameData, Probes, Rays
 from avatar.field.scene import Scene
 from avatar.field.subject import Subject
 from avatar.flame.assets import load_head
@@ -104,6 +104,31 @@ def test_without_gate_the_expression_reaches_everything(made):
     points, closed = torch.tensor([[0.01, -0.28, 0.0], [0.01, 0.0, 0.0]]), torch.zeros(2, dtype=torch.bool)
     changed = density_at(made, points, calm + 1.0, closed) - density_at(made, points, calm, closed)
     assert (changed.abs() > 1e-7).all()
+
+
+def test_probes_are_answered_as_alone(made):
+    """What is asked beside the samples, in one call: the same densities and translations, and gradients to both."""
+    scene, states = made.scene, made.states
+    with torch.no_grad():
+        scene.deformation.network.layers[-1].weight.normal_()
+    rays, samples = rays_to(POINTS, CAPTURED, 1)
+    frame = torch.tensor([0, 1, 1])
+    probes = Probes(POINTS[:3] + 0.01, frame)
+    density, colour = scene.functions(states, rays, 2.0, probes=probes)
+    values, state = density(samples)
+    alone, _ = scene.functions(states, rays, 2.0)
+    torch.testing.assert_close(values, alone(samples)[0])
+    assert colour(samples, state, None).shape == (4, 3)
+    gate = torch.ones(3, dtype=torch.bool)
+    torch.testing.assert_close(probes.density, scene.ask(probes.points, states, frame, gate, 2.0)[0])
+    resting = scene.normalise(probes.points)
+    moved = scene.deform(resting, states.deform, frame, 2.0)
+    assert float(probes.translation.detach().abs().min()) > 0
+    torch.testing.assert_close(probes.translation, (moved - resting) * scene.extent)
+    by_probe = torch.autograd.grad(probes.density.sum(), scene.radiance.table, retain_graph=True)[0]
+    by_sample = torch.autograd.grad(values.sum(), scene.radiance.table)[0]
+    assert by_probe.abs().sum() > 0
+    assert by_sample.abs().sum() > 0
 
 
 @pytest.fixture

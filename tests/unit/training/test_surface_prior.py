@@ -1,14 +1,15 @@
 """The mesh's prior on density: solid behind the neutral head's surface, empty before bare skin, from all around."""
 
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from avatar.data.capture import read_capture
+from avatar.field.frames import Probes, Rays
 from avatar.flame.assets import load_head
 from avatar.kernels.mesh_query import MeshQuery
+from avatar.render.sampling import Samples
 from avatar.training.learner import Learner
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.surface_prior import (
@@ -89,20 +90,17 @@ def test_half_the_light_costs_a_quarter():
     assert float(shell_loss(density, offset, torch.tensor([1.0]))) == pytest.approx(0.25, abs=1e-5)
 
 
-def test_samples_lie_around_the_mesh(parts, prior, monkeypatch):
-    seen = []
-    real = parts.avatar.scene.canonical
-
-    def record(points, *rest):
-        seen.append(points)
-        return real(points, *rest)
-
-    monkeypatch.setattr(parts.avatar.scene, "canonical", record)
-    loss = prior.loss(parts.avatar, parts.states, 0.0, torch.Generator().manual_seed(1))
-    distance = neutral_query(parts.avatar).closest_points(seen[0].contiguous(), 0.1).distance
+def test_samples_lie_around_the_mesh(parts, prior):
+    drawn = prior.draw(4, torch.Generator().manual_seed(1))
+    assert set(drawn.frame.tolist()) == {0, 1, 2, 3}
+    distance = neutral_query(parts.avatar).closest_points(drawn.points.contiguous(), 0.1).distance
     assert float(distance.max()) <= max(BEFORE, BEHIND) + 1e-5
-    loss.backward()
-    assert parts.avatar.scene.radiance.table.grad.abs().sum() > 0
+    scene, probes = parts.avatar.scene, Probes(drawn.points, drawn.frame)
+    rays = Rays(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([0]), torch.tensor([True]))
+    density, _ = scene.functions(parts.states, rays, 0.0, probes=probes)
+    density(Samples(torch.tensor([0]), torch.tensor([0.5]), torch.tensor([0.005]), 1))
+    drawn.loss(probes.density).backward()
+    assert scene.radiance.table.grad.abs().sum() > 0
 
 
 def test_points_off_skin_stand_before_bare_skin_only(parts, prior):
@@ -120,17 +118,13 @@ def test_points_off_skin_stand_before_bare_skin_only(parts, prior):
     assert float(inside.float().mean()) < 0.1, "they are not in the head"
 
 
-def test_what_floats_off_skin_costs(parts, prior, monkeypatch):
-    def clear(points, states, frame, alpha, cloud=0.0):
-        density = torch.zeros(len(points))
-        density[: RAYS * SAMPLES] = 1e3 * (torch.arange(RAYS * SAMPLES) % SAMPLES == SAMPLES - 1)  # solid behind
-        density[RAYS * SAMPLES :] = cloud
-        return density
-
+def test_what_floats_off_skin_costs(prior):
+    drawn = prior.draw(4, torch.Generator().manual_seed(1))
     costs = []
     for cloud in (0.0, float(torch.log(torch.tensor(2.0))), 50.0):
-        monkeypatch.setattr(parts.avatar.scene, "density_at", partial(clear, cloud=cloud))
-        costs.append(float(prior.loss(parts.avatar, parts.states, 0.0, torch.Generator().manual_seed(1))))
+        density = torch.full((len(drawn.points),), cloud)
+        density[: RAYS * SAMPLES] = 1e3 * (torch.arange(RAYS * SAMPLES) % SAMPLES == SAMPLES - 1)  # solid behind
+        costs.append(float(drawn.loss(density)))
     assert costs == pytest.approx([0.0, 0.25, 1.0], abs=1e-4)
 
 
