@@ -58,7 +58,7 @@ class RaySampler:
         self,
         frames: FrameSet,
         *,
-        rays: int = 2048,
+        rays: int = 1024,
         frames_per_batch: int = 8,
         mouth_share: float = 1 / 3,
         eye_share: float = 0.1,
@@ -106,13 +106,14 @@ class RaySampler:
         draws[:, patches] = draws[:, patches[:, :1]]  # a patch is drawn as one
 
         # Every ray is uniform in a box: the mouth's, an eye's, the picture, or one block of the person's matte.
-        chosen = (draws[2] * self.block_count[frame_index]).long().clamp(max=self.block_count[frame_index] - 1)
-        corner = self.blocks[self.block_start[frame_index] + chosen].long()
+        count = self.block_count.index_select(0, frame_index)
+        chosen = self.block_start.index_select(0, frame_index) + torch.minimum((draws[2] * count).long(), count - 1)
+        corner = self.blocks.index_select(0, chosen).long()
         boxes = torch.cat([corner, corner + self.block], dim=1)
         eye = (draws[3] >= 0.5).long()
         wanted = torch.where(
             (self.region == MOUTH)[:, None],
-            self.frames.mouth_boxes[frame_index],
+            self.frames.mouth_boxes.index_select(0, frame_index),
             self.frames.eye_boxes[frame_index, eye],
         )
         usable = (self.region <= EYES) & (wanted[:, 2] > wanted[:, 0])

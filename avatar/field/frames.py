@@ -21,8 +21,8 @@ class FrameData:
     """`[B, C]` raw expression, jaw and eyes."""
 
     def select(self, index: Tensor) -> FrameData:
-        grids = None if self.grids is None else self.grids[index]
-        return FrameData(self.world_from_skull[index], grids, self.condition[index])
+        parts = (self.world_from_skull, self.grids, self.condition)
+        return FrameData(*(None if part is None else part.index_select(0, index) for part in parts))
 
 
 @dataclass
@@ -45,11 +45,15 @@ class FrameStates:
     still_from_world: Tensor | None
     """`[B, 4, 4]` that undo the torso's motion: `motion`, `low` and `high` are of the space where it stands still."""
 
+    def boxes_of(self, frame: Tensor) -> tuple[Tensor, Tensor]:
+        """Corners `[R, 3]` of the parts of the world that frames `[R]` can show, metres."""
+        return self.low.index_select(0, frame), self.high.index_select(0, frame)
+
     def carry(self, rays: Rays) -> Rays:
         """World rays as the field takes them: in the space where the torso stands still."""
         if self.still_from_world is None:
             return rays
-        moved = self.still_from_world[rays.frame]
+        moved = self.still_from_world.index_select(0, rays.frame)
         turn, shift = moved[:, :3, :3], moved[:, :3, 3]
 
         def turned(vectors: Tensor) -> Tensor:
@@ -78,7 +82,7 @@ class Rays:
 
     def select(self, index: Tensor) -> Rays:
         parts = (self.origins, self.directions, self.frame, self.gate, self.seen_from)
-        return Rays(*(None if part is None else part[index] for part in parts))
+        return Rays(*(None if part is None else part.index_select(0, index) for part in parts))
 
 
 @dataclass

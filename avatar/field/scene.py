@@ -104,7 +104,7 @@ class Scene(nn.Module):
         """`world_from_skull` `[B, 4, 4]` of training frames `frame` `[B]` with their learned corrections."""
         if self.pose is None:
             return world_from_skull
-        delta = self.pose[frame]
+        delta = self.pose.index_select(0, frame)
         rotation = axis_angle_to_matrix(delta[:, :3])
         moved = torch.cat([rotation, delta[:, 3:, None]], -1)
         bottom = world_from_skull[:, 3:]
@@ -116,8 +116,8 @@ class Scene(nn.Module):
         With a generator the condition is disturbed as the settings say (`condition_noise`, `condition_dropout`).
         """
         pose = self.refined(data.world_from_skull, frame)
-        deform = None if self.deform_codes is None else self.deform_codes[frame]
-        appearance = None if self.appearance_codes is None else self.appearance_codes[frame]
+        deform = None if self.deform_codes is None else self.deform_codes.index_select(0, frame)
+        appearance = None if self.appearance_codes is None else self.appearance_codes.index_select(0, frame)
         return self.states(FrameData(pose, data.grids, data.condition), deform, appearance, generator)
 
     def mean_states(self, data: FrameData, deform_code: Tensor | None = None) -> FrameStates:

@@ -14,7 +14,7 @@ from avatar.kernels.warp_runtime import get_warp
 wp = get_warp()
 
 LOCATE = """
-    const int BLOCK = 64;
+    const int BLOCK = 64, AHEAD = 4;  // entries are fetched for so many points ahead: caches hold no whole level
     const float* __restrict__ place = positions.data;
     const int* __restrict__ which = table_index.data;
     alignas(64) unsigned entry[8][BLOCK];
@@ -82,6 +82,8 @@ ENCODE = """
             locate(l[0], l[2], l[3]);
             for (int j = 0; j < n; ++j) {
                 const float* base = which ? values + (long long)which[begin + j] * table_stride : values;
+                const int ahead = j + AHEAD < n ? j + AHEAD : n - 1;
+                for (int c = 0; c < 8; ++c) __builtin_prefetch(base + (long long)F * entry[c][ahead]);
                 float sum[F] = {};
                 for (int c = 0; c < 8; ++c) {
                     const float* v = base + (long long)F * entry[c][j];
@@ -112,6 +114,11 @@ GRADIENT = """
             for (int j = 0; j < n; ++j) {
                 const long long table_base = which ? (long long)which[begin + j] * table_stride : 0;
                 const float* g = incoming + ((long long)(begin + j) * level_count + level) * F;
+                const int ahead = j + AHEAD < n ? j + AHEAD : n - 1;
+                for (int c = 0; c < 8; ++c) {
+                    if (grad_values) __builtin_prefetch(grad_values + table_base + (long long)F * entry[c][ahead], 1);
+                    if (grad_place) __builtin_prefetch(values + table_base + (long long)F * entry[c][ahead]);
+                }
                 float pull[F];
                 for (int f = 0; f < F; ++f) pull[f] = scale * g[f];
                 if (grad_values)

@@ -34,6 +34,8 @@ ENCODE = """
                     for (int f = 0; f < F; ++f) to[f] = 0.0f;
                     continue;
                 }
+                const int ahead = j + AHEAD < n ? j + AHEAD : n - 1;
+                for (int c = 0; c < 8; ++c) __builtin_prefetch(values + (long long)W * entry[c][ahead]);
                 line sum = 0.0f;
                 for (int c = 0; c < 8; ++c) sum += weight[c][j] * *(const line*)(values + (long long)W * entry[c][j]);
                 const float* share = coefficients.data + frame * K;
@@ -66,6 +68,11 @@ GRADIENT = """
                 const float* g = incoming + ((long long)(begin + j) * level_count + level) * F;
                 const float* share = coefficients.data + frame * K;
                 float* grad_share = grad_coefficients.data + (long long)frame * W;
+                const int ahead = j + AHEAD < n ? j + AHEAD : n - 1;
+                for (int c = 0; c < 8; ++c) {
+                    __builtin_prefetch(values + (long long)W * entry[c][ahead]);
+                    __builtin_prefetch(grad_values + (long long)W * entry[c][ahead], 1);
+                }
                 line pull, push, sum = 0.0f;
                 for (int f = 0; f < F; ++f)
                     for (int k = 0; k < K; ++k) {

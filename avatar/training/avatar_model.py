@@ -154,7 +154,7 @@ class Avatar:
         """Rays in bursts of a few samples: most are opaque after the first, and what is behind is never looked at."""
         scene, step = self.scene, self.config.render.step
         alpha = scene.alpha(self.progress)
-        near, far = ray_box(rays.origins, rays.directions, states.low[rays.frame], states.high[rays.frame])
+        near, far = ray_box(rays.origins, rays.directions, *states.boxes_of(rays.frame))
         colour, depth = torch.zeros_like(rays.origins), torch.zeros_like(near)
         light = torch.ones_like(near)
         going = (far > near).nonzero().squeeze(1)
@@ -198,7 +198,7 @@ def sample_rays(
     `surroundings` False leaves out what an unbounded field holds around the person's box.
     """
     render = scene.config.render
-    near, far = ray_box(rays.origins, rays.directions, states.low[rays.frame], states.high[rays.frame])
+    near, far = ray_box(rays.origins, rays.directions, *states.boxes_of(rays.frame))
     if render.sampling == "occupancy":
         jitter = (
             torch.rand(len(near), generator=generator, device=near.device) if random else torch.full_like(near, 0.5)

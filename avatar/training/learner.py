@@ -151,8 +151,9 @@ def batch_rays(training: TrainingData, batch: RayBatch) -> Rays:
     origins, turns = training.cameras
     x, y = batch.pixels.long().unbind(-1)
     inside = training.pixel_rays[y, x]
-    directions = (turns[batch.frame_index] * inside[:, None, :]).sum(-1)
-    return Rays(origins[batch.frame_index], directions, batch.slot, training.silhouettes[batch.frame_index, y, x])
+    directions = (turns.index_select(0, batch.frame_index) * inside[:, None, :]).sum(-1)
+    gate = training.silhouettes[batch.frame_index, y, x]
+    return Rays(origins.index_select(0, batch.frame_index), directions, batch.slot, gate)
 
 
 def probes_of(drawn: SurfaceSamples | None, held: tuple[Tensor, Tensor] | None) -> Probes | None:
