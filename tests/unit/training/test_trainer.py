@@ -217,18 +217,3 @@ def test_a_damaged_or_missing_checkpoint_is_named(tiny_capture, tiny_config, tmp
     (tmp_path / "checkpoints" / "latest").write_text("../../other.safetensors")
     with pytest.raises(RunError, match="leaves its folder"):
         load_avatar(tmp_path)
-
-
-def test_mixed_tables_alone_decay(tiny_capture, tiny_config):
-    """What gets no gradient stays, but for the mixed tables: those lose rate times decay of themselves."""
-    training = load_training_data(read_capture(tiny_capture), load_head(), tiny_config, torch.device("cpu"))
-    avatar = make_avatar(tiny_config, training)
-    before = {name: value.detach().clone() for name, value in avatar.scene.named_parameters()}
-    for value in avatar.scene.parameters():
-        value.grad = torch.zeros_like(value)
-    learner.make_optimizer(avatar, tiny_config).step()
-    kept = 1 - tiny_config.training.table_rate * tiny_config.training.bank_decay
-    assert kept < 1
-    for name, value in avatar.scene.named_parameters():
-        share = kept if name == "radiance.bank.tables" else 1.0
-        torch.testing.assert_close(value.detach(), share * before[name], msg=name)
