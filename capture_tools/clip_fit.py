@@ -180,7 +180,7 @@ class ClipFit:
         total = total + self.prior.energy(v["expr"] / size, w) + pose_prior(p.jaw, p.eyes, w)
         pose = torch.cat([v["rotation"], v["place"], v["size"][:, None]], -1)
         total = total + smoothness(pose, self.times, w.smooth_pose)
-        face = torch.cat([v["expr"], v["jaw"] / JAW_UNIT, v["gaze"]], -1)
+        face = torch.cat([v["expr"] / self.prior.pace, v["jaw"] / JAW_UNIT, v["gaze"]], -1)
         total = total + smoothness(face, self.times, w.smooth_expression)
         if with_offset:
             total = total + w.offset * (v["offset"] / size).square().sum()

@@ -35,6 +35,8 @@ JAW_UNIT = 0.4
 """Radians of the jaw that count as much as one unit of expression where smoothness is judged."""
 SMOOTHNESS_HUBER = 6.0
 """From how many deviations on a sudden change is held back no harder."""
+BLINK_SCALE, BLINK_PACE = 2.0, 3.0
+"""A blink's usual size, and its usual change of velocity, over those of other actions: lids shut within two frames."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ class ExpressionPrior:
     """... and of their right-side mirrors."""
     scale: Tensor
     """`[E]` factor on the deviation of each coefficient."""
+    pace: Tensor
+    """`[E]` factor on the deviation of its change of velocity."""
 
     @staticmethod
     def of(asset: HeadAsset) -> ExpressionPrior:
@@ -137,14 +141,18 @@ class ExpressionPrior:
         right = [names.index(f"{names[i][:-4]}Right") for i in left]
         lateral = ("mouth", "jaw", "eyeLookIn", "eyeLookOut")  # their sides are opposites, not mirrors
         keep = [k for k, i in enumerate(left) if names[i][:-4] not in lateral]
-        scale = torch.ones(len(names))
+        scale, pace = torch.ones(2, len(names))
         for i, name in enumerate(names):
             if name == "tongueOut":
                 scale[i] = 0.05
             elif name in ("cheekPuff", "jawForward", "jawLeft", "jawRight"):
                 scale[i] = 0.4
+            elif name.startswith("eyeBlink"):
+                scale[i], pace[i] = BLINK_SCALE, BLINK_PACE
         duplicates = tuple(i for i, name in enumerate(names) if name in ("jawOpen", "mouthClose"))
-        return ExpressionPrior(bounded, duplicates, tuple(left[k] for k in keep), tuple(right[k] for k in keep), scale)
+        return ExpressionPrior(
+            bounded, duplicates, tuple(left[k] for k in keep), tuple(right[k] for k in keep), scale, pace
+        )
 
     def energy(self, expr: Tensor, w: EnergyWeights) -> Tensor:
         """Mean over frames of the prior's squares; `expr` `[N, E]`."""

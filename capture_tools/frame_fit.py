@@ -111,6 +111,7 @@ class FrameFit:
         curvature = torch.autograd.functional.hessian(squares, inside).double().numpy() / 2
         self.prior = (curvature + curvature.T) / 2
         self.unit_size = size
+        self.pace = prior.pace.double().numpy()
         self.sparsity = self.w.sparsity / (prior.scale.double().numpy() * size) if prior.bounded else None
 
     @torch.no_grad()
@@ -250,6 +251,7 @@ class FrameFit:
         away = (state.place - expected.place) / (unit, unit, 1)
         face = state.face - expected.face
         lengths = np.ones(len(face))
+        lengths[:count] = self.pace
         lengths[count : count + 3] = JAW_UNIT
         blocks = (
             (slice(0, POSE), np.concatenate([turned, away]), np.full(POSE, prediction.pose)),

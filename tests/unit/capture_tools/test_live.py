@@ -23,6 +23,7 @@ NOISE = 0.3
 SETTINGS = LiveSettings(calibration=TrackSettings(rigid_steps=60, face_steps=120, offset_steps=120))
 STILL = 100
 """From this frame on the head rests."""
+BLINK = slice(60, 64)
 
 
 @dataclass
@@ -55,6 +56,8 @@ def performance(head: HeadAsset) -> Performance:
         value = wave(size).clamp(min=0)
         for known in {name, f"{name}Left", f"{name}Right"} & set(asset.expression_names):
             truth.expr[:, asset.expression_index(known)] = value
+    for side in ("Left", "Right"):
+        truth.expr[BLINK, asset.expression_index(f"eyeBlink{side}")] = torch.tensor([0.5, 1.0, 0.8, 0.3])
     truth.jaw[:, 0] = wave(0.25).clamp(min=0)
     truth.eyes[:, :2] = truth.eyes[:, 3:5] = torch.stack([wave(0.15), wave(0.25)], 1)
     pose = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -170,6 +173,12 @@ def test_the_person_is_fitted_after_a_second(performance: Performance, rate: flo
     after = [tracker.update(5 + i / rate, performance.pixels[i % 26]) for i in range(int(rate) - 1, int(rate) + 2)]
     assert tracker.calibrated
     assert after[-1].shape.any()
+
+
+def test_a_blink_of_four_frames_shuts_the_lids(performance: Performance) -> None:
+    sides = [performance.asset.expression_index(f"eyeBlink{side}") for side in ("Left", "Right")]
+    found = performance.found.expr[BLINK][:, sides]
+    assert float(found.amax(0).min()) > 0.85, found
 
 
 def test_a_frame_takes_milliseconds(performance: Performance) -> None:

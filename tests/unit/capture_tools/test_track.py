@@ -19,6 +19,7 @@ from capture_tools.track import TrackResult, TrackSettings, track
 
 WIDTH, HEIGHT, FOCAL, DISTANCE = 640, 480, 900.0, 0.75
 NOISE = 0.5
+BLINK = slice(17, 21)
 QUICK = TrackSettings(rigid_steps=60, face_steps=120, offset_steps=150)
 
 
@@ -52,6 +53,8 @@ def case() -> Case:
         for i, known in enumerate(asset.expression_names):
             if known in (name, f"{name}Left", f"{name}Right"):
                 truth.expr[:, i] = value
+                if name == "eyeBlink":
+                    truth.expr[BLINK, i] = torch.tensor([0.5, 1.0, 0.8, 0.3])
     truth.jaw[:, 0] = wave(0.25).clamp(min=0)
     look = torch.stack([wave(0.15), wave(0.25)], 1)
     truth.eyes[:, :2] = truth.eyes[:, 3:5] = look
@@ -109,6 +112,14 @@ def test_expressions_jaw_and_gaze_are_found(case: Case) -> None:
     assert float((p.eyes - truth.eyes).norm(dim=-1).mean()) * 180 / np.pi < 3.5
     assert float(p.expr.min()) > -0.1
     assert float(p.expr.max()) < 1.1
+
+
+def test_a_blink_of_four_frames_shuts_the_lids(case: Case) -> None:
+    """Priors on size and on changes must not leave lids ajar: 0.7 of a blink is a squint."""
+    sides = [case.asset.expression_index(f"eyeBlink{side}") for side in ("Left", "Right")]
+    found = case.result.params.expr[BLINK][:, sides]
+    assert float(found[1].min()) > 0.85
+    assert float((found - case.truth.expr[BLINK][:, sides]).abs().mean()) < 0.1
 
 
 def test_identity_is_nearer_than_the_mean_head(case: Case) -> None:
