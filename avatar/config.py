@@ -237,6 +237,9 @@ class TrainingConfig:
     """Learning rates end at this fraction of their start, on an exponential path."""
     condition_noise: float = 0.25
     """Noise on the condition, in standard deviations: expressions that are close look alike."""
+    bank_decay: float = 1.0
+    """What the mixed tables lose of themselves in a step, times their learning rate: what needs no expression goes to
+    the base."""
     condition_dropout: float = 0.0
     """Share of the frames that are rendered without condition: what is common to all expressions goes to the base."""
     warmup: int = 20

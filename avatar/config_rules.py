@@ -57,6 +57,7 @@ def validate(config: Config, where: str | None = None) -> Config:
             "at least 0, at most 1 in all",
             shares,
         ),
+        ("training.bank_decay", t.bank_decay >= 0, "0 or more", t.bank_decay),
         ("training.final_rate", 0 < t.final_rate <= 1, "above 0, up to 1", t.final_rate),
         ("training.keep_checkpoints", t.keep_checkpoints >= 1, "at least 1", t.keep_checkpoints),
         ("training.seed", t.seed >= 0, "0 or more", t.seed),

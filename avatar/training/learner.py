@@ -193,29 +193,36 @@ def update_occupancy(avatar: Avatar, training: TrainingData, generator: torch.Ge
 
 
 def make_optimizer(avatar: Avatar, config: Config) -> torch.optim.Optimizer:
-    """Adam with a learning rate per kind of parameter."""
+    """Adam with a learning rate per kind of parameter; mixed tables decay (AdamW: Loshchilov and Hutter 2019)."""
     settings, scene = config.training, avatar.scene
-    tables, networks, deformation = [], [], []
+    tables, mixed, networks, deformation = [], [], [], []
     for name, parameter in scene.named_parameters():
         if name in ("deform_codes", "appearance_codes", "pose"):
             continue
         if name.startswith("deformation."):
             deformation.append(parameter)
-        elif name.endswith((".table", ".tables", ".grid.encoding.params")):
+        elif name.endswith(".bank.tables"):
+            mixed.append(parameter)
+        elif name.endswith((".table", ".grid.encoding.params")):
             tables.append(parameter)
         else:
             networks.append(parameter)
     codes = [part for part in (scene.deform_codes, scene.appearance_codes) if part is not None]
     poses = [] if scene.pose is None else [scene.pose]
     groups = [
-        (tables, settings.table_rate, TABLE_EPSILON),
-        (networks, settings.network_rate, 1e-8),
-        (deformation, settings.deformation_rate, 1e-8),
-        (codes, settings.code_rate, 1e-8),
-        (poses, settings.pose_rate, 1e-8),
+        (tables, settings.table_rate, TABLE_EPSILON, 0.0),
+        (mixed, settings.table_rate, TABLE_EPSILON, settings.bank_decay),
+        (networks, settings.network_rate, 1e-8, 0.0),
+        (deformation, settings.deformation_rate, 1e-8, 0.0),
+        (codes, settings.code_rate, 1e-8, 0.0),
+        (poses, settings.pose_rate, 1e-8, 0.0),
     ]
-    return torch.optim.Adam(
-        [{"params": part, "lr": rate, "base_rate": rate, "eps": eps} for part, rate, eps in groups if part],
+    return torch.optim.AdamW(
+        [
+            {"params": part, "lr": rate, "base_rate": rate, "eps": eps, "weight_decay": decay}
+            for part, rate, eps, decay in groups
+            if part
+        ],
         betas=(0.9, 0.99),
         fused=True,
     )
