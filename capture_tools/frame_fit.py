@@ -111,7 +111,7 @@ class FrameFit:
         curvature = torch.autograd.functional.hessian(squares, inside).double().numpy() / 2
         self.prior = (curvature + curvature.T) / 2
         self.unit_size = size
-        self.pace = prior.pace.double().numpy()
+        self.lengths = np.concatenate([prior.pace.double().numpy(), np.full(3, JAW_UNIT), np.ones(ANGLES - 3)])
         self.sparsity = self.w.sparsity / (prior.scale.double().numpy() * size) if prior.bounded else None
 
     @torch.no_grad()
@@ -246,16 +246,13 @@ class FrameFit:
         self, state: FrameState, prediction: Prediction, unit: float, hessian: np.ndarray, gradient: np.ndarray
     ) -> None:
         """The pull towards the predicted state, added in place."""
-        expected, count = prediction.state, self.expressions
+        expected = prediction.state
         turned = matrix_to_axis_angle(torch.as_tensor(state.rotation @ expected.rotation.T)).numpy()
         away = (state.place - expected.place) / (unit, unit, 1)
         face = state.face - expected.face
-        lengths = np.ones(len(face))
-        lengths[:count] = self.pace
-        lengths[count : count + 3] = JAW_UNIT
         blocks = (
             (slice(0, POSE), np.concatenate([turned, away]), np.full(POSE, prediction.pose)),
-            (slice(POSE, None), face, prediction.face * lengths),
+            (slice(POSE, None), face, prediction.face * self.lengths),
         )
         for part, values, deviations in blocks:
             stiffness = _robust((values / deviations)[None], SMOOTHNESS_HUBER) / deviations**2

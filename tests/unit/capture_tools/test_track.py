@@ -53,8 +53,8 @@ def case() -> Case:
         for i, known in enumerate(asset.expression_names):
             if known in (name, f"{name}Left", f"{name}Right"):
                 truth.expr[:, i] = value
-                if name == "eyeBlink":
-                    truth.expr[BLINK, i] = torch.tensor([0.5, 1.0, 0.8, 0.3])
+    for side in ("Left", "Right"):
+        truth.expr[BLINK, asset.expression_index(f"eyeBlink{side}")] = torch.tensor([0.5, 1.0, 0.8, 0.3])
     truth.jaw[:, 0] = wave(0.25).clamp(min=0)
     look = torch.stack([wave(0.15), wave(0.25)], 1)
     truth.eyes[:, :2] = truth.eyes[:, 3:5] = look
