@@ -20,6 +20,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "avatar.config_rules",
         "avatar.optional",
         "avatar.progress",
+        "avatar.media",
+        "avatar.sound",
         "avatar.videos",
         "avatar.colours",
         "avatar.lens",
