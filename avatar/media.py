@@ -15,8 +15,12 @@ from avatar.errors import InputError
 if TYPE_CHECKING:
     import av
 
+CUT_SHARE = 0.95
+"""A file that gives less than this share of what it declares counts as cut."""
 DEFAULT_RATE = 25.0
 """Frames per second of a file that does not tell."""
+SMALLEST_STEP = 1e-4
+"""Seconds between two frames, at least."""
 FIX_FILE = "copy or download the file again, or re-encode it, for example with: ffmpeg -i IN -c:v libx264 OUT.mp4"
 
 
@@ -89,15 +93,18 @@ def decoded(
 def decoded_pictures(
     container: av.container.InputContainer, stream: av.video.stream.VideoStream, path: Path
 ) -> Iterator[tuple[float, av.VideoFrame]]:
-    """(seconds on the file's own clock, which its sound shares; frame) of a video stream.
+    """(seconds on the file's own clock, which its sound shares, increasing; frame) of a video stream.
 
-    A frame without a time follows the one before it at the file's rate. Raises InputError for an unreadable file.
+    A frame without a time follows the one before it at the file's rate; one whose time does not come after (AVI cannot
+    say when a frame is shown, only when it is decoded) is moved behind it. Raises InputError for an unreadable file.
     """
     rate = float(stream.average_rate or stream.guessed_rate or DEFAULT_RATE)
     time = None
     for frame in decoded(container, stream, path):
-        following = 0.0 if time is None else time + 1 / rate
-        time = following if frame.time is None else frame.time
+        stamp = frame.time
+        if stamp is None:
+            stamp = 0.0 if time is None else time + 1 / rate
+        time = stamp if time is None else max(stamp, time + SMALLEST_STEP)
         yield time, frame
 
 
@@ -113,10 +120,35 @@ def shown_frames(container: av.container.InputContainer, stream: av.video.stream
     """Frames that a file declares to show, 0 where it does not tell.
 
     Samples that an mp4's edit list hides (an editor cut the clip without encoding it again) are not shown: FFmpeg
-    keeps those that others are decoded from in its index, marked, and leaves out the rest.
+    keeps those that others are decoded from in its index, marked, and leaves out the rest. Nor are an AVI's empty
+    chunks, which stand for a picture that stays; its index, at the end of the file, has none of them.
     """
-    entries = stream.index_entries if stream.frames and "mp4" in container.format.name.split(",") else ()
-    return sum(1 for entry in entries if not entry.is_discard) or stream.frames
+    if not stream.frames:
+        return 0
+    entries = stream.index_entries
+    if container.format.name == "avi":
+        whole = len(entries) > 0 and entries[-1].timestamp >= CUT_SHARE * stream.frames - 1
+        return len(entries) if whole else stream.frames
+    hidden = "mp4" in container.format.name.split(",")
+    return sum(1 for entry in entries if not entry.is_discard) or stream.frames if hidden else stream.frames
+
+
+def counted_frames(path: Path) -> tuple[int, float]:
+    """Frames of a file that declares none, and the seconds they last (0 where their times do not tell), from its
+    packets: nothing is decoded. Raises InputError where the file cannot be opened."""
+    import av
+
+    times, count = [], 0
+    with opened(path) as (container, stream):
+        try:
+            for packet in container.demux(stream):
+                count += packet.size > 0
+                if packet.size and packet.pts is not None:
+                    times.append(float(packet.pts * packet.time_base))
+        except av.error.FFmpegError:
+            pass  # what comes before the damage counts; reading the frames will say what is wrong
+    span = max(times) - min(times) if times else 0.0
+    return count, span * len(times) / max(len(times) - 1, 1)
 
 
 def _looks_like_mp4(path: Path) -> bool:

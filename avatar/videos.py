@@ -19,14 +19,21 @@ from avatar.conventions import SYNTHETIC_TAG
 from avatar.errors import InputError
 from avatar.files import atomic_write
 from avatar.lens import read_focal_35mm
-from avatar.media import DEFAULT_RATE, FIX_FILE, decoded, decoded_pictures, opened, shown_frames
+from avatar.media import (
+    CUT_SHARE,
+    DEFAULT_RATE,
+    FIX_FILE,
+    counted_frames,
+    decoded,
+    decoded_pictures,
+    opened,
+    shown_frames,
+)
 from avatar.sound import carried_sound, sound_track
 
 if TYPE_CHECKING:
     import av
 
-CUT_SHARE = 0.95
-"""A file whose decoder gives less than this share of the frames it declares counts as cut."""
 HD_HEIGHT = 720
 """Files that do not name their colour matrix: BT.709 from this height on, BT.601 below (what players assume)."""
 LONGEST_PIXEL = 4.0
@@ -75,12 +82,13 @@ def probe_video(path: Path) -> VideoInfo:
         width, height = _square_size(first, stream)
     width, height = (width, height) if rotation % 180 == 0 else (height, width)
     has_audio = sound_track(path) is not None if sounds else False
-    if declared <= 0:
-        with opened(path) as (container, stream):
-            declared = sum(1 for packet in container.demux(stream) if packet.size)
     fps = float(average) if average else DEFAULT_RATE
+    if declared <= 0:  # then what it says about rate and length is a guess from its beginning, too
+        declared, measured = counted_frames(path)
+        duration, fps = (measured, declared / measured) if measured > 0 else (duration, fps)
+    duration = duration or declared / fps
     silent = bool(sounds) and not has_audio
-    return VideoInfo(width, height, fps, declared, duration or declared / fps, rotation, has_audio, focal, silent)
+    return VideoInfo(width, height, fps, declared, duration, rotation, has_audio, focal, silent)
 
 
 def read_video(

@@ -27,6 +27,10 @@ from capture_tools.video import FrameSelection, select_frames
 
 LARGEST_DRIFT = 0.5
 """Frames by which timestamps may differ from a constant rate before the performance is resampled to one."""
+UNREADABLE_SOUND = (
+    "the driver's sound is in a form that cannot be decoded here: the video is written without sound. To have it, "
+    "export the driver with stereo sound (AAC) first"
+)
 
 
 class DriverTrack(NamedTuple):
@@ -40,6 +44,10 @@ class DriverTrack(NamedTuple):
     landmarks: np.ndarray
     """`[N, 478, 2]` pixels of the source; NaN in frames without a face, whose parameters are carried over from their
     neighbours."""
+    audio_start: float
+    """Seconds from the first picture of the file to the one at which the performance begins."""
+    notes: tuple[str, ...] = ()
+    """What a person should be told, a sentence each."""
 
 
 def track_driver(
@@ -76,7 +84,8 @@ def track_driver(
     if np.abs((times - times[0]) * fps - np.arange(len(times))).max() > LARGEST_DRIFT:
         steady = np.arange(round((times[-1] - times[0]) * fps) + 1) / fps + times[0]
         params, pixels = resample_parameters(params, times, steady), resample_points(pixels, times, steady)
-    return DriverTrack(params, fps, video if info.has_audio else None, pixels)
+    notes = (UNREADABLE_SOUND,) if info.has_unreadable_sound else ()
+    return DriverTrack(params, fps, video if info.has_audio else None, pixels, float(times[0]), notes)
 
 
 def follow_live(

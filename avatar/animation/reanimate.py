@@ -50,7 +50,9 @@ class Driver:
     fps: float
     audio: Path | None
     audio_start: float = 0.0
-    """Seconds into the file with the sound at which the performance begins."""
+    """Seconds from the first picture of the file with the sound to the one at which the performance begins."""
+    notes: tuple[str, ...] = ()
+    """What a person should be told, a sentence each."""
 
 
 def load_driver(
@@ -78,8 +80,8 @@ def load_driver(
         return read_parameter_file(source, asset)
     from capture_tools.driver import track_driver
 
-    params, fps, audio, _ = track_driver(source, asset, start=start, end=end, live=live)
-    return Driver(params, fps, audio, start or 0.0)
+    track = track_driver(source, asset, start=start, end=end, live=live)
+    return Driver(track.params, track.fps, track.audio, track.audio_start, track.notes)
 
 
 def _driver_from_capture(folder: Path, asset: HeadAsset) -> Driver:

@@ -43,7 +43,8 @@ class Reanimate:
         avatar = load_avatar(self.run_folder)
         driver = load_driver(self.driver, avatar.asset, start=self.start, end=self.end, live=self.live)
         written = reanimate(avatar, driver, self.out, head_motion=self.head_motion, overwrite=self.overwrite)
-        return Outcome([(written, "tagged as synthetic in its metadata")], f"watch {shown(written)}")
+        files = [(written, "tagged as synthetic in its metadata")]
+        return Outcome(files, f"watch {shown(written)}", list(driver.notes))
 
 
 @dataclass

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_media import join, trimmed, write_sound
 
 from avatar.errors import InputError
-from avatar.videos import extract_audio, has_synthetic_tag, probe_video, read_video, write_video
+from avatar.videos import has_synthetic_tag, probe_video, read_video, write_video
 
 
 def quarters(height: int = 64, width: int = 96) -> np.ndarray:
@@ -21,16 +23,23 @@ def quarters(height: int = 64, width: int = 96) -> np.ndarray:
     return image
 
 
-def write_raw(path: Path, images: list[np.ndarray], *, rotation: int = 0, pts: list[int] | None = None) -> Path:
-    """An mp4 straight through PyAV, at 25 fps or with `pts` in milliseconds, marked as rotated."""
-    from fractions import Fraction
-
+def write_raw(
+    path: Path,
+    images: list[np.ndarray],
+    *,
+    codec: str = "libx264",
+    rotation: int = 0,
+    pts: list[int] | None = None,
+    pixel: tuple[int, int] = (1, 1),
+) -> Path:
+    """A video straight through PyAV, at 25 fps or with `pts` in milliseconds, turned, with pixels shaped `pixel`."""
     import av
 
     with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=25)
+        stream = out.add_stream(codec, rate=25)
         stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], "yuv420p"
-        stream.options = {"crf": "10"}
+        stream.options = {"crf": "10"} if codec == "libx264" else {"qscale": "2"}
+        stream.codec_context.sample_aspect_ratio = Fraction(*pixel)
         if pts is not None:
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
         if rotation:
@@ -42,29 +51,6 @@ def write_raw(path: Path, images: list[np.ndarray], *, rotation: int = 0, pts: l
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return path
-
-
-def write_sound(path: Path, codec: str, seconds: float = 1.0, rate: int = 16000) -> Path:
-    import av
-
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=rate)
-        stream.codec_context.layout = "mono"
-        samples = (8000 * np.sin(np.arange(int(seconds * rate)) * 0.05)).astype(np.int16)
-        for start in range(0, len(samples), 1024):
-            frame = av.AudioFrame.from_ndarray(samples[None, start : start + 1024], format="s16", layout="mono")
-            frame.sample_rate, frame.pts = rate, start
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-    return path
-
-
-def sound_seconds(path: Path) -> float:
-    import av
-
-    with av.open(str(path)) as file:
-        stream = file.streams.audio[0]
-        return sum(frame.samples for frame in file.decode(stream)) / stream.codec_context.sample_rate
 
 
 def test_colours_sizes_and_times_survive(tmp_path: Path) -> None:
@@ -135,37 +121,6 @@ def test_gif_is_read(tmp_path: Path) -> None:
     assert np.abs(frames[0][10, 10].astype(int) - (200, 30, 40)).max() < 12
 
 
-@pytest.mark.parametrize(("codec", "name"), [("aac", "sound.m4a"), ("pcm_s16le", "sound.wav")])
-def test_sound_is_carried_over_and_cut_to_the_pictures(tmp_path: Path, codec: str, name: str) -> None:
-    # A wav has no pictures: mux one with the picture first, as a phone's clip has both.
-    clip = write_video(tmp_path / "silent.mp4", [quarters()] * 25, 25, synthetic=False)
-    sound = write_sound(tmp_path / name, codec, seconds=2.0)
-    source = join(clip, sound, tmp_path / "source.mkv")
-    assert probe_video(source).has_audio
-    written = write_video(tmp_path / "out.mp4", [quarters()] * 25, 25, audio_from=source, synthetic=True)
-    assert sound_seconds(written) == pytest.approx(1.0, abs=0.15)
-    silent = write_video(tmp_path / "out2.mp4", [quarters()] * 5, 25, audio_from=clip, synthetic=True)
-    assert not probe_video(silent).has_audio
-    kept = extract_audio(source, tmp_path / "kept.m4a")
-    assert kept is not None
-    assert sound_seconds(kept) == pytest.approx(2.0, abs=0.15)
-    assert extract_audio(clip, tmp_path / "none.m4a") is None
-
-
-def join(video: Path, sound: Path, path: Path) -> Path:
-    """Pictures of one file and sound of another, packets copied."""
-    import av
-
-    with av.open(str(video)) as a, av.open(str(sound)) as b, av.open(str(path), "w") as out:
-        targets = [out.add_stream_from_template(s) for s in (a.streams.video[0], b.streams.audio[0])]
-        for source, stream, target in ((a, a.streams.video[0], targets[0]), (b, b.streams.audio[0], targets[1])):
-            for packet in source.demux(stream):
-                if packet.dts is not None:
-                    packet.stream = target
-                    out.mux(packet)
-    return path
-
-
 def test_sound_without_pictures_is_refused(tmp_path: Path) -> None:
     for name, codec in (("sound.wav", "pcm_s16le"), ("sound.m4a", "aac")):
         path = write_sound(tmp_path / name, codec)
@@ -226,3 +181,108 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_video(path, [], 25, synthetic=False)
     with pytest.raises(ValueError, match="frame 1"):
         write_video(path, [quarters(), quarters(32, 32)], 25, synthetic=False)
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.ts"])
+@pytest.mark.parametrize(("pixel", "size"), [((32, 15), (205, 64)), ((1, 2), (96, 128)), ((64, 45), (137, 64))])
+def test_pixels_come_out_square(tmp_path: Path, name: str, pixel: tuple[int, int], size: tuple[int, int]) -> None:
+    path = write_raw(tmp_path / name, [quarters()] * 12, pixel=pixel)
+    info = probe_video(path)
+    assert (info.width, info.height) == size
+    _, read = next(read_video(path))
+    width, height = size
+    assert read.shape == (height, width, 3)
+    for row, column in ((0.2, 0.2), (0.2, 0.8), (0.8, 0.2), (0.8, 0.8)):
+        colour = quarters()[int(64 * row), int(96 * column)].astype(int)
+        assert np.abs(read[int(height * row), int(width * column)] - colour).max() <= 4
+
+
+@pytest.mark.parametrize("pixel", [(1280, 1279), (9, 1), (1, 200)])
+def test_pixels_that_are_square_enough_or_cannot_be(tmp_path: Path, pixel: tuple[int, int]) -> None:
+    path = write_raw(tmp_path / "clip.mp4", [quarters()] * 3, pixel=pixel)
+    info = probe_video(path)
+    assert (info.width, info.height) == (96, 64)
+    assert next(read_video(path))[1].shape == (64, 96, 3)
+
+
+def test_wide_pixels_of_a_turned_clip(tmp_path: Path) -> None:
+    """The shape is that of the stored pixels: turned by 90 degrees they are high."""
+    path = write_raw(tmp_path / "clip.mp4", [quarters()] * 3, rotation=90, pixel=(2, 1))
+    info = probe_video(path)
+    assert (info.width, info.height) == (64, 192)
+    assert next(read_video(path))[1].shape == (192, 64, 3)
+
+
+def test_a_trimmed_clip_is_whole(tmp_path: Path) -> None:
+    """An edit list hides a third of its samples; a cut one is refused all the same, by the frames it should show."""
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (48, 48, 3), np.uint8) for _ in range(100)]
+    path = trimmed(write_raw(tmp_path / "a.mp4", images), tmp_path / "trimmed.mp4", start=33 / 25, end=79.5 / 25)
+    assert probe_video(path).frame_count == 47
+    times = [time for time, _ in read_video(path)]
+    np.testing.assert_allclose(times, np.arange(47) / 25, atol=1e-3)
+    content = path.read_bytes()
+    path.write_bytes(content[: 3 * len(content) // 4])
+    with pytest.raises(InputError, match="the video is cut") as caught:
+        list(read_video(path))
+    assert "expected: 47 frames" in str(caught.value)
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_an_avi_whose_pictures_stay_is_whole(tmp_path: Path, codec: str) -> None:
+    """Such a file declares a frame for each empty chunk, too."""
+    path = write_raw(tmp_path / "a.avi", [quarters()] * 40, codec=codec, pts=[120 * i for i in range(40)])
+    times = [time for time, _ in read_video(path)]
+    assert len(times) == 40 == probe_video(path).frame_count
+    assert (np.diff(times) > 0).all()
+    assert times[-1] == pytest.approx(39 * 0.12, abs=0.3)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"idx1") // 2])
+    with pytest.raises(InputError, match="the video is cut"):
+        list(read_video(path))
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.ts"])
+def test_rate_and_length_of_a_file_that_declares_neither(tmp_path: Path, name: str) -> None:
+    path = write_raw(tmp_path / name, [quarters()] * 40, pts=[120 * i for i in range(40)])
+    info = probe_video(path)
+    assert info.frame_count == 40
+    assert info.fps == pytest.approx(1 / 0.12, rel=0.01)
+    assert info.duration == pytest.approx(4.8, abs=0.05)
+
+
+def test_a_picture_track_that_cannot_be_decoded_is_passed_over(tmp_path: Path) -> None:
+    first = write_raw(tmp_path / "first.mp4", [np.full((32, 32, 3), 90, np.uint8)] * 3)
+    second = write_raw(tmp_path / "second.mp4", [quarters()] * 5)
+    both = join([(first, "video"), (second, "video")], tmp_path / "both.mp4")
+    content = both.read_bytes()
+    codec = content.index(b"avc1", content.index(b"stsd"))  # the file's kind has that name, too
+    unknown = content[:codec] + content[codec:].replace(b"avc1", b"xdpt", 1).replace(b"avcC", b"xdpC", 1)
+    both.write_bytes(unknown)
+    info = probe_video(both)
+    assert (info.width, info.height, info.frame_count) == (96, 64, 5)
+    assert len(list(read_video(both))) == 5
+    both.write_bytes(unknown.replace(b"avc1", b"xdpt").replace(b"avcC", b"xdpC"))
+    with pytest.raises(InputError, match="a form that cannot be decoded"):
+        probe_video(both)
+
+
+def test_the_track_marked_to_be_played_is_taken(tmp_path: Path) -> None:
+    """A preview comes first in the file; its track is not enabled."""
+    preview = write_raw(tmp_path / "preview.mp4", [np.full((32, 32, 3), 90, np.uint8)] * 3)
+    clip = write_raw(tmp_path / "clip.mp4", [quarters()] * 5)
+    both = join([(preview, "video"), (clip, "video")], tmp_path / "both.mp4")
+    content = bytearray(both.read_bytes())
+    content[content.index(b"tkhd") + 7] &= 0xFE
+    content[content.rindex(b"tkhd") + 7] |= 1
+    both.write_bytes(content)
+    assert probe_video(both).frame_count == 5
+
+
+def test_frames_have_the_size_of_the_first(tmp_path: Path) -> None:
+    """Recordings of calls change their size on the way."""
+    path = write_raw(tmp_path / "small.ts", [quarters(32, 48)] * 5)
+    path.write_bytes(write_raw(tmp_path / "large.ts", [quarters()] * 5).read_bytes() + path.read_bytes())
+    shapes = [image.shape for _, image in read_video(path)]
+    assert len(shapes) >= 8
+    assert set(shapes) == {(64, 96, 3)}

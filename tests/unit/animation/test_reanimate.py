@@ -190,12 +190,13 @@ def test_a_driver_that_is_not_there(head, tmp_path):
 
 def test_live_reaches_the_tracker(head, tmp_path, monkeypatch):
     from avatar.flame.model import HeadParameters
+    from capture_tools.driver import DriverTrack
 
     asked = []
 
     def track_driver(source, asset, **options):
         asked.append(options)
-        return HeadParameters.neutral(asset, 2), 25.0, None, None
+        return DriverTrack(HeadParameters.neutral(asset, 2), 25.0, None, np.zeros((2, 478, 2)), 0.0)
 
     monkeypatch.setattr("capture_tools.driver.track_driver", track_driver)
     video = tmp_path / "you.mp4"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from painted_clip import PaintedClip
+from tiny_media import write_sound
 
 from avatar.errors import InputError
 from avatar.flame.assets import HeadAsset
@@ -106,7 +107,22 @@ def test_a_live_driver_shorter_than_a_second(painted: PaintedClip, head: HeadAss
     clip = write_video(tmp_path / "clip.mp4", painted.images[:10], 25, synthetic=True)
     found = track_driver(clip, head, settings=QUICK, live=True)
     assert len(found.params) == 10
+    assert (found.audio, found.audio_start, found.notes) == (None, 0.0, ())
     assert found.params.shape.any()  # the person was fitted all the same
     empty = write_video(tmp_path / "wall.mp4", [painted.wall] * 4, 25, synthetic=True)
     with pytest.raises(InputError, match="no face was found in the driver"):
         track_driver(empty, head, settings=QUICK, live=True)
+
+
+def test_the_sound_begins_with_the_first_frame_driven(painted: PaintedClip, head: HeadAsset, tmp_path: Path) -> None:
+    """`start` lies between two frames; sound in a form without a decoder is left out, and that is said."""
+    tone = write_sound(tmp_path / "tone.wav", "pcm_s16le")
+    clip = write_video(tmp_path / "clip.mp4", painted.images[:10], 25, audio_from=tone, synthetic=True)
+    found = track_driver(clip, head, settings=QUICK, live=True, start=0.05)
+    assert len(found.params) == 8
+    assert (found.audio, found.notes) == (clip, ())
+    assert found.audio_start == pytest.approx(0.08)
+    clip.write_bytes(clip.read_bytes().replace(b"mp4a", b"apac").replace(b"esds", b"dapa"))
+    found = track_driver(clip, head, settings=QUICK, live=True)
+    assert found.audio is None
+    assert "written without sound" in found.notes[0]
