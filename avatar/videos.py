@@ -20,6 +20,7 @@ from avatar.conventions import SYNTHETIC_TAG
 from avatar.errors import InputError
 from avatar.files import atomic_write
 from avatar.lens import read_focal_35mm
+from avatar.limits import VIDEO_PIXELS, require_picture_size
 
 if TYPE_CHECKING:
     import av
@@ -233,6 +234,7 @@ def _opened(
                 fix="give a video of a face",
             )
         if streams:
+            require_picture_size(streams[0].width, streams[0].height, VIDEO_PIXELS, where=path)
             streams[0].thread_type = "AUTO"
         yield container, streams[0] if streams else None
 
