@@ -65,7 +65,7 @@ RENDER_SIZE = Limits(16, 4096, "pixels", "an avatar shows no more than its captu
 CLIP_FRAMES = Limits(
     FEWEST_FRAMES, 10_000, "frames", "an avatar needs 20 frames with a face; beyond 300 it gains little"
 )
-RENDER_FRAMES = Limits(1, MOST_FRAMES, "frames", "make several shorter videos")
+RENDER_FRAMES = Limits(1, MOST_FRAMES, "frames", "100 show enough; for more than that make several videos")
 DRIVER_FRAMES = Limits(1, MOST_FRAMES, "frames", "cut it into parts, or of a video choose one by --start and --end")
 FPS = Limits(0.001, 1000, "frames per second", "25 and 30 are usual")
 MINUTES = Limits(0, 10_080, "minutes (a week)", "5 to 10 suit most clips", above=True)

@@ -136,7 +136,7 @@ def observe(asset: HeadAsset, settings: EmbeddingSettings) -> list[Observation]:
     with (
         torch.no_grad(),
         LandmarkDetector(static=True) as detector,
-        Progress("landmarks of the head: pictures", settings.renders, unit="picture") as bar,
+        Progress("landmarks of the head, pictures", settings.renders, unit="picture") as bar,
     ):
         for done in range(settings.renders):
             params = random_parameters(asset, rng, settings.identity_deviation)
@@ -292,7 +292,7 @@ def _search(
     whole_match = {kind: mirrored(points, whole[twin[kind]]) for kind, points in whole.items()}
 
     face, barycentrics = torch.zeros(LANDMARK_COUNT, dtype=torch.int64), torch.zeros(LANDMARK_COUNT, 3)
-    with Progress(f"landmarks of the head: places {PASSES[order]}", LANDMARK_COUNT, unit="landmark") as bar:
+    with Progress(f"landmarks of the head, search {PASSES[order]}", LANDMARK_COUNT, unit="landmark") as bar:
         for landmark, other in enumerate(mediapipe_mirror().tolist()):
             bar.update(landmark)
             if other < landmark:

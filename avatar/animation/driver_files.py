@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from avatar.data.capture_schema import PARAMETERS
 from avatar.data.folders import PICTURES, VIDEOS, find_capture
 from avatar.errors import ConfigError, HeadModelError, InputError
 from avatar.flame.model import HeadParameters
@@ -65,9 +66,11 @@ def find_driver(source: Path, *, start: float | None = None, end: float | None =
 
 def _meant(source: Path) -> Path:
     if not source.exists():
-        raise InputError("the driver does not exist", where=source, expected=TAKEN)
+        raise InputError("the driver does not exist", where=source, expected=TAKEN, fix="check the path")
     kind = source.suffix.lower()
-    if source.is_dir() or (kind == ".json" and source.name.startswith("transforms")):
+    # parameters of single frames in a capture's own folder stand for its whole clip; elsewhere a file is what it is
+    listed = kind == NPZ and source.parent.name == PARAMETERS and find_capture(source) is not None
+    if source.is_dir() or listed or (kind == ".json" and source.name.startswith("transforms")):
         capture = find_capture(source)
         if capture is None:
             held = ", ".join(sorted(entry.name for entry in source.iterdir())[:6]) if source.is_dir() else "a file"
@@ -84,7 +87,7 @@ def _meant(source: Path) -> Path:
             "the driver is a picture",
             where=source,
             expected=TAKEN,
-            fix=f"avatar capture --image {source} --out CAPTURE, then --driver CAPTURE",
+            fix=_capture_above(source) or f"avatar capture --image {source} --out CAPTURE, then --driver CAPTURE",
         )
     if kind in PICKLES:
         raise InputError(
@@ -96,6 +99,12 @@ def _meant(source: Path) -> Path:
     if kind in TABLES:
         raise InputError("the driver is a table, which cannot be read yet", where=source, expected=TAKEN, fix=AS_NPZ)
     return source
+
+
+def _capture_above(path: Path) -> str | None:
+    """What to do about a file that lies in a capture and is no driver by itself."""
+    capture = find_capture(path)
+    return None if capture is None else f"for the clip of the capture it lies in: --driver {capture}"
 
 
 def load_driver(
@@ -125,7 +134,9 @@ def _require_video(path: Path) -> None:
     try:
         probe_video(path)
     except InputError as cause:
-        raise InputError("the driver cannot be read", where=path, expected=TAKEN, found=cause.what) from cause
+        raise InputError(
+            "the driver cannot be read", where=path, expected=TAKEN, found=cause.what, fix="give one of these"
+        ) from cause
 
 
 def _driver_from_capture(folder: Path, asset: HeadAsset) -> Driver:
@@ -154,6 +165,7 @@ def read_parameter_file(path: Path, asset: HeadAsset) -> Driver:
             where=path,
             expected="expr [N, E]",
             found=", ".join(f"{key} {list(array.shape)}" for key, array in arrays.items()) or "nothing",
+            fix=_capture_above(path) or AS_NPZ,
         )
     if arrays["expr"].ndim == 1 and arrays["expr"].size:
         arrays["expr"] = arrays["expr"][None]

@@ -44,8 +44,8 @@ class Reanimate:
         # what can be told at once is told before anything is loaded or tracked
         require_suffix(self.out, (".mp4",))
         refuse_existing_file(self.out, self.overwrite)
-        run = run_at(self.run_folder)
         source = find_driver(self.driver, start=self.start, end=self.end, live=self.live)
+        run = run_at(self.run_folder)
         avatar = load_avatar(run)
         driver = load_driver(source, avatar.asset, start=self.start, end=self.end, live=self.live)
         written = reanimate(avatar, driver, self.out, head_motion=self.head_motion, overwrite=self.overwrite)

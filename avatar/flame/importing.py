@@ -18,6 +18,7 @@ import numpy as np
 from avatar.conventions import OPEN_HEAD
 from avatar.errors import HeadModelError
 from avatar.flame.assets import (
+    FILE_SUFFIXES,
     PARENTS,
     HeadAsset,
     list_heads,
@@ -27,7 +28,7 @@ from avatar.flame.assets import (
     read_head,
     save_head,
 )
-from avatar.flame.downloads import SITE, is_zip, model_content
+from avatar.flame.downloads import MOST_SHOWN, SITE, is_zip, model_content
 from avatar.npz import read_npz
 
 EXPRESSION_COUNT = 100
@@ -172,8 +173,12 @@ def read_flame(path: Path, name: str | None = None) -> HeadAsset:
     Raises HeadModelError where the file is missing, damaged, unsafe or not FLAME.
     """
     path = Path(path)
+    if path.is_dir():
+        models = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in FILE_SUFFIXES)
+        fix = f"give one of these: {', '.join(models[:MOST_SHOWN])}" if models else "give the .pkl file itself"
+        raise HeadModelError("the head model is a folder, not a file", where=path, fix=fix)
     if not path.is_file():
-        raise HeadModelError("the head model's file is missing", where=path)
+        raise HeadModelError("the head model's file is missing", where=path, fix="check the path")
     name = name or model_name(path)
     file = model_content(path)
     content = _read_npz(file, path) if is_zip(file) else read_pickle(file, path)
