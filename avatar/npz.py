@@ -32,7 +32,7 @@ def read_npz(
             if total > largest:
                 raise ValueError(f"its arrays take {total:,} bytes, more than {largest:,}")
             return {name: _read_array(archive, info) for name, info in wanted.items()}
-    except OSError:
+    except (OSError, MemoryError):
         raise
     except Exception as cause:  # zipfile, zlib and numpy raise many types for damaged archives
         raise ValueError(str(cause) or type(cause).__name__) from cause

@@ -208,7 +208,7 @@ def from_flame_arrays(name: str, content: dict[str, Any], where: Path | str) -> 
     except Exception as cause:  # the attributes of stand-ins are the file's, and may be anything
         raise HeadModelError("an array of the FLAME file cannot be read", where=where, found=cause) from cause
     parents = arrays["kintree_table"].astype(np.int64)
-    other = OTHER_MODELS.get(parents.shape[-1])
+    other = OTHER_MODELS.get(parents.shape[-1] if parents.ndim else 0)
     if other is not None:
         raise HeadModelError(
             "the file is a model of another kind",

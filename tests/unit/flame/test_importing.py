@@ -141,6 +141,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path, data):
         ("f", np.full((3, 3), V)),
         ("v_template", np.full((V, 3), np.nan)),
         ("kintree_table", np.array([[2**32 - 1, 0, 1, 2, 3], range(5)])),
+        ("kintree_table", np.array(3)),
         ("J_regressor", np.array(["text"])),
     ],
 )
