@@ -6,6 +6,7 @@ Exit status: 0 success, 1 the command failed (one message on standard error), 2 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -33,6 +34,8 @@ Command = (
     | Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]
 )
 
+NO_MEMORY = ("out of memory", "can't allocate", "cannot allocate", "not enough memory", "failed to allocate")
+"""Words of PyTorch, CUDA and Warp for memory that could not be had."""
 DESCRIPTION = """Turn a short video of a face into an avatar that can be driven and seen from around.
 
 1. avatar create me.mp4 --out runs/me
@@ -60,23 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         outcome = command.run()
-    except AvatarError as error:
-        if debug:
-            raise
-        return fail(str(error))
-    except OSError as error:
-        if debug:
-            raise
-        return fail(str(output_error(error, error.filename or os.getcwd())))
     except KeyboardInterrupt:
         return fail("interrupted; give the same command again to go on (train: with --resume)", 130)
     except Exception as error:
         if debug:
             raise
-        return fail(
-            f"internal error: {type(error).__name__}: {error}\n"
-            "  what to do: this is a fault of the program; AVATAR_DEBUG=1 shows where it happened"
-        )
+        return fail(explained(error))
     print(outcome.text())
     return 0
 
@@ -89,6 +81,38 @@ def parse(arguments: Sequence[str]) -> Command:
         description=DESCRIPTION,
         args=list(arguments),
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+def explained(error: Exception) -> str:
+    """What a user is told about a failure."""
+    if isinstance(error, AvatarError):
+        return str(error)
+    if is_out_of_memory(error):
+        return str(memory_error(error))
+    if isinstance(error, OSError):
+        return str(output_error(error, error.filename or os.getcwd()))
+    return (
+        f"internal error: {type(error).__name__}: {error}\n"
+        "  what to do: this is a fault of the program; AVATAR_DEBUG=1 shows where it happened"
+    )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a failure is memory that could not be had: Python's, NumPy's, the system's, PyTorch's or Warp's."""
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in text for w in NO_MEMORY))
+
+
+def memory_error(error: Exception) -> AvatarError:
+    """What a user can do about memory that could not be had."""
+    return AvatarError(
+        "there is not enough memory",
+        found=(str(error).splitlines() or ["a request that could not be met"])[0],
+        fix="take a smaller --size or fewer frames (--max-frames, --frames, --start and --end), or close other "
+        "programs; in a file of settings, smaller tables, networks, rays or render.chunk",
     )
 
 

@@ -7,6 +7,7 @@ a value of the wrong type is a ConfigError that names the key.
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import typing
 from dataclasses import dataclass
@@ -351,7 +352,7 @@ def _checked(current: Any, value: Any, hint: Any, where: str, key: str) -> Any:
             except ValueError:
                 pass
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
+            return float(value) if abs(value) < sys.float_info.max else math.inf
     elif type(value) is hint:
         return value
     raise ConfigError(f"{key} has the wrong type", where=where, expected=hint.__name__, found=f"{value!r}")
@@ -364,7 +365,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError as cause:
         raise ConfigError("the settings file is missing", where=path) from cause
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as cause:
         raise ConfigError("the settings file cannot be read", where=path, expected="YAML", found=cause) from cause
     if values is None:
         return {}

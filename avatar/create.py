@@ -18,14 +18,15 @@ from avatar.commands.build import capture_files, metric_lines, run_files
 from avatar.commands.outcome import Outcome, shown
 from avatar.config import Config, load_preset, read_config
 from avatar.conventions import OPEN_HEAD
-from avatar.errors import AvatarError, CaptureError, ConfigError, OutputError, RunError
+from avatar.data.folders import capture_at, refuse_other_sources
+from avatar.errors import AvatarError, CaptureError, OutputError, RunError
 from avatar.files import CLAIM_FILE, claim_folder, read_json, require_free_space, sha256_of_file, write_json
+from avatar.flame.importing import open_head_model
 from avatar.imaging import read_png, write_png
+from avatar.limits import CAPTURE_SIZE, MINUTES, require_clip_part
 from avatar.progress import clock
 from avatar.videos import VideoInfo, probe_video
 
-SMALLEST_SIZE = 64
-LARGEST_SIZE = 2048
 BYTES_PER_PIXEL = 12
 """Room a frame takes on disk, generously: image, matte, held-out renders."""
 FIXED_BYTES = 300 * 2**20
@@ -56,13 +57,14 @@ def create(
     config = pick_config(preset)
     size = pick_size(size, config)
     check_minutes(minutes)
+    require_clip_part(start, end, max_frames, shot)
+    refuse_other_sources(video)
     info = probe_video(video)
-    head_model = head_name(head_model)
     identity = {
         "video": sha256_of_file(video)[:16],
         "preset": config.preset,
         "size": size,
-        "head_model": head_model,
+        "head_model": open_head_model(head_model).name,
         "range": f"{start or 0:g}-{'end' if end is None else f'{end:g}'}",
         "max_frames": max_frames or 0,
     }
@@ -120,11 +122,12 @@ def capture_video(
     photometric: bool = True,
 ) -> Path:
     """Run the capture stage; see `capture_tools.pipeline.capture` for what it raises."""
+    refuse_other_sources(video)
     from capture_tools.pipeline import CaptureSettings, capture
 
     settings = CaptureSettings(
         size=pick_size(size, None),
-        head_model=head_name(head_model),
+        head_model=head_model,
         start=start,
         end=end,
         max_frames=max_frames,
@@ -139,7 +142,7 @@ def capture_photo(image: Path, out: Path, *, size: int | None = None, head_model
     """Fit the head to one photograph; see `capture_tools.photograph.capture_photograph` for what it raises."""
     from capture_tools.photograph import capture_photograph
 
-    return capture_photograph(Path(image), Path(out), size=pick_size(size, None), head_model=head_name(head_model))
+    return capture_photograph(Path(image), Path(out), size=pick_size(size, None), head_model=head_model)
 
 
 def train_run(
@@ -153,18 +156,12 @@ def train_run(
 ) -> None:
     """Run the training stage in a folder of its own.
 
-    Raises CaptureError for a folder that is no capture, OutputError where `out` holds something else, or a training
-    and `resume` was not asked for, RunError where there is nothing to resume.
+    `capture` may be a run too, whose capture is taken. Raises CaptureError for a folder that is no capture, OutputError
+    where `out` holds something else, or a training and `resume` was not asked for, RunError where there is nothing to
+    resume.
     """
-    capture, out = Path(capture), Path(out)
-    if not (capture / "transforms.json").exists():
-        raise CaptureError(
-            "this is not a capture folder",
-            where=capture,
-            expected="transforms.json",
-            fix="make one: avatar capture VIDEO",
-        )
     check_minutes(minutes)
+    capture, out = capture_at(capture), Path(out)
     config = read_config(config_file) if config_file is not None else pick_config(preset)
     head = read_json(capture / "transforms.json", CaptureError).get("head_model")
     trained = (out / "checkpoints" / "latest").exists()
@@ -218,30 +215,13 @@ def pick_size(size: int | None, config: Config | None) -> int:
     """The side of the crop in pixels: as asked, else 256 for the preset cpu (or a machine without GPU), else 512."""
     if size is None:
         return 256 if (config.preset == "cpu" if config is not None else not has_cuda()) else 512
-    if not SMALLEST_SIZE <= size <= LARGEST_SIZE or size % 2:
-        expected = f"an even number from {SMALLEST_SIZE} to {LARGEST_SIZE}"
-        raise ConfigError("--size cannot be this", expected=expected, found=size)
+    CAPTURE_SIZE.require("--size", size)
     return size
 
 
 def check_minutes(minutes: float | None) -> None:
-    """Raise ConfigError for a time budget that is not above zero."""
-    if minutes is not None and not minutes > 0:
-        raise ConfigError("--minutes cannot be this", expected="more than 0", found=minutes)
-
-
-def head_name(head_model: str) -> str:
-    """The name of a head model known here; a FLAME file is imported first, which takes about a minute the first time.
-
-    Raises HeadModelError for a name that is not known or a file that is no head model.
-    """
-    from avatar.flame.assets import list_heads, load_head
-
-    if head_model in list_heads() or Path(head_model).suffix not in (".npz", ".pkl"):
-        return load_head(head_model).name
-    from capture_tools.embedding import import_head
-
-    return import_head(Path(head_model))[0].name
+    """Raise ConfigError for a time budget that is not above zero, or that nobody waits for."""
+    MINUTES.require("--minutes", minutes)
 
 
 def has_cuda() -> bool:

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from avatar.commands.outcome import Outcome, shown
-from avatar.create import create, finished_stages, pick_config, timed
+from avatar.create import check_minutes, create, finished_stages, pick_config, timed
 from avatar.demo_page import write_page
 from avatar.files import atomic_write, claim_folder, read_json, require_free_space
+from avatar.limits import CAPTURE_SIZE, DEMO_DRIVER_FRAMES, DEMO_FRAMES, SEED
 from avatar.progress import Progress, clock
 
 EXPRESSION = "sweep:smile,open_mouth,surprise,blink"
@@ -26,9 +27,15 @@ def demo(
     size: side of every picture in pixels. minutes: the longest time to train. Finished stages are kept when the
     same demo is started again. Raises what the stages raise; OutputError where `out` holds something else.
     """
-    from avatar.animation.reanimate import load_driver, reanimate, render_path
+    from avatar.animation.driver_files import load_driver
+    from avatar.animation.reanimate import reanimate, render_path
     from avatar.training.checkpoint import load_avatar
 
+    CAPTURE_SIZE.require("--size", size)
+    DEMO_FRAMES.require("--frames", frames)
+    DEMO_DRIVER_FRAMES.require("--driver-frames", driver_frames)
+    SEED.require("--seed", seed)
+    check_minutes(minutes)
     out = Path(out)
     config = pick_config(preset)
     identity = {"size": size, "frames": frames, "driver_frames": driver_frames, "preset": config.preset, "seed": seed}

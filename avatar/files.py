@@ -93,7 +93,7 @@ def read_json(path: Path, error: type[AvatarError] = AvatarError) -> Any:
         return json.loads(Path(path).read_text())
     except FileNotFoundError as cause:
         raise error("a file is missing", where=path) from cause
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as cause:
+    except (OSError, ValueError, RecursionError) as cause:
         raise error("a file is damaged", where=path, expected="JSON", found=cause) from cause
 
 

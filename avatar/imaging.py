@@ -9,6 +9,7 @@ import numpy as np
 from avatar.conventions import SYNTHETIC_TAG
 from avatar.errors import AvatarError, InputError
 from avatar.files import atomic_write
+from avatar.limits import PICTURE_PIXELS, require_picture_size
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -49,9 +50,14 @@ def write_png(path: Path, image: np.ndarray, *, synthetic: bool = False) -> Path
 def read_png(path: Path, error: type[AvatarError] = InputError) -> np.ndarray:
     """Read an 8-bit image as `[H, W, 3]` or `[H, W]` uint8; raises `error` where it is missing or damaged."""
     import imageio.v3 as iio
+    from PIL import Image
 
     try:
+        with Image.open(path) as header:
+            require_picture_size(*header.size, PICTURE_PIXELS, where=path, error=error)
         image = iio.imread(path)
+    except AvatarError:
+        raise
     except FileNotFoundError as cause:
         raise error("an image is missing", where=path) from cause
     except Exception as cause:  # imageio's plugins raise many types for damaged files

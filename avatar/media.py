@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avatar.errors import InputError
+from avatar.limits import VIDEO_PIXELS, require_picture_size
 
 if TYPE_CHECKING:
     import av
@@ -59,6 +60,7 @@ def opened(
                 fix="give a video of a face" if not pictures else FIX_FILE,
             )
         if known:
+            require_picture_size(known[0].width, known[0].height, VIDEO_PIXELS, where=path)
             known[0].thread_type = "AUTO"
         yield container, known[0] if known else None
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from avatar.data.landmark_sets import inter_ocular_distance
 from avatar.errors import InputError
+from avatar.limits import FEWEST_FRAMES
 from capture_tools.report import ranges
 from capture_tools.sharpness import BLURRED
 from capture_tools.shots import grey
 
-MINIMAL_FRAMES = 20
 MINIMAL_EYES = 12.0
 """Pixels between the outer eye corners below which landmarks mean little."""
 BLACK_MEAN, BLACK_BRIGHTEST = 12.0, 40.0
@@ -75,13 +75,13 @@ def require_usable(count: int, reasons: dict[int, str], video: Path, shots: int 
             found=f"{len(own)} frames: {'; '.join(kinds[:3])}",
             fix=ADVICE if shots == 1 else f"choose another of its {shots} shots (--shot N), or {ADVICE}",
         )
-    if usable < MINIMAL_FRAMES:
+    if usable < FEWEST_FRAMES:
         dropped = f", without those dropped: {ranges(list(own))}" if own else ""
         within = f" in the shot used, one of {shots} that the video was cut from" if shots > 1 else ""
         raise InputError(
             "the video has too few usable frames",
             where=video,
-            expected=f"at least {MINIMAL_FRAMES} frames with a face",
+            expected=f"at least {FEWEST_FRAMES} frames with a face",
             found=f"{usable}{within}{dropped}",
             fix=f"give a longer clip, or use more of its frames (--max-frames, --start, --end); {ADVICE}",
         )

@@ -15,6 +15,7 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle, slerp
 from avatar.lens import focal_over_longer_side
+from avatar.limits import DRIVER_FRAMES
 from avatar.progress import Progress
 from avatar.videos import read_video
 from capture_tools.finding import follow_face
@@ -64,10 +65,12 @@ def track_driver(
     A clip of variable frame rate is resampled to its average rate, so that the sound stays in time. Of several people
     the larger one is followed. With `live` the clip is taken as if it came from a camera (see `follow_live`): many
     times faster, a little less exact; `settings` then hold for the fit of the person in the first second.
-    Raises InputError for an unreadable clip or one without a face, HeadModelError for a head without landmarks.
+    Raises InputError for a clip that is unreadable, too long or without a face, HeadModelError for a head without
+    landmarks.
     """
     video = Path(video)
     info, selection = select_frames(video, start=start, end=end, every=1)
+    DRIVER_FRAMES.require("the driver's length", selection.expected, error=InputError, where=video)
     told = focal_over_longer_side(info.focal_35mm, info.width, info.height)
     if live:
         usual = LiveSettings()

@@ -17,17 +17,20 @@ from torch import Tensor
 
 from avatar.conventions import LANDMARK_COUNT
 from avatar.errors import HeadModelError
-from avatar.flame.assets import HeadAsset
-from avatar.flame.importing import read_flame, store_head
+from avatar.flame.assets import HeadAsset, list_heads
+from avatar.flame.importing import read_flame, require_free_name, require_name, store_head
 from avatar.flame.landmarks import IBUG_FROM_MEDIAPIPE, IRISES, mediapipe_mirror
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.regions import with_landmark_regions
 from avatar.geometry.cameras import Camera, look_at
 from avatar.kernels.mesh_query import MeshQuery
+from avatar.progress import Progress
 from capture_tools.head_painting import Painter, random_look
 from capture_tools.landmark_bias import measure_bias, with_bias
 from capture_tools.landmarks import LandmarkDetector
 
+PASSES = {1: "1 of 3", 2: "2 of 3", 8: "3 of 3"}
+"""Passes of the search by the fineness of their points."""
 ROBUST_SCALE = 0.001
 """Metres: errors well above this count linearly, not squared."""
 
@@ -130,8 +133,12 @@ def observe(asset: HeadAsset, settings: EmbeddingSettings) -> list[Observation]:
     query = MeshQuery(torch.as_tensor(asset.faces))
     centre = asset.template[asset.template[:, 2] > 0].mean(0)
     found = []
-    with torch.no_grad(), LandmarkDetector(static=True) as detector:
-        for _ in range(settings.renders):
+    with (
+        torch.no_grad(),
+        LandmarkDetector(static=True) as detector,
+        Progress("landmarks of the head, pictures", settings.renders, unit="picture") as bar,
+    ):
+        for done in range(settings.renders):
             params = random_parameters(asset, rng, settings.identity_deviation)
             vertices = model(params).vertices[0]
             yaw, pitch = rng.normal(0, settings.yaw_deviation), rng.normal(0, settings.pitch_deviation)
@@ -142,6 +149,7 @@ def observe(asset: HeadAsset, settings: EmbeddingSettings) -> list[Observation]:
                 seen = np.zeros(len(asset.faces), bool)
                 seen[face[face >= 0]] = True
                 found.append(Observation(params, vertices, camera, pixels.astype(np.float64), seen))
+            bar.update(done + 1)
     return found
 
 
@@ -284,21 +292,24 @@ def _search(
     whole_match = {kind: mirrored(points, whole[twin[kind]]) for kind, points in whole.items()}
 
     face, barycentrics = torch.zeros(LANDMARK_COUNT, dtype=torch.int64), torch.zeros(LANDMARK_COUNT, 3)
-    for landmark, other in enumerate(mediapipe_mirror().tolist()):
-        if other < landmark:
-            continue
-        kind = sides.get(landmark, "skin")
-        mine, seen = sample(landmark, kind)
-        theirs, seen_theirs = (mine, seen) if other == landmark else sample(other, twin[kind])
-        match = mirrored(mine, theirs) if start is not None else whole_match[kind]
-        cost = evidence.cost(seen, landmark, everything) + evidence.cost(seen_theirs, other, everything)[match]
-        if other == landmark:  # on the middle line
-            away = mine.on(template, evidence.faces)[:, 0].abs()
-            cost = torch.where(away <= max(0.005 / order, float(away.min())), cost, cost + 1.0)
-        pick = int(cost.argmin())
-        face[landmark], barycentrics[landmark] = mine.face[pick], mine.barycentrics[pick]
-        if other != landmark:
-            face[other], barycentrics[other] = theirs.face[match[pick]], theirs.barycentrics[match[pick]]
+    with Progress(f"landmarks of the head, search {PASSES[order]}", LANDMARK_COUNT, unit="landmark") as bar:
+        for landmark, other in enumerate(mediapipe_mirror().tolist()):
+            bar.update(landmark)
+            if other < landmark:
+                continue
+            kind = sides.get(landmark, "skin")
+            mine, seen = sample(landmark, kind)
+            theirs, seen_theirs = (mine, seen) if other == landmark else sample(other, twin[kind])
+            match = mirrored(mine, theirs) if start is not None else whole_match[kind]
+            cost = evidence.cost(seen, landmark, everything) + evidence.cost(seen_theirs, other, everything)[match]
+            if other == landmark:  # on the middle line
+                away = mine.on(template, evidence.faces)[:, 0].abs()
+                cost = torch.where(away <= max(0.005 / order, float(away.min())), cost, cost + 1.0)
+            pick = int(cost.argmin())
+            face[landmark], barycentrics[landmark] = mine.face[pick], mine.barycentrics[pick]
+            if other != landmark:
+                face[other], barycentrics[other] = theirs.face[match[pick]], theirs.barycentrics[match[pick]]
+        bar.update(LANDMARK_COUNT)
     return Candidates(face, barycentrics)
 
 
@@ -328,10 +339,22 @@ def import_head(
 ) -> tuple[HeadAsset, Path]:
     """Read a FLAME file, embed its landmarks, draw its regions, and keep it in the models folder.
 
-    Returns the head and its file. Raises HeadModelError where the file is not FLAME (see `read_flame`), its name is
-    taken, or no face is detected.
+    Returns the head and its file. Raises HeadModelError where the file is not FLAME (see `read_flame`) or its name is
+    taken, before anything is computed, or where no face is detected.
     """
-    asset = read_flame(path, name)
+    if name is not None:
+        require_name(name)
+    return keep_head(read_flame(path, name), settings)
+
+
+def ready_head(asset: HeadAsset) -> HeadAsset:
+    """A head as `open_head_model` gives it: as it is where it is known here, else imported, which takes minutes."""
+    return asset if asset.name in list_heads() and asset.has_landmarks() else keep_head(asset)[0]
+
+
+def keep_head(asset: HeadAsset, settings: EmbeddingSettings | None = None) -> tuple[HeadAsset, Path]:
+    """Embed a head's landmarks where it has none, and keep it; returns it and its file. Raises as `import_head`."""
+    require_free_name(asset)
     if not asset.has_landmarks():
         asset = with_landmark_regions(embed_landmarks(asset, settings))
     return asset, store_head(asset)

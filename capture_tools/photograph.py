@@ -17,10 +17,12 @@ from avatar.data.capture import write_capture
 from avatar.data.landmark_sets import inter_ocular_distance
 from avatar.errors import InputError
 from avatar.files import claim_folder, sha256_of_file
-from avatar.flame.assets import load_head
+from avatar.flame.importing import open_head_model
 from avatar.imaging import write_png
 from avatar.lens import focal_over_longer_side
+from avatar.limits import CAPTURE_SIZE, PICTURE_PIXELS, require_picture_size
 from capture_tools.checks import ADVICE, MINIMAL_EYES
+from capture_tools.embedding import ready_head
 from capture_tools.fitting import lens_settings, track_with_progress
 from capture_tools.landmarks import LandmarkDetector
 from capture_tools.matting import PersonSegmenter, fill_holes, refine_matte
@@ -34,6 +36,7 @@ from capture_tools.video import choose_crop
 
 EXIF_IFD, EXIF_FOCAL_35MM = 0x8769, 0xA405
 MOST_FACES = 4
+OTHER_FILE = "save it as JPEG or PNG; a video is captured without --image: avatar capture VIDEO --out CAPTURE"
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,24 @@ def read_photograph(path: Path) -> Photograph:
         raise InputError("the photograph does not exist", where=path, fix="check the path")
     try:
         with Image.open(path) as file:
+            require_picture_size(*file.size, PICTURE_PIXELS, where=path)
             focal = file.getexif().get_ifd(EXIF_IFD).get(EXIF_FOCAL_35MM)
             image = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as cause:
+    except Image.DecompressionBombError as cause:  # raised on opening, before the size is known
         raise InputError(
-            "the file cannot be read as a picture", where=path, expected="a JPEG or PNG file", found=cause
+            "the picture is too large",
+            where=path,
+            expected=f"at most {PICTURE_PIXELS.high / 1e6:g} million pixels",
+            found=cause,
+            fix=PICTURE_PIXELS.fix,
+        ) from cause
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as cause:
+        raise InputError(
+            "the file cannot be read as a picture",
+            where=path,
+            expected="a JPEG or PNG file",
+            found=cause,
+            fix=OTHER_FILE,
         ) from cause
     return Photograph(image, float(focal) if focal else None)
 
@@ -95,12 +111,14 @@ def capture_photograph(path: Path, out: Path, *, size: int = 512, head_model: st
     picture that cannot be used, HeadModelError for an unknown head, OutputError where `out` holds something else.
     """
     path, out = Path(path), Path(out)
-    asset = load_head(head_model)
+    CAPTURE_SIZE.require("--size", size, error=InputError)
+    asset = open_head_model(head_model)
     photograph = read_photograph(path)
     pixels, warnings = find_face(photograph, path)
     height, width = photograph.image.shape[:2]
     identity = {"photograph": sha256_of_file(path)[:16], "head_model": asset.fingerprint[:12], "size": size}
     claim_folder(out, "capture", identity)
+    asset = ready_head(asset)
 
     crop = choose_crop(pixels[None], width, height, size)
     image = crop.cut(photograph.image)

@@ -19,9 +19,12 @@ from typing import Any
 from avatar.conventions import OPEN_HEAD
 from avatar.errors import AvatarError, InputError
 from avatar.files import CLAIM_FILE, claim_folder, require_free_space, sha256_of_file
-from avatar.flame.assets import HeadAsset, load_head
+from avatar.flame.assets import HeadAsset
+from avatar.flame.importing import open_head_model
+from avatar.limits import CAPTURE_SIZE, require_clip_part
 from capture_tools.checks import require_usable
 from capture_tools.cutting import crop_stage
+from capture_tools.embedding import ready_head
 from capture_tools.filming import CAMERA_CHOICES, camera_stage, without_lost_cameras
 from capture_tools.finding import find_clip, landmark_stage
 from capture_tools.fitting import lens_settings, tracking_stage, without_misfits
@@ -41,7 +44,7 @@ class CaptureSettings:
     size: int = 512
     """Pixels across the square images."""
     head_model: str = OPEN_HEAD
-    """Name of a head model (avatar model list)."""
+    """Name of a head model (avatar model list), or a FLAME file, which is imported."""
     start: float | None = None
     """Seconds into the clip from which frames are used."""
     end: float | None = None
@@ -69,11 +72,12 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
     """
     settings = settings or CaptureSettings()
     video, out = Path(video), Path(out)
-    if not 64 <= settings.size <= 2048 or settings.size % 2:
-        raise InputError("--size is out of range", expected="an even number from 64 to 2048", found=settings.size)
+    CAPTURE_SIZE.require("--size", settings.size, error=InputError)
+    require_clip_part(settings.start, settings.end, settings.max_frames, settings.shot)
     if settings.camera not in CAMERA_CHOICES:
         raise InputError("--camera is unknown", expected=" or ".join(CAMERA_CHOICES), found=settings.camera)
-    asset = load_head(settings.head_model)
+    asset = open_head_model(settings.head_model)
+    settings = replace(settings, head_model=asset.name)
     limit = settings.max_frames or DEFAULT_FRAMES
     _, selection = select_frames(video, start=settings.start, end=settings.end, every=settings.every, max_frames=limit)
     fresh = claim_folder(out, "capture", _identity(video, asset, settings))
@@ -84,6 +88,7 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
     try:
         if fresh:
             require_free_space(out, _bytes_needed(selection.expected, settings.size))
+        asset = ready_head(asset)
         clip = find_clip(landmark_stage(video, selection, stages), video, settings.shot)
         crop = choose_crop(clip.pixels[clip.used], clip.width, clip.height, settings.size)
         crop_stage(video, selection, clip, crop, stages)

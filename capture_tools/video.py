@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from avatar.errors import InputError
+from avatar.limits import require_clip_part
 from avatar.videos import VideoInfo, probe_video
 
 ABOVE, BELOW, BESIDE = 0.55, 0.95, 0.60
@@ -37,10 +38,8 @@ def select_frames(
     the stride and then no limit holds. The rate of the capture is the rate of the frames kept.
     Raises InputError for an unreadable video or an empty range.
     """
+    require_clip_part(start, end)
     info = probe_video(path)
-    for name, value in (("--start", start), ("--end", end)):
-        if value is not None and (not math.isfinite(value) or value < 0):
-            raise InputError(f"{name} is not a time in the clip", where=path, expected="seconds >= 0", found=value)
     if every is not None and every < 1:
         raise InputError("--every is out of range", expected="a whole number from 1", found=every)
     if max_frames < 1:

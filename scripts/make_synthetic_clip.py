@@ -46,12 +46,14 @@ def main() -> int:
     from avatar.data.synthetic import make_synthetic_clip
     from avatar.files import claim_folder
     from avatar.flame.assets import load_head
+    from avatar.limits import require_synthetic
     from avatar.progress import Progress
 
     identity = {key: getattr(settings, key) for key in ("seed", "size", "frames", "fps", "head_model")}
     if settings.camera != "static":  # folders from before there was a choice are static ones
         identity["camera"] = settings.camera
     try:
+        require_synthetic(seed=settings.seed, size=settings.size, frames=settings.frames, fps=settings.fps)
         asset = load_head(settings.head_model)
         claim_folder(settings.out, "synthetic clip", identity)
         with Progress("synthetic clip", settings.frames, unit="frame") as bar:

@@ -14,10 +14,10 @@ import numpy as np
 
 from avatar.errors import ConfigError
 from avatar.geometry.cameras import Camera, turn_camera
+from avatar.limits import AMPLITUDE
 
 PathName = Literal["still", "orbit", "spiral"]
 DEFAULT_AMPLITUDE_DEGREES = 20.0
-MAXIMAL_AMPLITUDE_DEGREES = 60.0
 ELEVATION_SHARE = 0.3
 """An orbit nods by this share of its sideways swing; a spiral's circle is this much flatter than wide."""
 SPIRAL_DOLLY = 0.08
@@ -37,13 +37,7 @@ def camera_path(
         return [camera] * frames
     if name not in ("orbit", "spiral"):
         raise ConfigError("unknown camera path", expected="still, orbit or spiral", found=name)
-    if not 0 < amplitude <= MAXIMAL_AMPLITUDE_DEGREES:
-        raise ConfigError(
-            "the amplitude of the camera path cannot work",
-            expected=f"more than 0 and at most {MAXIMAL_AMPLITUDE_DEGREES:.0f} degrees",
-            found=amplitude,
-            fix="a clip shows the face from the front; keep near the angles it was filmed from",
-        )
+    AMPLITUDE.require("--amplitude", amplitude)
     swing = math.radians(amplitude)
     cameras = []
     for frame in range(frames):

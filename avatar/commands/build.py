@@ -166,13 +166,13 @@ class Eval:
 
     def run(self) -> Outcome:
         from avatar.create import evaluate_run
+        from avatar.data.folders import run_at
 
-        metrics = evaluate_run(self.run_folder, self.splits, self.truth)
-        files = [(self.run_folder / "eval" / "metrics.json", "the numbers")]
-        files += [(self.run_folder / "eval" / split, "pred, gt and mask of every frame") for split in metrics]
-        return Outcome(
-            files, f"avatar reanimate {shown(self.run_folder)} --driver VIDEO --out out.mp4", metric_lines(metrics)
-        )
+        run = run_at(self.run_folder)
+        metrics = evaluate_run(run, self.splits, self.truth)
+        files = [(run / "eval" / "metrics.json", "the numbers")]
+        files += [(run / "eval" / split, "pred, gt and mask of every frame") for split in metrics]
+        return Outcome(files, f"avatar reanimate {shown(run)} --driver VIDEO --out out.mp4", metric_lines(metrics))
 
 
 def capture_files(folder: Path) -> list[tuple[Path, str]]:

@@ -13,7 +13,7 @@ from avatar.commands.outcome import Outcome, shown
 
 @dataclass
 class ModelImport:
-    """Take over a FLAME file (.pkl or .npz of 2017 to 2023 Open). Nothing in the file is executed."""
+    """Take over a FLAME file (.pkl or .npz of 2017 to 2023 Open, or the .zip it comes in). Nothing in it is run."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """FLAME model file."""

@@ -17,9 +17,10 @@ class Reanimate:
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """Run folder, made by `avatar create` or `avatar train`."""
-    driver: Annotated[Path, tyro.conf.arg(metavar="VIDEO|CAPTURE|PARAMS.npz")]
-    """The performance: a video, a capture folder, or an .npz with `expr [N, E]` and where wanted `jaw_pose`,
-    `eyes_pose`, `neck_pose`, `rotation`, `translation` and `fps` (docs/design.md)."""
+    driver: Annotated[Path, tyro.conf.arg(metavar="VIDEO|CAPTURE|RUN|PARAMS.npz")]
+    """The performance: a video, a capture folder, a run folder (the clip it was made from), or an .npz with
+    `expr [N, E]` and where wanted `jaw_pose`, `eyes_pose`, `neck_pose`, `rotation`, `translation` and `fps`
+    (docs/design.md)."""
     out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4")]
     """Video to write, with the driver's sound."""
     head_motion: Literal["driver", "still"] = "driver"
@@ -34,17 +35,23 @@ class Reanimate:
     """Replace the output file if it exists."""
 
     def run(self) -> Outcome:
-        from avatar.animation.reanimate import load_driver, reanimate, require_suffix
+        from avatar.animation.driver_files import find_driver, load_driver
+        from avatar.animation.reanimate import reanimate, require_suffix
+        from avatar.data.folders import run_at
         from avatar.files import refuse_existing_file
         from avatar.training.checkpoint import load_avatar
 
+        # what can be told at once is told before anything is loaded or tracked
         require_suffix(self.out, (".mp4",))
-        refuse_existing_file(self.out, self.overwrite)  # before the tracking, which takes a while
-        avatar = load_avatar(self.run_folder)
-        driver = load_driver(self.driver, avatar.asset, start=self.start, end=self.end, live=self.live)
+        refuse_existing_file(self.out, self.overwrite)
+        source = find_driver(self.driver, start=self.start, end=self.end, live=self.live)
+        run = run_at(self.run_folder)
+        avatar = load_avatar(run)
+        driver = load_driver(source, avatar.asset, start=self.start, end=self.end, live=self.live)
         written = reanimate(avatar, driver, self.out, head_motion=self.head_motion, overwrite=self.overwrite)
+        notes = [f"driver: {shown(source)}"] if source != self.driver else []
         files = [(written, "tagged as synthetic in its metadata")]
-        return Outcome(files, f"watch {shown(written)}", list(driver.notes))
+        return Outcome(files, f"watch {shown(written)}", [*notes, *driver.notes])
 
 
 @dataclass
@@ -72,18 +79,14 @@ class Render:
     """Replace the output file if it exists."""
 
     def run(self) -> Outcome:
-        from avatar.animation.reanimate import render_path
+        from avatar.animation.reanimate import render_path, require_renderable
+        from avatar.data.folders import run_at
         from avatar.training.checkpoint import load_avatar
 
+        numbers = {"frames": self.frames, "fps": self.fps, "size": self.size, "amplitude": self.amplitude}
+        require_renderable(self.out, **numbers, overwrite=self.overwrite)
+        avatar = load_avatar(run_at(self.run_folder))
         written = render_path(
-            load_avatar(self.run_folder),
-            self.out,
-            path=self.path,
-            expression=self.expression,
-            frames=self.frames,
-            fps=self.fps,
-            size=self.size,
-            amplitude=self.amplitude,
-            overwrite=self.overwrite,
+            avatar, self.out, path=self.path, expression=self.expression, **numbers, overwrite=self.overwrite
         )
         return Outcome([(written, "tagged as synthetic in its metadata")], f"look at {shown(written)}")

@@ -35,6 +35,7 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
 from avatar.imaging import read_png
+from avatar.limits import CAPTURE_SIDE
 
 __all__ = ["Capture", "Frame", "read_capture", "split_frames", "write_capture"]
 
@@ -188,8 +189,8 @@ def read_frames(folder: Path, entries: Entries) -> list[Frame]:
         lens = Entries({**entries.values, **values}, entries.where, index)
         camera = Camera.from_transform_matrix(
             item.matrix("transform_matrix"),
-            width=lens.integer("w", positive=True),
-            height=lens.integer("h", positive=True),
+            width=lens.integer("w", limits=CAPTURE_SIDE),
+            height=lens.integer("h", limits=CAPTURE_SIDE),
             fl_x=lens.number("fl_x", positive=True),
             fl_y=lens.number("fl_y", positive=True),
             cx=lens.number("cx"),

@@ -5,7 +5,6 @@ Shapes of `flame_param/*.npz` follow VHAP and GaussianAvatars: per-frame values 
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from avatar.errors import CaptureError
 from avatar.files import atomic_write
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
+from avatar.npz import read_npz
 
 
 def head_sizes(asset: HeadAsset) -> dict[str, int]:
@@ -32,19 +32,17 @@ def head_sizes(asset: HeadAsset) -> dict[str, int]:
 
 def load_arrays(path: Path, frame: int | None, keys: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:
     """Named arrays of an npz file, without pickles; raises CaptureError where one is missing or the file is damaged."""
-    found: dict[str, Any] = {}
     try:
-        with np.load(path, allow_pickle=False) as data:
-            for key in (*keys, *(key for key in optional if key in data.files)):
-                found[key] = data[key]
-    except KeyError as cause:
-        raise CaptureError(
-            "an array is missing", where=path, frame=frame, expected=", ".join(keys), found=cause
-        ) from cause
+        found = read_npz(path, {*keys, *optional})
     except FileNotFoundError as cause:
         raise CaptureError("a file is missing", where=path, frame=frame) from cause
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as cause:
+    except (OSError, ValueError) as cause:
         raise CaptureError("a file is damaged", where=path, frame=frame, expected="npz arrays", found=cause) from cause
+    missing = [key for key in keys if key not in found]
+    if missing:
+        raise CaptureError(
+            "an array is missing", where=path, frame=frame, expected=", ".join(keys), found=f"no {', '.join(missing)}"
+        )
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from avatar.conventions import CAMERA_MODES, SCHEMA_VERSION, SPLITS
 from avatar.errors import CaptureError
 from avatar.geometry.cameras import Camera
+from avatar.limits import FPS, Limits
 
 TRANSFORMS = "transforms.json"
 IMAGES, MASKS, PARAMETERS = "images", "fg_masks", "flame_param"
@@ -138,16 +140,20 @@ class Entries:
             raise self.error(f"the entry {key} is not a text", "a text", value)
         return value
 
-    def number(self, key: str, *, default: float | None = None, positive: bool = False) -> float:
+    def number(
+        self, key: str, *, default: float | None = None, positive: bool = False, limits: Limits | None = None
+    ) -> float:
         value = self.get(key) if default is None or key in self.values else default
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < sys.float_info.max:
             raise self.error(f"the entry {key} is not a number", "a finite number", value)
         if positive and value <= 0:
             raise self.error(f"the entry {key} is out of range", "a number above zero", value)
+        if limits is not None and not limits.hold(value):
+            raise self.error(f"the entry {key} is out of range", limits, value, limits.fix)
         return float(value)
 
-    def integer(self, key: str, *, default: int | None = None, positive: bool = False) -> int:
-        value = self.number(key, default=default, positive=positive)
+    def integer(self, key: str, *, default: int | None = None, limits: Limits | None = None) -> int:
+        value = self.number(key, default=default, limits=limits)
         if value != int(value):
             raise self.error(f"the entry {key} is not a whole number", "a whole number", value)
         return int(value)
@@ -183,7 +189,7 @@ def check_header(entries: Entries) -> tuple[str, str, str, float]:
     mode = entries.text("camera_mode")
     if mode not in CAMERA_MODES:
         raise entries.error("the camera_mode is unknown", " or ".join(CAMERA_MODES), mode)
-    return head.text("name"), head.text("fingerprint"), mode, entries.number("fps", positive=True)
+    return head.text("name"), head.text("fingerprint"), mode, entries.number("fps", limits=FPS)
 
 
 def check_splits(splits: dict[str, list[int]], count: int, where: Path) -> None:

@@ -32,6 +32,7 @@ from avatar.errors import InputError
 from avatar.flame.assets import HeadAsset, load_head
 from avatar.geometry.cameras import Camera, look_at
 from avatar.kernels.threads import one_torch_thread
+from avatar.limits import require_synthetic
 
 __all__ = [
     "SyntheticFrame",
@@ -46,7 +47,6 @@ DISTANCE = 1.1
 """Metres from the camera to the middle of the head."""
 FOCAL_SHARE = 2.2
 """Focal length over the picture's size: half a metre is in view at the head."""
-SMALLEST = 64
 
 
 def make_synthetic_scene(
@@ -65,12 +65,9 @@ def make_synthetic_scene(
     scene; its motion depends on time in seconds, not on the number of frames per second. Raises InputError for sizes,
     counts or rates that cannot be.
     """
-    if size < SMALLEST or frames < 1 or not fps > 0 or seed < 0 or camera not in CAMERA_MODES:
-        raise InputError(
-            "a synthetic clip cannot be made with these settings",
-            expected=f"size >= {SMALLEST}, frames >= 1, fps > 0, seed >= 0, camera {' or '.join(CAMERA_MODES)}",
-            found=f"size {size}, frames {frames}, fps {fps}, seed {seed}, camera {camera}",
-        )
+    require_synthetic(seed=seed, size=size, frames=frames, fps=fps)
+    if camera not in CAMERA_MODES:
+        raise InputError("a synthetic clip has no such camera", expected=" or ".join(CAMERA_MODES), found=camera)
     asset = load_head() if asset is None else asset
     looks = make_looks(seed)
     with one_torch_thread():

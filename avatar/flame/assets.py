@@ -12,12 +12,13 @@ import numpy as np
 from avatar.conventions import LANDMARK_COUNT, OPEN_HEAD
 from avatar.errors import HeadModelError
 from avatar.files import atomic_write
+from avatar.npz import read_npz
 
+FILE_SUFFIXES = (".pkl", ".npz", ".zip")
+"""Endings that tell a file that is missing from a name that is unknown."""
 DATA_FOLDER = Path(__file__).parent / "data"
 JOINT_NAMES = ("root", "neck", "jaw", "left_eye", "right_eye")
 PARENTS = (-1, 0, 1, 1, 1)
-MAXIMAL_FILE_BYTES = 2**30
-"""A head file larger than this is refused before anything is read: FLAME with all its bases takes 60 MB."""
 
 GEOMETRY = ("template", "faces", "shapedirs", "exprdirs", "posedirs", "joint_regressor", "weights")
 LANDMARKS = ("mediapipe_faces", "mediapipe_barycentrics", "ibug_faces", "ibug_barycentrics")
@@ -254,15 +255,10 @@ def read_head(path: Path, name: str | None = None) -> HeadAsset:
     """Read a head written by `save_head`. Raises HeadModelError where the file is missing or damaged."""
     path = Path(path)
     try:
-        if path.stat().st_size > MAXIMAL_FILE_BYTES:
-            raise HeadModelError("the head model's file is too large", where=path)
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+        arrays = read_npz(path)
     except FileNotFoundError as cause:
         raise HeadModelError("the head model's file is missing", where=path) from cause
-    except HeadModelError:
-        raise
-    except Exception as cause:  # zipfile, zlib and numpy raise many types for damaged archives
+    except (OSError, ValueError) as cause:
         raise HeadModelError("the head model's file is damaged", where=path, found=cause) from cause
     names = arrays.get("expression_names")
     return make_head(
@@ -291,7 +287,7 @@ def list_heads() -> dict[str, Path]:
 
 
 def load_head(name_or_path: str | Path = OPEN_HEAD) -> HeadAsset:
-    """Load a head model by its name (see `list_heads`) or from a FLAME `.pkl` / `.npz` file.
+    """Load a head model by its name (see `list_heads`) or from a FLAME file (`importing.read_flame`).
 
     Raises HeadModelError for an unknown name, listing the known ones, or a damaged file.
     """
@@ -300,7 +296,7 @@ def load_head(name_or_path: str | Path = OPEN_HEAD) -> HeadAsset:
     if name in known:
         return read_head(known[name], name)
     path = Path(name_or_path)
-    if path.suffix in (".npz", ".pkl") and path.exists():
+    if path.is_file() or path.suffix.lower() in FILE_SUFFIXES:
         from avatar.flame.importing import read_flame
 
         return read_flame(path)

@@ -11,17 +11,33 @@ from __future__ import annotations
 import pickle
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from avatar.conventions import OPEN_HEAD
 from avatar.errors import HeadModelError
-from avatar.flame.assets import MAXIMAL_FILE_BYTES, PARENTS, HeadAsset, make_head, models_folder, read_head, save_head
+from avatar.flame.assets import (
+    FILE_SUFFIXES,
+    PARENTS,
+    HeadAsset,
+    list_heads,
+    load_head,
+    make_head,
+    models_folder,
+    read_head,
+    save_head,
+)
+from avatar.flame.downloads import MOST_SHOWN, SITE, is_zip, model_content
+from avatar.npz import read_npz
 
 EXPRESSION_COUNT = 100
 """The last 100 of FLAME's `shapedirs` are expression in every release."""
 NEEDED = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
+OWN = {"template", "joint_regressor"}
+"""What a head written by `save_head` has."""
+OTHER_MODELS = {16: "MANO, a hand", 24: "SMPL, a body", 52: "SMPL-H, a body", 55: "SMPL-X, a body"}
+"""Relatives of FLAME by their number of joints, which people take for it."""
 _NUMPY_MODULES = (
     "numpy",
     "numpy.core.multiarray",
@@ -85,23 +101,20 @@ def _encode_latin1(text: object, encoding: object = "latin1") -> bytes:
     return text.encode("latin1")
 
 
-def read_pickle(path: Path) -> dict[str, Any]:
-    """The dictionary in a FLAME pickle, read without executing anything from it.
+def read_pickle(stream: BinaryIO, path: Path) -> dict[str, Any]:
+    """The dictionary in a FLAME pickle, read from `path`'s content without executing anything from it.
 
     Raises HeadModelError where the file is damaged, holds something else, or names anything that is not an array.
     """
     try:
-        with open(path, "rb") as stream:
-            content = _FlameUnpickler(stream).load()
-    except OSError as cause:
-        raise HeadModelError("the head model's file cannot be read", where=path, found=cause.strerror) from cause
+        content = _FlameUnpickler(stream).load()
     except Exception as cause:  # damaged pickles raise nearly anything
         raise HeadModelError(
             "the file is no FLAME model, or it is damaged",
             where=path,
             expected="a FLAME .pkl as its authors publish it",
             found=cause,
-            fix="download the model again from https://flame.is.tue.mpg.de",
+            fix=f"download the model again from {SITE}",
         ) from cause
     if not isinstance(content, dict):
         raise HeadModelError(
@@ -153,29 +166,31 @@ def _dense_compressed(attributes: dict[str, Any], by_column: bool) -> np.ndarray
 
 
 def read_flame(path: Path, name: str | None = None) -> HeadAsset:
-    """Read a FLAME `.pkl` or `.npz` of any release, or a head written by `save_head`.
+    """Read a FLAME `.pkl` or `.npz` of any release, the `.zip` it comes in, or a head written by `save_head`.
 
     A FLAME file has no landmark embedding: it comes with `capture_tools.embedding.import_head`, or from the stored
     copy of an earlier import of the same model.
     Raises HeadModelError where the file is missing, damaged, unsafe or not FLAME.
     """
     path = Path(path)
+    if path.is_dir():
+        models = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in FILE_SUFFIXES)
+        fix = f"give one of these: {', '.join(models[:MOST_SHOWN])}" if models else "give the .pkl file itself"
+        raise HeadModelError("the head model is a folder, not a file", where=path, fix=fix)
     if not path.is_file():
-        raise HeadModelError("the head model's file is missing", where=path)
-    if path.stat().st_size > MAXIMAL_FILE_BYTES:
-        raise HeadModelError("the head model's file is too large", where=path, found=f"{path.stat().st_size} bytes")
+        raise HeadModelError("the head model's file is missing", where=path, fix="check the path")
     name = name or model_name(path)
-    content = _read_npz(path) if path.suffix == ".npz" else read_pickle(path)
-    if "template" in content and "joint_regressor" in content:
+    file = model_content(path)
+    content = _read_npz(file, path) if is_zip(file) else read_pickle(file, path)
+    if OWN.issubset(content):
         return read_head(path, name)
     return stored_copy(from_flame_arrays(name, content, path))
 
 
-def _read_npz(path: Path) -> dict[str, Any]:
+def _read_npz(file: BinaryIO, path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files if file[key].dtype.kind in "fiubU"}
-    except Exception as cause:  # zipfile, zlib and numpy raise many types for damaged archives
+        return read_npz(file, {*NEEDED, *OWN})  # SMPL-X's files hold objects besides
+    except ValueError as cause:
         raise HeadModelError(
             "the head model's file is damaged", where=path, expected="an .npz of plain arrays", found=cause
         ) from cause
@@ -193,6 +208,15 @@ def from_flame_arrays(name: str, content: dict[str, Any], where: Path | str) -> 
     except Exception as cause:  # the attributes of stand-ins are the file's, and may be anything
         raise HeadModelError("an array of the FLAME file cannot be read", where=where, found=cause) from cause
     parents = arrays["kintree_table"].astype(np.int64)
+    other = OTHER_MODELS.get(parents.shape[-1] if parents.ndim else 0)
+    if other is not None:
+        raise HeadModelError(
+            "the file is a model of another kind",
+            where=where,
+            expected="FLAME, a head",
+            found=other,
+            fix=f"download FLAME from {SITE}",
+        )
     parents = tuple(int(p) if 0 <= p < 5 else -1 for p in parents[0]) if parents.ndim == 2 else ()
     shapedirs = arrays["shapedirs"]
     if parents != PARENTS or shapedirs.ndim != 3 or shapedirs.shape[2] <= EXPRESSION_COUNT:
@@ -223,6 +247,18 @@ def model_name(path: Path) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", path.stem.lower()).strip("-.") or "head"
 
 
+def open_head_model(name_or_file: str | Path) -> HeadAsset:
+    """The head model that a user asks for: one known here by its name, or a file's, which may lack its landmarks.
+
+    Nothing is computed and nothing stored yet (`capture_tools.embedding.ready_head` does it), but the file's name is
+    checked. Raises HeadModelError as `load_head` and `require_free_name`.
+    """
+    asset = load_head(name_or_file)
+    if str(name_or_file) not in list_heads():
+        require_free_name(asset)
+    return asset
+
+
 def stored_copy(asset: HeadAsset) -> HeadAsset:
     """The imported copy of the same model, which has landmarks, or `asset` itself where there is none."""
     path = models_folder() / f"{asset.name}.npz"
@@ -238,16 +274,30 @@ def store_head(asset: HeadAsset) -> Path:
 
     Raises HeadModelError where another model already has the name.
     """
+    require_free_name(asset)
+    return save_head(models_folder() / f"{asset.name}.npz", asset)
+
+
+def require_free_name(asset: HeadAsset) -> None:
+    """Raise HeadModelError where a head model cannot have its name, or another one has it here."""
+    require_name(asset.name)
     path = models_folder() / f"{asset.name}.npz"
-    if model_name(Path(f"{asset.name}.npz")) != asset.name or asset.name == OPEN_HEAD:
+    if path.exists() and read_head(path, asset.name).fingerprint != asset.fingerprint:
+        raise HeadModelError(
+            f"another head model is called {asset.name}",
+            where=path,
+            fix="choose another name: avatar model import FILE --name NAME; or remove that file",
+        )
+
+
+def require_name(name: str) -> None:
+    """Raise HeadModelError for a name that no head model can have."""
+    usual = model_name(Path(f"{name}.npz"))
+    if usual != name or name == OPEN_HEAD:
+        better = f", for example --name {usual}" if usual != OPEN_HEAD else ""
         raise HeadModelError(
             "a head model cannot have this name",
             expected=f"lower-case letters, digits, dashes and dots; not {OPEN_HEAD}",
-            found=asset.name,
-            fix="choose another --name",
+            found=name,
+            fix=f"choose another name: avatar model import FILE --name NAME{better}",
         )
-    if path.exists() and read_head(path, asset.name).fingerprint != asset.fingerprint:
-        raise HeadModelError(
-            f"another head model is called {asset.name}", where=path, fix="choose another --name, or remove the file"
-        )
-    return save_head(path, asset)

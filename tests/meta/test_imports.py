@@ -25,6 +25,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "avatar.videos",
         "avatar.colours",
         "avatar.lens",
+        "avatar.limits",
+        "avatar.npz",
     ),
     ("avatar.geometry", "avatar.kernels"),
     ("avatar.flame",),

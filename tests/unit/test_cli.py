@@ -123,6 +123,15 @@ class Failing:
         ),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 1, ["cannot be written", "/x"]),
         (KeyboardInterrupt(), 130, ["interrupted"]),
+        (MemoryError(), 1, ["there is not enough memory", "smaller --size"]),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, ["there is not enough memory", "fewer frames"]),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 120000000000 bytes."),
+            1,
+            ["there is not enough memory", "120000000000 bytes", "--max-frames"],
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB"), 1, ["there is not enough memory"]),
+        (RuntimeError("shapes differ"), 1, ["internal error: RuntimeError"]),
         (ZeroDivisionError("division by zero"), 1, ["internal error: ZeroDivisionError", "AVATAR_DEBUG=1"]),
     ],
 )

@@ -1,11 +1,12 @@
 """Settings: every preset loads, overrides are checked, values survive the file."""
 
 import dataclasses
+import re
 
 import pytest
 
 from avatar.config import Config, list_presets, load_preset, merge, read_config, write_config
-from avatar.config_rules import validate
+from avatar.config_rules import LIMITS, validate
 from avatar.errors import ConfigError
 
 ABLATIONS = {"no_gate", "no_codes", "no_coarse_to_fine", "no_flame_warp", "no_vertex_loss", "mlp"}
@@ -92,6 +93,50 @@ def test_bad_settings_are_named(tmp_path, text, named):
     with pytest.raises(ConfigError, match=named.replace(".", r"\.")) as error:
         read_config(path)
     assert str(path) in str(error.value)
+
+
+def numbers(config, prefix=""):
+    """The settings that are numbers: name and type."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from numbers(value, f"{prefix}{field.name}.")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield prefix + field.name, type(value)
+
+
+def test_every_number_has_limits():
+    assert {name for name, _ in numbers(Config())} == set(LIMITS)
+
+
+@pytest.mark.parametrize(("name", "kind"), list(numbers(Config())))
+def test_numbers_beyond_their_limits_are_refused(tmp_path, name, kind):
+    path = tmp_path / "c.yaml"
+    beyond = ["-1", "1000000000000", "9" * 400]
+    for value in beyond + ([".nan", ".inf", "-.inf", "1e400"] if kind is float else []):
+        inner = f"{name.rsplit('.', 1)[1]}: {value}"
+        for section in reversed(name.split(".")[:-1]):
+            inner = f"{section}: {{{inner}}}"
+        path.write_text(inner)
+        with pytest.raises(ConfigError, match=f"{re.escape(name)} is out of range") as caught:
+            read_config(path)
+        assert "what to do" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "field: {hash: {levels: 32, log2_entries: 24}}",
+        "field: {bank: {tables: 64, log2_entries: 24}}",
+        "field: {hash: {base_resolution: 64, finest_resolution: 32}}",
+        "training: {seed: " + "9" * 5000 + "}",
+        "[" * 5000,
+    ],
+)
+def test_settings_too_large_together_or_to_be_read(tmp_path, text):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"c\.yaml"):
+        read_config(tmp_path / "c.yaml")
 
 
 def test_an_unknown_preset_lists_the_known():

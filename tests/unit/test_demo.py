@@ -42,7 +42,7 @@ def stages(monkeypatch):
     monkeypatch.setattr(module, "synthesize", synthesize)
     monkeypatch.setattr(module, "create", create)
     monkeypatch.setattr("avatar.training.checkpoint.load_avatar", lambda run: SimpleNamespace(asset=None))
-    monkeypatch.setattr("avatar.animation.reanimate.load_driver", lambda source, asset: "driver")
+    monkeypatch.setattr("avatar.animation.driver_files.load_driver", lambda source, asset: "driver")
     monkeypatch.setattr("avatar.animation.reanimate.reanimate", writes("reanimate"))
     monkeypatch.setattr("avatar.animation.reanimate.render_path", writes("render"))
     return calls

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from avatar.animation.reanimate import Driver, head_centre, load_driver, read_parameter_file, reanimate, render_path
+from avatar.animation.driver_files import Driver, load_driver, read_parameter_file
+from avatar.animation.reanimate import head_centre, reanimate, render_path
 from avatar.errors import ConfigError, HeadModelError, InputError, OutputError
 from avatar.flame.assets import load_head
 from avatar.flame.model import HeadModel, HeadParameters

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from avatar.animation.driver_files import load_driver
 from avatar.data.capture import read_capture
 from avatar.data.synthetic import make_synthetic_scene
 from avatar.data.synthetic_render import render_synthetic_frame
 from avatar.errors import InputError, OutputError
+from avatar.flame.assets import load_head
 from avatar.imaging import read_png
 from capture_tools.overlay import CAPTION
 from capture_tools.photograph import capture_photograph, read_photograph
@@ -51,6 +53,7 @@ def test_capture_of_a_photograph(photograph: Path, tmp_path: Path) -> None:
     assert report["landmark_error_iod"] < 0.03
     assert report["focal_source"] == "the photograph's Exif"
     assert len(capture.splits["train"]) == 1
+    assert len(load_driver(out, load_head()).params) == 1  # a picture drives an avatar by way of its capture
     texture = read_png(out / "appearance" / "albedo.png")
     assert texture.shape[0] == texture.shape[1] >= 512
     light = json.loads((out / "appearance" / "light.json").read_text())["harmonics"]

@@ -12,7 +12,7 @@ from painted_clip import PaintedClip
 
 from avatar.data.capture import read_capture
 from avatar.errors import HeadModelError, InputError, OutputError
-from avatar.flame.assets import HeadAsset
+from avatar.flame.assets import HeadAsset, save_head
 from avatar.flame.model import HeadModel
 from avatar.geometry.cameras import project
 from avatar.videos import has_synthetic_tag, probe_video, write_video
@@ -169,6 +169,30 @@ def test_unusable_clips_leave_nothing_behind(painted: PaintedClip, tmp_path: Pat
     refused(clip("late.mp4", painted.images), out, "no frame lies between", CaptureSettings(size=192, start=9.0))
     refused(tmp_path / "absent.mp4", out, "does not exist")
     refused(tmp_path / "short.mp4", out, "--size", CaptureSettings(size=17))
+
+
+def test_a_head_file_is_imported_when_all_else_has_been_checked(
+    painted_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: HeadAsset
+) -> None:
+    monkeypatch.setenv("AVATAR_HOME", str(tmp_path / "home"))
+    imported = []
+
+    def ready_head(asset: HeadAsset) -> HeadAsset:
+        imported.append(asset.name)
+        raise HeadModelError("the landmark detector does not recognise it")
+
+    monkeypatch.setattr(pipeline, "ready_head", ready_head)
+    model = save_head(tmp_path / "My Head.npz", head)
+    (tmp_path / "occupied").mkdir()
+    (tmp_path / "occupied" / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError):
+        capture(painted_video, tmp_path / "occupied", CaptureSettings(size=192, head_model=str(model)))
+    refused(painted_video, tmp_path / "out", "no frame", CaptureSettings(size=192, head_model=str(model), start=9.0))
+    assert imported == []
+    with pytest.raises(HeadModelError, match="does not recognise"):
+        capture(painted_video, tmp_path / "out", CaptureSettings(size=192, head_model=str(model)))
+    assert imported == ["my-head"]
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_folders_and_heads_are_refused(painted_video: Path, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import json
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -223,6 +225,30 @@ def test_split_that_shares_a_frame(capture_folder):
     edit_json(capture_folder / "transforms_val.json", lambda v: v["frames"].append(shared))
     with pytest.raises(CaptureError, match=r"(?s)do not cover.*in several: \[0\]"):
         read_capture(capture_folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("w", 100_000), ("h", 0), ("w", -4), ("h", float("nan")), ("w", 10**400), ("fps", 1e9), ("fps", 1e-9), ("fps", 0)],
+)
+def test_numbers_beyond_reason(capture_folder, key, value):
+    def change(values):
+        values[key] = value
+        for frame in values["frames"]:
+            frame.pop(key, None)
+
+    edit_json(capture_folder / "transforms.json", change)
+    with pytest.raises(CaptureError, match=rf"the entry {key} is (out of range|not a number)"):
+        read_capture(capture_folder)
+
+
+def test_arrays_that_declare_more_than_they_hold(capture_folder):
+    header, path = io.BytesIO(), capture_folder / "flame_param" / "00000.npz"
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**11, 52)})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("expr.npy", header.getvalue())
+    with pytest.raises(CaptureError, match=r"(?s)damaged.*00000\.npz.*100000000000"):
+        read_capture(capture_folder).parameters()
 
 
 def test_frames_out_of_order(capture_folder):

@@ -1,5 +1,6 @@
 """Synthetic clips: the truth that is written fits the picture that is drawn."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -167,9 +168,12 @@ def test_clip_and_truth_agree(tmp_path, scene):
     assert np.abs(decoded[7].astype(float) - frame.image).mean() < 4
 
 
-@pytest.mark.parametrize("bad", [{"size": 10}, {"frames": 0}, {"fps": 0.0}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "bad",
+    [{"size": 10}, {"size": 10**6}, {"frames": 0}, {"frames": 10**9}, {"fps": 0.0}, {"fps": math.nan}, {"seed": -1}],
+)
 def test_settings_that_cannot_be_are_refused(bad):
-    with pytest.raises(InputError, match="synthetic clip"):
+    with pytest.raises(InputError, match="is out of range"):
         make_synthetic_scene(**{"seed": 0, "size": 64, "frames": 2, "fps": 25.0} | bad)
 
 

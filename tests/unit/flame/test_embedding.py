@@ -1,12 +1,15 @@
 """The embedding finds points it is told of, and lands on real heads where the licensed embedding does."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from avatar.flame.assets import load_head, make_head
+from avatar.errors import HeadModelError
+from avatar.flame.assets import GEOMETRY, load_head, make_head
+from avatar.flame.importing import open_head_model
 from avatar.flame.landmarks import surface_points
 from avatar.flame.model import HeadModel
 from avatar.geometry.cameras import project
@@ -113,3 +116,37 @@ def test_landmarks_land_on_flame_where_its_own_embedding_has_them():
 
 def _edges(points, triangles):
     return points[triangles[:, 1]] - points[triangles[:, 0]], points[triangles[:, 2]] - points[triangles[:, 0]]
+
+
+def test_a_name_that_cannot_be_is_refused_before_anything_is_read_or_computed(tmp_path, monkeypatch):
+    monkeypatch.setenv("AVATAR_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(embedding, "read_flame", never)
+    monkeypatch.setattr(embedding, "embed_landmarks", never)
+    for name in ("bad_name", "open-head", "../up"):
+        with pytest.raises(HeadModelError, match="cannot have this name"):
+            embedding.import_head(tmp_path / "flame.pkl", name)
+
+
+def test_a_name_that_another_model_has_is_refused_before_anything_is_computed(tmp_path, monkeypatch):
+    monkeypatch.setenv("AVATAR_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(embedding, "embed_landmarks", never)
+    head = replace(load_head(), name="mine")
+    assert embedding.ready_head(head) is head  # it has its landmarks, so it is kept at once
+    other = make_head("mine", {key: getattr(head, key) for key in GEOMETRY} | {"template": head.template + 0.01})
+    with pytest.raises(HeadModelError, match="another head model is called mine"):
+        embedding.ready_head(other)
+    (tmp_path / "Bad_Name.npz").write_bytes((tmp_path / "home" / "models" / "mine.npz").read_bytes())
+    assert open_head_model(tmp_path / "Bad_Name.npz").name == "bad-name"
+    (tmp_path / "open-head.npz").write_bytes((tmp_path / "home" / "models" / "mine.npz").read_bytes())
+    with pytest.raises(HeadModelError, match="cannot have this name"):
+        open_head_model(tmp_path / "open-head.npz")
+
+
+def test_the_long_computation_shows_how_far_it_is(capsys):
+    found = embedding.observe(load_head(), embedding.EmbeddingSettings(renders=2, size=160))
+    assert len(found) <= 2
+    assert "landmarks of the head, pictures: 2/2 pictures" in capsys.readouterr().err
+
+
+def never(*_arguments, **_options):
+    raise AssertionError("too early")
