@@ -52,8 +52,10 @@ class VideoInfo:
     """Focal length in millimetres as of 35 mm film (by the diagonal), where the file says it."""
 
 
-def probe_video(path: Path) -> VideoInfo:
+def probe_video(path: Path, *, rotate: int = 0) -> VideoInfo:
     """Size, rate and length of a video, found by decoding its first frame only.
+
+    `rotate`: as in `read_video`; the size is the one after it.
 
     Raises InputError where the file is missing, cut, not a video, or holds no frame.
     """
@@ -65,7 +67,7 @@ def probe_video(path: Path) -> VideoInfo:
         if first is None:
             raise InputError("the video holds no frames", where=path, fix=FIX_FILE)
         rotation = _quarter_turns(first) * 90
-        width, height = (first.width, first.height) if rotation % 180 == 0 else (first.height, first.width)
+        width, height = (first.width, first.height) if (rotation + rotate) % 180 == 0 else (first.height, first.width)
     if declared <= 0:
         with _opened(path) as (container, stream):
             declared = sum(1 for packet in container.demux(stream) if packet.size)
@@ -74,11 +76,12 @@ def probe_video(path: Path) -> VideoInfo:
 
 
 def read_video(
-    path: Path, *, start: float | None = None, end: float | None = None, every: int = 1
+    path: Path, *, start: float | None = None, end: float | None = None, every: int = 1, rotate: int = 0
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Decode a video frame by frame.
 
     `start` and `end` are seconds from the first frame (end exclusive); `every` keeps each n-th frame of that range.
+    `rotate`: degrees (0, 90, 180, 270) by which the frames are turned clockwise, after what the file itself says.
     Yields (timestamp in seconds from the first frame, uint8 `[H, W, 3]` sRGB, upright).
     Raises InputError where the file is missing, holds no video stream or no frame, or is cut: its index is missing, or
     its decoder stops well before the number of frames it declares (checked when the range reaches the end).
@@ -100,7 +103,7 @@ def read_video(
                 return
             if in_range % every == 0:
                 given += 1
-                yield time, _upright_rgb(frame)
+                yield time, turned(_upright_rgb(frame), rotate)
             in_range += 1
         if read == 0:
             raise InputError("the video holds no frames", where=path, fix=FIX_FILE)
@@ -124,6 +127,11 @@ def read_video(
                 found=f"{start or 0:g} to {'the end' if end is None else f'{end:g} s'}",
                 fix="choose another --start or --end",
             )
+
+
+def turned(image: np.ndarray, rotate: int) -> np.ndarray:
+    """`[H, W, 3]` turned clockwise by `rotate` degrees, a multiple of 90."""
+    return np.ascontiguousarray(np.rot90(image, -rotate // 90)) if rotate % 360 else image
 
 
 def write_video(

@@ -51,23 +51,32 @@ class Driver:
     audio: Path | None
     audio_start: float = 0.0
     """Seconds into the file with the sound at which the performance begins."""
+    notes: tuple[str, ...] = ()
+    """What a user should know about it."""
 
 
 def load_driver(
-    source: Path, asset: HeadAsset, *, start: float | None = None, end: float | None = None, live: bool = False
+    source: Path,
+    asset: HeadAsset,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    live: bool = False,
+    rotate: str | int = "auto",
 ) -> Driver:
     """A driver from a video (tracked now), a capture folder, or an .npz of parameters.
 
-    start, end: seconds of a video between which it drives. live: track it as if it came from a camera. ConfigError
-    where one of these is given for anything but a video.
+    start, end: seconds of a video between which it drives. live: track it as if it came from a camera. rotate:
+    degrees (0, 90, 180, 270) by which its frames are turned clockwise, "auto" sets the face upright. ConfigError where
+    one of these is given for anything but a video.
 
     Raises InputError for a file that is none of these, CaptureError for a damaged capture, HeadModelError where a
     capture or parameter file belongs to another head model than `asset`.
     """
     source = Path(source)
     tracked = source.is_dir() or source.suffix.lower() == ".npz"
-    if tracked and (start is not None or end is not None or live):
-        raise ConfigError("--start, --end and --live are for a driver that is a video", found=source)
+    if tracked and (start is not None or end is not None or live or rotate != "auto"):
+        raise ConfigError("--start, --end, --live and --rotate are for a driver that is a video", found=source)
     if source.is_dir():
         return _driver_from_capture(source, asset)
     if not source.exists():
@@ -77,9 +86,11 @@ def load_driver(
     if source.suffix.lower() == ".npz":
         return read_parameter_file(source, asset)
     from capture_tools.driver import track_driver
+    from capture_tools.turning import turned_note
 
-    params, fps, audio, _ = track_driver(source, asset, start=start, end=end, live=live)
-    return Driver(params, fps, audio, start or 0.0)
+    found = track_driver(source, asset, start=start, end=end, live=live, rotate=rotate)
+    notes = turned_note(found.rotate if rotate == "auto" else 0, "driver")
+    return Driver(found.params, found.fps, found.audio, start or 0.0, tuple(notes))
 
 
 def _driver_from_capture(folder: Path, asset: HeadAsset) -> Driver:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from avatar.commands.build import Rotate
 from avatar.commands.outcome import Outcome, shown
 
 
@@ -28,6 +29,9 @@ class Reanimate:
     """Leave out what comes before this second of the driver's video."""
     end: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
     """Leave out what comes after this second of the driver's video."""
+    rotate: Rotate = "auto"
+    """Degrees by which the driver's frames are turned clockwise, after what the file says; auto sets a face upright
+    that lies on its side or upside down."""
     live: bool = False
     """Track the driver's video frame by frame, as if it came from a camera: much faster, a little less exact."""
     overwrite: bool = False
@@ -41,9 +45,12 @@ class Reanimate:
         require_suffix(self.out, (".mp4",))
         refuse_existing_file(self.out, self.overwrite)  # before the tracking, which takes a while
         avatar = load_avatar(self.run_folder)
-        driver = load_driver(self.driver, avatar.asset, start=self.start, end=self.end, live=self.live)
+        driver = load_driver(
+            self.driver, avatar.asset, start=self.start, end=self.end, live=self.live, rotate=self.rotate
+        )
         written = reanimate(avatar, driver, self.out, head_motion=self.head_motion, overwrite=self.overwrite)
-        return Outcome([(written, "tagged as synthetic in its metadata")], f"watch {shown(written)}")
+        notes = [f"warning: {note}" for note in driver.notes]
+        return Outcome([(written, "tagged as synthetic in its metadata")], f"watch {shown(written)}", notes)
 
 
 @dataclass

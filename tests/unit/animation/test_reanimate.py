@@ -190,18 +190,24 @@ def test_a_driver_that_is_not_there(head, tmp_path):
 
 def test_live_reaches_the_tracker(head, tmp_path, monkeypatch):
     from avatar.flame.model import HeadParameters
+    from capture_tools.driver import DriverTrack
 
     asked = []
 
     def track_driver(source, asset, **options):
         asked.append(options)
-        return HeadParameters.neutral(asset, 2), 25.0, None, None
+        return DriverTrack(HeadParameters.neutral(asset, 2), 25.0, None, np.zeros((2, 478, 2)), rotate=90)
 
     monkeypatch.setattr("capture_tools.driver.track_driver", track_driver)
     video = tmp_path / "you.mp4"
     video.touch()
-    load_driver(video, head, live=True)
-    load_driver(video, head)
+    told = load_driver(video, head, live=True, rotate=90)
+    found = load_driver(video, head)
     assert [options["live"] for options in asked] == [True, False]
+    assert [options["rotate"] for options in asked] == [90, "auto"]
+    assert told.notes == ()
+    assert "the driver lies on its side" in found.notes[0]
+    with pytest.raises(ConfigError, match="--rotate"):
+        load_driver(save_parameters(tmp_path / "p.npz", head), head, rotate=0)
     with pytest.raises(ConfigError, match="--live"):
         load_driver(save_parameters(tmp_path / "p.npz", head), head, live=True)
