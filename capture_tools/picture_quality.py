@@ -21,7 +21,8 @@ LITTLE_CONTRAST = 35.0
 CLIPPED_LEVEL = 250
 """A channel at this level or above says nothing any more."""
 BLOWN_OUT = 0.25
-"""Share of the face with such a channel: 0.09 and less in good clips, 0.47 and more made bright."""
+"""Share of the face with such a channel: 0.09 and less in good clips, 0.47 and more made bright (the darkest clip,
+which has 0.06 then, bears it)."""
 OUT_OF_FOCUS = 1.15
 """Detail (sharpness.absolute_detail) below which a face is out of focus: 1.39 and more in good clips, soft webcams and
 MPEG-1 of 360 x 288 among them; 0.96 and less blurred."""
