@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from avatar.commands.build import capture_files, metric_lines, run_files
+from avatar.commands.build import capture_files, metric_lines, run_files, warning_lines
 from avatar.commands.outcome import Outcome, shown
 from avatar.config import Config, load_preset, read_config
 from avatar.conventions import OPEN_HEAD
@@ -47,6 +47,7 @@ def create(
     max_frames: int | None = None,
     shot: int | None = None,
     camera: str = "auto",
+    rotate: str | int = "auto",
 ) -> Outcome:
     """Capture `video` into `out`/capture, train in `out` and evaluate. Goes on where an earlier call stopped.
 
@@ -70,6 +71,7 @@ def create(
     }
     identity |= {"shot": shot} if shot is not None else {}
     identity |= {"camera": camera} if camera != "auto" else {}
+    identity |= {"rotate": rotate} if rotate != "auto" else {}
     fresh = claim_folder(out, "run", identity)
     folder = out / "capture"
     try:
@@ -85,6 +87,7 @@ def create(
                 max_frames=max_frames,
                 shot=shot,
                 camera=camera,
+                rotate=rotate,
             )
     except AvatarError:
         if fresh:
@@ -104,7 +107,7 @@ def create(
         files,
         f"avatar reanimate {shown(out)} --driver VIDEO --out out.mp4   or   "
         f"avatar render {shown(out)} --expression sweep:smile --out orbit.mp4",
-        [*metric_lines(metrics), f"time: {taken}"],
+        [*metric_lines(metrics), f"time: {taken}", *warning_lines(folder)],
     )
 
 
@@ -119,6 +122,7 @@ def capture_video(
     max_frames: int | None = None,
     shot: int | None = None,
     camera: str = "auto",
+    rotate: str | int = "auto",
     photometric: bool = True,
 ) -> Path:
     """Run the capture stage; see `capture_tools.pipeline.capture` for what it raises."""
@@ -133,16 +137,20 @@ def capture_video(
         max_frames=max_frames,
         shot=shot,
         camera=camera,
+        rotate=rotate,
         photometric=photometric,
     )
     return capture(Path(video), Path(out), settings)
 
 
-def capture_photo(image: Path, out: Path, *, size: int | None = None, head_model: str = OPEN_HEAD) -> Path:
+def capture_photo(
+    image: Path, out: Path, *, size: int | None = None, head_model: str = OPEN_HEAD, rotate: str | int = "auto"
+) -> Path:
     """Fit the head to one photograph; see `capture_tools.photograph.capture_photograph` for what it raises."""
     from capture_tools.photograph import capture_photograph
 
-    return capture_photograph(Path(image), Path(out), size=pick_size(size, None), head_model=head_model)
+    size = pick_size(size, None)
+    return capture_photograph(Path(image), Path(out), size=size, head_model=head_model, rotate=rotate)
 
 
 def train_run(

@@ -66,8 +66,10 @@ class VideoInfo:
     """It has sound tracks, and none of them can be decoded."""
 
 
-def probe_video(path: Path) -> VideoInfo:
+def probe_video(path: Path, *, rotate: int = 0) -> VideoInfo:
     """Size, rate and length of a video, found by decoding its first frame, and its first sound, only.
+
+    `rotate`: as in `read_video`; the size is the one after it.
 
     Raises InputError where the file is missing, cut, not a video, or holds no frame.
     """
@@ -80,7 +82,7 @@ def probe_video(path: Path) -> VideoInfo:
             raise InputError("the video holds no frames", where=path, fix=FIX_FILE)
         rotation = _quarter_turns(first) * 90
         width, height = _square_size(first, stream)
-    width, height = (width, height) if rotation % 180 == 0 else (height, width)
+    width, height = (width, height) if (rotation + rotate) % 180 == 0 else (height, width)
     has_audio = sound_track(path) is not None if sounds else False
     fps = float(average) if average else DEFAULT_RATE
     if declared <= 0:  # then what it says about rate and length is a guess from its beginning, too
@@ -92,11 +94,12 @@ def probe_video(path: Path) -> VideoInfo:
 
 
 def read_video(
-    path: Path, *, start: float | None = None, end: float | None = None, every: int = 1
+    path: Path, *, start: float | None = None, end: float | None = None, every: int = 1, rotate: int = 0
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Decode a video frame by frame.
 
     `start` and `end` are seconds from the first frame (end exclusive); `every` keeps each n-th frame of that range.
+    `rotate`: degrees (0, 90, 180, 270) by which the frames are turned clockwise, after what the file itself says.
     Yields (timestamp in seconds from the first frame, uint8 `[H, W, 3]` sRGB, upright, square pixels). All frames have
     the size of the file's first one.
     Raises InputError where the file is missing, holds no video stream or no frame, or is cut: its index is missing, or
@@ -118,7 +121,7 @@ def read_video(
                 return
             if in_range % every == 0:
                 given += 1
-                yield time, _upright_rgb(frame, *size)
+                yield time, turned(_upright_rgb(frame, *size), rotate)
             in_range += 1
         if read == 0:
             raise InputError("the video holds no frames", where=path, fix=FIX_FILE)
@@ -142,6 +145,11 @@ def read_video(
                 found=f"{start or 0:g} to {'the end' if end is None else f'{end:g} s'}",
                 fix="choose another --start or --end",
             )
+
+
+def turned(image: np.ndarray, rotate: int) -> np.ndarray:
+    """`[H, W, 3]` turned clockwise by `rotate` degrees, a multiple of 90."""
+    return np.ascontiguousarray(np.rot90(image, -rotate // 90)) if rotate % 360 else image
 
 
 def write_video(

@@ -11,8 +11,10 @@ from avatar.data.landmark_sets import inter_ocular_distance, lid_distance, lip_d
 from capture_tools.background import BackgroundMotion
 from capture_tools.finding import FoundClip
 from capture_tools.hands import hides_mouth
+from capture_tools.picture_quality import picture_warnings
 from capture_tools.report import ranges, yaw_degrees
 from capture_tools.track import TrackResult
+from capture_tools.turning import turned_note
 from capture_tools.video import Crop
 
 MINIMAL_INSIDE = 0.9
@@ -38,14 +40,21 @@ reaches 0.24."""
 
 
 def capture_warnings(
-    clip: FoundClip, result: TrackResult, crop: Crop, motion: BackgroundMotion, scores: Sequence[dict[str, Any]]
+    clip: FoundClip,
+    result: TrackResult,
+    crop: Crop,
+    motion: BackgroundMotion,
+    scores: Sequence[dict[str, Any]],
+    images: np.ndarray,
 ) -> list[str]:
     """What a user should know about a capture, in plain words; frame numbers are those of the frames looked at.
 
-    `result` holds the frames used, in their order; `scores` are report.frame_scores of them.
+    `result` holds the frames used, in their order; `scores` are report.frame_scores of them, `images` `[K, S, S, 3]`
+    what the crop cut from them.
     """
-    warnings = []
     used, pixels = clip.used, clip.pixels
+    warnings = turned_note(clip.rotate if clip.unasked else 0)
+    warnings += picture_warnings(images, crop.to_crop(pixels[used]), clip.details[used], np.ptp(pixels[used, :, 0], 1))
     if len(clip.shots) > 1:
         shot = clip.shots[clip.shot]
         begin, end = clip.timestamps[shot.first], clip.timestamps[shot.last]

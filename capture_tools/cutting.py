@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from avatar.progress import Progress
-from avatar.videos import read_video
 from capture_tools.finding import FoundClip
 from capture_tools.matting import MODEL_SIZE, PersonSegmenter, fill_holes, refine_matte, steady
 from capture_tools.stages import Stages
@@ -23,7 +22,7 @@ def crop_stage(video: Path, selection: FrameSelection, clip: FoundClip, crop: Cr
         mattes = stages.open_array("mattes", (len(used), size, size))
         confidences = np.zeros((len(used), MODEL_SIZE, MODEL_SIZE), np.uint8)
         rows = {int(frame): row for row, frame in enumerate(used)}
-        frames = read_video(video, start=selection.start, end=selection.end, every=selection.every)
+        frames = selection.read(video)
         for index, (_, image) in enumerate(frames):
             if (row := rows.get(index)) is not None:
                 images[row] = crop.cut(image)

@@ -17,13 +17,15 @@ from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from avatar.lens import focal_over_longer_side
 from avatar.limits import DRIVER_FRAMES
 from avatar.progress import Progress
-from avatar.videos import read_video
+from avatar.videos import probe_video
+from capture_tools.checks import CUT, STEP_BACK
 from capture_tools.finding import follow_face
 from capture_tools.fitting import lens_settings, track_with_progress
-from capture_tools.landmarks import LandmarkDetector
+from capture_tools.landmarks import LandmarkDetector, inside_picture
 from capture_tools.live import LiveSettings, LiveTracker
 from capture_tools.observing import LARGEST_SEARCHED, averaged_down, mean_rate, observe
 from capture_tools.track import TrackSettings
+from capture_tools.turning import chosen_rotation, turned_note
 from capture_tools.video import FrameSelection, select_frames
 
 LARGEST_DRIFT = 0.5
@@ -32,6 +34,7 @@ UNREADABLE_SOUND = (
     "the driver's sound is in a form that cannot be decoded here: the video is written without sound. To have it, "
     "export the driver with stereo sound (AAC) first"
 )
+WHOLE = "give a clip that shows one face, upright and whole"
 
 
 class DriverTrack(NamedTuple):
@@ -59,18 +62,22 @@ def track_driver(
     end: float | None = None,
     settings: TrackSettings | None = None,
     live: bool = False,
+    rotate: str | int = "auto",
 ) -> DriverTrack:
     """Track every frame of a clip with the capture's tracker, writing nothing.
 
     A clip of variable frame rate is resampled to its average rate, so that the sound stays in time. Of several people
     the larger one is followed. With `live` the clip is taken as if it came from a camera (see `follow_live`): many
-    times faster, a little less exact; `settings` then hold for the fit of the person in the first second.
+    times faster, a little less exact; `settings` then hold for the fit of the person in the first second. `rotate`: see
+    `turning.chosen_rotation`.
     Raises InputError for a clip that is unreadable, too long or without a face, HeadModelError for a head without
     landmarks.
     """
     video = Path(video)
     info, selection = select_frames(video, start=start, end=end, every=1)
     DRIVER_FRAMES.require("the driver's length", selection.expected, error=InputError, where=video)
+    selection = replace(selection, rotate=chosen_rotation(video, selection, rotate))
+    info = probe_video(video, rotate=selection.rotate)
     told = focal_over_longer_side(info.focal_35mm, info.width, info.height)
     if live:
         usual = LiveSettings()
@@ -80,15 +87,21 @@ def track_driver(
         fps = mean_rate(times, info.fps)
     else:
         seen = observe(video, selection, "driver landmarks", hands=False)
-        pixels, times, fps = follow_face(seen).pixels, seen.timestamps, float(seen.fps)
-        _require_face(pixels, video)
+        face, times, fps = follow_face(seen), seen.timestamps, float(seen.fps)
+        # A face that the picture's edge cuts is misfitted: its frames are carried over like those without a face.
+        pixels = np.where(face.whole[:, None, None], face.pixels, np.float32(np.nan))
+        _require_face(pixels, video, cut=bool(face.inside.any()))
         chosen = settings or lens_settings(told)
-        params = track_with_progress(pixels, times, info.width, info.height, asset, chosen).params
+        beyond = ~inside_picture(pixels, info.width, info.height)
+        fit = track_with_progress(pixels, times, info.width, info.height, asset, chosen, occluded=beyond)
+        params = fit.params
     if np.abs((times - times[0]) * fps - np.arange(len(times))).max() > LARGEST_DRIFT:
         steady = np.arange(round((times[-1] - times[0]) * fps) + 1) / fps + times[0]
         params, pixels = resample_parameters(params, times, steady), resample_points(pixels, times, steady)
-    notes = (UNREADABLE_SOUND,) if info.has_unreadable_sound else ()
-    return DriverTrack(params, fps, video if info.has_audio else None, pixels, float(times[0]), notes)
+    notes = [UNREADABLE_SOUND] if info.has_unreadable_sound else []
+    notes += turned_note(selection.rotate if rotate == "auto" else 0, "driver")
+    audio = video if info.has_audio else None
+    return DriverTrack(params, fps, audio, pixels, float(times[0]), tuple(notes))
 
 
 def follow_live(
@@ -102,7 +115,7 @@ def follow_live(
     Raises InputError for a clip without a face.
     """
     scale = max(1.0, max(tracker.width, tracker.height) / LARGEST_SEARCHED)
-    frames = read_video(video, start=selection.start, end=selection.end, every=selection.every)
+    frames = selection.read(video)
     times, pixels, heads = [], [], []
     with LandmarkDetector() as detector, Progress("driver", selection.expected) as bar:
         for time, image in frames:
@@ -130,9 +143,11 @@ def _once_more(tracker: LiveTracker, times: list[float], pixels: list[np.ndarray
     return [tracker.update(*frame) for frame in zip(times, pixels, strict=True)]
 
 
-def _require_face(pixels: np.ndarray, video: Path) -> None:
+def _require_face(pixels: np.ndarray, video: Path, cut: bool = False) -> None:
+    """Raise InputError where no frame shows a face; `cut`: those that were seen reach out of the picture."""
     if not np.isfinite(pixels).all(axis=(1, 2)).any():
-        raise InputError("no face was found in the driver", where=video, fix="give a clip that shows one face")
+        what, fix = (f"{CUT} in the whole driver", STEP_BACK) if cut else ("no face was found in the driver", WHOLE)
+        raise InputError(what, where=video, expected="one whole face", fix=fix)
 
 
 def resample_parameters(params: HeadParameters, times: np.ndarray, wanted: np.ndarray) -> HeadParameters:

@@ -15,7 +15,6 @@ from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.cameras import Camera
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from avatar.progress import Progress
-from avatar.videos import read_video
 from capture_tools.background import camera_travel
 from capture_tools.cameras import CameraPath, solve_cameras
 from capture_tools.finding import FoundClip
@@ -115,7 +114,7 @@ def _find(video: Path, selection: FrameSelection, clip: FoundClip, stages: Stage
 def _views(video: Path, selection: FrameSelection, clip: FoundClip) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The frames used, whole, with the person's confidence as uint8 `[256, 256]` over the whole frame."""
     wanted = set(clip.used.tolist())
-    frames = read_video(video, start=selection.start, end=selection.end, every=selection.every)
+    frames = selection.read(video)
     with PersonSegmenter() as segmenter, Progress("camera", len(wanted)) as bar:
         done = 0
         for index, (_, image) in enumerate(frames):

@@ -33,7 +33,7 @@ def tracking_stage(
     with stages.timed("tracking"):
         result = track_with_progress(
             *(clip.pixels[used], clip.timestamps[used], clip.width, clip.height, asset, settings),
-            occluded=clip.occluded[used],
+            occluded=clip.unseen[used],
             pictures=Pictures(stages.open_array("images"), stages.open_array("mattes"), crop),
         )
         stages.save("tracking", **result.to_arrays())

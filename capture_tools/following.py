@@ -26,7 +26,7 @@ class _Person:
     time: float
     """Seconds at which that was."""
     weight: float = 0.0
-    """Sum of the sizes over the frames they were seen in."""
+    """Sum of the sizes over the frames they were seen in, of faces that count."""
     rows: dict[int, int] = field(default_factory=dict)
     """Frame to the row of their face."""
 
@@ -41,15 +41,19 @@ class Followed:
     """`[N]` size of the largest other face over the person's own (typical one where they are not seen), else 0."""
 
 
-def follow_person(faces: np.ndarray, frames: np.ndarray, times: Sequence[float]) -> Followed:
+def follow_person(
+    faces: np.ndarray, frames: np.ndarray, times: Sequence[float], counts: np.ndarray | None = None
+) -> Followed:
     """Sort the faces of N frames into people by place and size, and choose the one seen largest and longest.
 
     `faces` `[M, 478, 3]` and `frames` `[M]` the frame each was found in, increasing; `times` N seconds. Where two
     people are near each other, each face goes to the one it is nearest to; a person who turns away is never replaced
-    by the other, because the other goes on as themselves.
+    by the other, because the other goes on as themselves. `counts` `[M]` bool: faces that speak for their person in the
+    choice, all of them by default; where none does, the person seen most often is chosen.
     """
     people: list[_Person] = []
     sizes = inter_ocular_distance(faces[..., :2]) if len(faces) else np.zeros(0)
+    weights = sizes if counts is None else sizes * counts
     for frame in np.unique(frames):
         here = np.nonzero(frames == frame)[0]
         time = times[frame]
@@ -65,13 +69,13 @@ def follow_person(faces: np.ndarray, frames: np.ndarray, times: Sequence[float])
             if number not in taken and row in free:
                 taken.add(number)
                 del free[row]
-                _add(people[number], faces[row], float(sizes[row]), int(frame), row, time)
+                _add(people[number], faces[row], float(weights[row]), int(frame), row, time)
         for row in free:
             people.append(_Person(faces[row], time))
-            _add(people[-1], faces[row], float(sizes[row]), int(frame), row, time)
+            _add(people[-1], faces[row], float(weights[row]), int(frame), row, time)
     rows, others = np.full(len(times), -1), np.zeros(len(times))
     if people:
-        meant = max(people, key=lambda person: person.weight)
+        meant = max(people, key=lambda person: (person.weight, len(person.rows)))
         rows[list(meant.rows)] = list(meant.rows.values())
         typical = float(np.median(sizes[list(meant.rows.values())]))
         for row, frame in enumerate(frames):
@@ -90,7 +94,7 @@ def _distance(person: _Person, face: np.ndarray, time: float) -> float | None:
     return distance if distance < REACH + REACH_PER_SECOND * (time - person.time) else None
 
 
-def _add(person: _Person, face: np.ndarray, size: float, frame: int, row: int, time: float) -> None:
+def _add(person: _Person, face: np.ndarray, weight: float, frame: int, row: int, time: float) -> None:
     person.last, person.time = face, time
-    person.weight += size
+    person.weight += weight
     person.rows[frame] = row

@@ -10,7 +10,7 @@ import numpy as np
 
 from avatar.conventions import LANDMARK_COUNT
 from avatar.progress import Progress
-from avatar.videos import probe_video, read_video
+from avatar.videos import probe_video
 from capture_tools.hands import HAND_POINTS, HandDetector
 from capture_tools.landmarks import LandmarkDetector
 from capture_tools.sharpness import detail_tensor
@@ -60,13 +60,13 @@ def observe(video: Path, selection: FrameSelection, label: str = "landmarks", *,
 
     Without `hands` none are looked for, which saves half of the time. Raises InputError for a bad file.
     """
-    info = probe_video(video)
+    info = probe_video(video, rotate=selection.rotate)
     scale = max(1.0, max(info.width, info.height) / LARGEST_SEARCHED)
     times: list[float] = []
     thumbnails, histograms = [], []
     faces, face_frames, details = [], [], []
     found_hands, hand_frames = [], []
-    frames = read_video(video, start=selection.start, end=selection.end, every=selection.every)
+    frames = selection.read(video)
     with (
         LandmarkDetector(max_faces=MOST_FACES) as finder,
         HandDetector() as hand_finder,

@@ -7,7 +7,7 @@ face share their albedo.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +21,21 @@ from avatar.flame.importing import open_head_model
 from avatar.imaging import write_png
 from avatar.lens import focal_over_longer_side
 from avatar.limits import CAPTURE_SIZE, PICTURE_PIXELS, require_picture_size
-from capture_tools.checks import ADVICE, MINIMAL_EYES
+from avatar.videos import turned
+from capture_tools.checks import ADVICE, CUT, MINIMAL_EYES, STEP_BACK
 from capture_tools.embedding import ready_head
 from capture_tools.fitting import lens_settings, track_with_progress
-from capture_tools.landmarks import LandmarkDetector
+from capture_tools.landmarks import MINIMAL_INSIDE, LandmarkDetector, cut_share, inside_picture, share_inside
 from capture_tools.matting import PersonSegmenter, fill_holes, refine_matte
 from capture_tools.observing import LARGEST_SEARCHED, averaged_down
 from capture_tools.overlay import MARGIN, draw_panels
 from capture_tools.painting import MeshPainter, crop_camera, face_window, read_skin
 from capture_tools.photometric import Pictures
+from capture_tools.picture_quality import picture_warnings
+from capture_tools.sharpness import absolute_detail, detail_tensor
 from capture_tools.texture import FOLDER as APPEARANCE
 from capture_tools.texture import write_appearance
+from capture_tools.turning import require_rotate, turned_note, upright_rotation
 from capture_tools.video import choose_crop
 
 EXIF_IFD, EXIF_FOCAL_35MM = 0x8769, 0xA405
@@ -83,15 +87,22 @@ def read_photograph(path: Path) -> Photograph:
 def find_face(photograph: Photograph, path: Path) -> tuple[np.ndarray, list[str]]:
     """Landmarks `[478, 2]` of the largest face, in pixels of the photograph, and what to tell the user.
 
-    Raises InputError where there is no face, or only one that is too small.
+    Raises InputError where there is no face, or only one that is too small or that the picture's edge cuts.
     """
     height, width = photograph.image.shape[:2]
     scale = max(1.0, max(width, height) / LARGEST_SEARCHED)
     with LandmarkDetector(static=True, max_faces=MOST_FACES) as detector:
         faces = detector.detect_all(averaged_down(photograph.image, scale))
-    if not faces:
+    shares = [share_inside(face * scale, width, height) for face in faces]
+    whole = [face for face, share in zip(faces, shares, strict=True) if share >= MINIMAL_INSIDE]
+    if not whole:
+        inside = max(shares) if shares else cut_share([photograph.image])
+        if inside is not None:
+            raise InputError(
+                CUT, where=path, expected=f"{MINIMAL_INSIDE:.0%} of it inside", found=f"{inside:.0%}", fix=STEP_BACK
+            )
         raise InputError("no face was found in the photograph", where=path, expected="one face", fix=ADVICE)
-    faces = sorted(faces, key=lambda face: -float(inter_ocular_distance(face[:, :2])))
+    faces = sorted(whole, key=lambda face: -float(inter_ocular_distance(face[:, :2])))
     pixels = faces[0][:, :2] * np.float32(scale)
     if (eyes := float(inter_ocular_distance(pixels))) < MINIMAL_EYES:
         raise InputError(
@@ -104,19 +115,28 @@ def find_face(photograph: Photograph, path: Path) -> tuple[np.ndarray, list[str]
     return pixels, others
 
 
-def capture_photograph(path: Path, out: Path, *, size: int = 512, head_model: str = OPEN_HEAD) -> Path:
+def capture_photograph(
+    path: Path, out: Path, *, size: int = 512, head_model: str = OPEN_HEAD, rotate: str | int = "auto"
+) -> Path:
     """Fit a head model to one photograph and write a capture folder of one frame; returns `out`.
+
+    `rotate`: degrees (0, 90, 180, 270) by which it is turned clockwise after what its Exif says; "auto" sets the face
+    upright.
 
     Besides the parameters it holds `appearance/` (texture and light) and `report/overlay.png`. Raises InputError for a
     picture that cannot be used, HeadModelError for an unknown head, OutputError where `out` holds something else.
     """
     path, out = Path(path), Path(out)
     CAPTURE_SIZE.require("--size", size, error=InputError)
+    require_rotate(rotate)
     asset = open_head_model(head_model)
     photograph = read_photograph(path)
+    turn = upright_rotation([photograph.image]) if rotate == "auto" else int(rotate)
+    photograph = replace(photograph, image=turned(photograph.image, turn))
     pixels, warnings = find_face(photograph, path)
     height, width = photograph.image.shape[:2]
     identity = {"photograph": sha256_of_file(path)[:16], "head_model": asset.fingerprint[:12], "size": size}
+    identity |= {"rotate": rotate} if rotate != "auto" else {}
     claim_folder(out, "capture", identity)
     asset = ready_head(asset)
 
@@ -128,6 +148,7 @@ def capture_photograph(path: Path, out: Path, *, size: int = 512, head_model: st
     focal = focal_over_longer_side(photograph.focal_35mm, width, height)
     result = track_with_progress(
         *(pixels[None], np.zeros(1), width, height, asset, lens_settings(focal)),
+        occluded=~inside_picture(pixels[None], width, height),
         pictures=Pictures(images, mattes, crop),
     )
     camera, detected = crop_camera(result.camera, crop), crop.to_crop(pixels[None])
@@ -136,6 +157,8 @@ def capture_photograph(path: Path, out: Path, *, size: int = 512, head_model: st
     projected = crop.to_crop(result.projected)[0]
     panels, _ = draw_panels(painter, image, matte, result.params, camera, detected[0], projected, window)
     write_png(out / "report" / "overlay.png", panels)
+    detail = absolute_detail(detail_tensor(photograph.image, pixels)[None])
+    quality = picture_warnings(images, detected, detail, np.ptp(pixels[None, :, 0], 1))
     inside = ((detected >= 0) & (detected <= crop.size)).all(-1)
     return write_capture(
         out,
@@ -156,7 +179,7 @@ def capture_photograph(path: Path, out: Path, *, size: int = 512, head_model: st
             "seconds_per_stage": {},
             "focal_source": "the photograph's Exif" if focal else "estimated from the landmarks, with a prior",
             "focal_35mm": photograph.focal_35mm,
-            "warnings": warnings,
+            "warnings": turned_note(turn if rotate == "auto" else 0, "photograph") + warnings + quality,
             "appearance": appearance,
             "photograph": {"name": path.name, "width": width, "height": height},
             "crop": {"x0": crop.x0, "y0": crop.y0, "side": crop.side},

@@ -29,7 +29,8 @@ from capture_tools.filming import CAMERA_CHOICES, camera_stage, without_lost_cam
 from capture_tools.finding import find_clip, landmark_stage
 from capture_tools.fitting import lens_settings, tracking_stage, without_misfits
 from capture_tools.stages import Stages, remove_leftovers
-from capture_tools.video import choose_crop, select_frames
+from capture_tools.turning import chosen_rotation, require_rotate
+from capture_tools.video import FrameSelection, choose_crop, select_frames
 from capture_tools.writing import write_stage
 
 DEFAULT_FRAMES = 300
@@ -57,6 +58,8 @@ class CaptureSettings:
     """Which part of a clip that was cut, from 1; by default the one with most frames of a face."""
     camera: str = "auto"
     """"auto" looks whether the background moves; "static" and "moving" say so."""
+    rotate: str | int = "auto"
+    """Degrees (0, 90, 180, 270) by which the frames are turned clockwise; "auto" sets faces upright."""
     photometric: bool = True
     """Whether the head is fitted to the pictures after the landmarks."""
 
@@ -76,6 +79,7 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
     require_clip_part(settings.start, settings.end, settings.max_frames, settings.shot)
     if settings.camera not in CAMERA_CHOICES:
         raise InputError("--camera is unknown", expected=" or ".join(CAMERA_CHOICES), found=settings.camera)
+    require_rotate(settings.rotate)
     asset = open_head_model(settings.head_model)
     settings = replace(settings, head_model=asset.name)
     limit = settings.max_frames or DEFAULT_FRAMES
@@ -89,7 +93,9 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
         if fresh:
             require_free_space(out, _bytes_needed(selection.expected, settings.size))
         asset = ready_head(asset)
-        clip = find_clip(landmark_stage(video, selection, stages), video, settings.shot)
+        selection = replace(selection, rotate=_rotation(video, selection, settings, stages))
+        clip = find_clip(landmark_stage(video, selection, stages), video, settings.shot, selection)
+        clip = replace(clip, rotate=selection.rotate, unasked=settings.rotate == "auto")
         crop = choose_crop(clip.pixels[clip.used], clip.width, clip.height, settings.size)
         crop_stage(video, selection, clip, crop, stages)
         filming = camera_stage(video, selection, clip, stages, settings.camera)
@@ -111,7 +117,7 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
 
 
 def _identity(video: Path, asset: HeadAsset, settings: CaptureSettings) -> dict[str, Any]:
-    return {
+    identity = {
         "video": sha256_of_file(video)[:16],
         "head_model": f"{asset.name} {asset.fingerprint[:12]}",
         "size": settings.size,
@@ -123,6 +129,20 @@ def _identity(video: Path, asset: HeadAsset, settings: CaptureSettings) -> dict[
         "photometric": settings.photometric,
         "stage_version": STAGE_VERSION,
     }
+    # Folders from before there was a choice are continued.
+    return identity | ({"rotate": settings.rotate} if settings.rotate != "auto" else {})
+
+
+def _rotation(video: Path, selection: FrameSelection, settings: CaptureSettings, stages: Stages) -> int:
+    """Degrees by which the frames are turned, the same after an interruption."""
+    stored = stages.load("rotation")
+    if stored is not None:
+        return int(stored["rotate"])
+    if stages.load("landmarks") is not None:  # of an older version, which never turned anything
+        return 0
+    rotate = chosen_rotation(video, selection, settings.rotate)
+    stages.save("rotation", rotate=rotate)
+    return rotate
 
 
 def _bytes_needed(frames: int, size: int) -> int:

@@ -38,6 +38,11 @@ def detail_tensor(rgb: np.ndarray, face: np.ndarray) -> np.ndarray:
     return halves @ halves.swapaxes(1, 2) / (halves.shape[-1] * max(float(small.var()), 1.0))
 
 
+def absolute_detail(tensors: np.ndarray) -> np.ndarray:
+    """Detail of N faces `[N, 2, 2, 2]` for its own sake, mean of both halves: `[N]`, comparable between clips."""
+    return np.sqrt(np.trace(np.asarray(tensors, np.float64), axis1=-2, axis2=-1).clip(min=0)).mean(-1)
+
+
 def sharpness(tensors: np.ndarray) -> np.ndarray:
     """Detail of N faces `[N, 2, 2, 2]` relative to their median, in the direction where each has least: `[N]`, about 1.
 

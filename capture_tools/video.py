@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from avatar.errors import InputError
 from avatar.limits import require_clip_part
-from avatar.videos import VideoInfo, probe_video
+from avatar.videos import VideoInfo, probe_video, read_video
 
 ABOVE, BELOW, BESIDE = 0.55, 0.95, 0.60
 """Margins of the crop around the face mesh (hairline to chin), in heights of that mesh: hair above, shoulders below."""
@@ -27,6 +28,12 @@ class FrameSelection:
     every: int
     expected: int
     """Roughly how many frames this gives; for progress and disk space only."""
+    rotate: int = 0
+    """Degrees by which the frames are turned clockwise, after what the file itself says."""
+
+    def read(self, path: Path) -> Iterator[tuple[float, np.ndarray]]:
+        """The frames with their times, as `read_video` gives them. Every pass over a clip comes through here."""
+        return read_video(path, start=self.start, end=self.end, every=self.every, rotate=self.rotate)
 
 
 def select_frames(

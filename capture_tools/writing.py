@@ -82,7 +82,8 @@ def write_stage(
         "seconds_per_stage": stages.seconds(),
         "camera_mode": filming.mode,
         "focal_px": camera.fl_x,
-        "warnings": ([filming.note] if filming.note else []) + capture_warnings(clip, result, crop, motion, frames),
+        "warnings": ([filming.note] if filming.note else [])
+        + capture_warnings(clip, result, crop, motion, frames, images),
         "focal_source": _focal_source(clip, filming),
         "focal_35mm": clip.focal_35mm,
         "appearance": appearance,
@@ -91,7 +92,8 @@ def write_stage(
         "background_motion_px": motion.pixels,
         "background_seen_share": None if plate is None else float(plate.seen.mean()),
         "structure_from_motion": filming.figures(),
-        "video": {"name": video.name, "width": clip.width, "height": clip.height, "fps": clip.fps},
+        "video": {"name": video.name, "width": clip.width, "height": clip.height, "fps": clip.fps}
+        | {"rotate": clip.rotate},
         "crop": {"x0": crop.x0, "y0": crop.y0, "side": crop.side},
         "settings": dict(settings),
         "scores": score_summary(frames),

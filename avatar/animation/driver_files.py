@@ -52,17 +52,25 @@ class Driver:
     """What a person should be told, a sentence each."""
 
 
-def find_driver(source: Path, *, start: float | None = None, end: float | None = None, live: bool = False) -> Path:
+def find_driver(
+    source: Path,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    live: bool = False,
+    rotate: str | int = "auto",
+) -> Path:
     """The file or folder that a path given as driver means: a run's capture, or the capture that a folder lies in.
 
     Nothing large is read. Raises InputError for what drives nothing, with what to do about it, ConfigError where
-    `start`, `end` or `live` are given for anything but a video.
+    `start`, `end`, `live` or `rotate` are given for anything but a video.
     """
     source = Path(source)
     require_clip_part(start, end)
     found = _meant(source)
-    if (found.is_dir() or found.suffix.lower() == NPZ) and (start is not None or end is not None or live):
-        raise ConfigError("--start, --end and --live are for a driver that is a video", found=source)
+    asked = start is not None or end is not None or live or rotate != "auto"
+    if asked and (found.is_dir() or found.suffix.lower() == NPZ):
+        raise ConfigError("--start, --end, --live and --rotate are for a driver that is a video", found=source)
     return found
 
 
@@ -110,15 +118,22 @@ def _capture_above(path: Path) -> str | None:
 
 
 def load_driver(
-    source: Path, asset: HeadAsset, *, start: float | None = None, end: float | None = None, live: bool = False
+    source: Path,
+    asset: HeadAsset,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    live: bool = False,
+    rotate: str | int = "auto",
 ) -> Driver:
     """A driver from a video (tracked now), a capture folder or a run's, or an .npz of parameters.
 
-    start, end: seconds of a video between which it drives. live: track it as if it came from a camera. Raises as
+    start, end: seconds of a video between which it drives. live: track it as if it came from a camera.
+    rotate: degrees (0, 90, 180, 270) by which its frames are turned clockwise, "auto" sets the face upright. Raises as
     `find_driver`, InputError for a file that cannot be read or is too long, CaptureError for a damaged capture,
     HeadModelError where a capture or parameter file belongs to another head model than `asset`.
     """
-    found = find_driver(source, start=start, end=end, live=live)
+    found = find_driver(source, start=start, end=end, live=live, rotate=rotate)
     if found.is_dir():
         return _driver_from_capture(found, asset)
     if found.suffix.lower() == NPZ:
@@ -127,7 +142,7 @@ def load_driver(
         _require_video(found)
     from capture_tools.driver import track_driver
 
-    track = track_driver(found, asset, start=start, end=end, live=live)
+    track = track_driver(found, asset, start=start, end=end, live=live, rotate=rotate)
     return Driver(track.params, track.fps, track.audio, track.audio_start, track.notes)
 
 

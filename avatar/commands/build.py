@@ -10,10 +10,12 @@ import tyro
 
 from avatar.commands.outcome import Outcome, shown
 from avatar.conventions import OPEN_HEAD
-from avatar.errors import InputError
+from avatar.errors import CaptureError, InputError
+from avatar.files import read_json
 
 Preset = Literal["auto", "cpu", "fast", "paper"]
 Split = Literal["train", "val", "test"]
+Rotate = Literal["auto", 0, 90, 180, 270]
 
 
 @dataclass
@@ -45,6 +47,9 @@ class Create:
     """Which shot of a video that was cut: 1 is the first. The one with most frames of a face by default."""
     camera: Literal["auto", "static", "moving"] = "auto"
     """Whether the camera stood still or was carried around; auto looks at the background."""
+    rotate: Rotate = "auto"
+    """Degrees by which the frames are turned clockwise, after what the file says; auto sets a face upright that lies on
+    its side or upside down. 0 for a person who really lies down."""
 
     def run(self) -> Outcome:
         from avatar.create import create
@@ -61,6 +66,7 @@ class Create:
             max_frames=self.max_frames,
             shot=self.shot,
             camera=self.camera,
+            rotate=self.rotate,
         )
 
 
@@ -88,6 +94,9 @@ class Capture:
     """Which shot of a video that was cut: 1 is the first. The one with most frames of a face by default."""
     camera: Literal["auto", "static", "moving"] = "auto"
     """Whether the camera stood still or was carried around; auto looks at the background."""
+    rotate: Rotate = "auto"
+    """Degrees by which the frames are turned clockwise, after what the file says; auto sets a face upright that lies on
+    its side or upside down. 0 for a person who really lies down."""
     photometric: bool = True
     """Fit the head to the pictures after the landmarks: better poses, for about a minute per 10 s of video."""
 
@@ -101,8 +110,9 @@ class Capture:
                 found="both" if self.image else "neither",
             )
         if self.image is not None:
-            folder = capture_photo(self.image, self.out, size=self.size, head_model=self.head_model)
-            return Outcome(photo_files(folder), f"look at {shown(folder)}/report/overlay.png")
+            folder = capture_photo(self.image, self.out, size=self.size, head_model=self.head_model, rotate=self.rotate)
+            look = f"look at {shown(folder)}/report/overlay.png"
+            return Outcome(photo_files(folder), look, warning_lines(folder))
         folder = capture_video(
             self.video,
             self.out,
@@ -113,11 +123,13 @@ class Capture:
             max_frames=self.max_frames,
             shot=self.shot,
             camera=self.camera,
+            rotate=self.rotate,
             photometric=self.photometric,
         )
         return Outcome(
             capture_files(folder),
             f"look at {shown(folder)}/report/contact_sheet.png, then: avatar train {shown(folder)} --out RUN",
+            warning_lines(folder),
         )
 
 
@@ -192,6 +204,13 @@ def photo_files(folder: Path) -> list[tuple[Path, str]]:
         (folder / "appearance" / "albedo.png", "its texture without the light; the light is beside it"),
         (folder / "report" / "overlay.png", "the fitted head over the photograph"),
     ]
+
+
+def warning_lines(capture: Path) -> list[str]:
+    """What the capture's report warns of, a line each."""
+    report = capture / "report" / "report.json"
+    warnings = read_json(report, CaptureError).get("warnings", []) if report.exists() else []
+    return [f"warning: {warning}" for warning in warnings]
 
 
 def run_files(run: Path) -> list[tuple[Path, str]]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from avatar.commands.build import Rotate
 from avatar.commands.outcome import Outcome, shown
 
 
@@ -29,6 +30,9 @@ class Reanimate:
     """Leave out what comes before this second of the driver's video."""
     end: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
     """Leave out what comes after this second of the driver's video."""
+    rotate: Rotate = "auto"
+    """Degrees by which the driver's frames are turned clockwise, after what the file says; auto sets a face upright
+    that lies on its side or upside down."""
     live: bool = False
     """Track the driver's video frame by frame, as if it came from a camera: much faster, a little less exact."""
     overwrite: bool = False
@@ -44,14 +48,14 @@ class Reanimate:
         # what can be told at once is told before anything is loaded or tracked
         require_suffix(self.out, (".mp4",))
         refuse_existing_file(self.out, self.overwrite)
-        source = find_driver(self.driver, start=self.start, end=self.end, live=self.live)
+        source = find_driver(self.driver, start=self.start, end=self.end, live=self.live, rotate=self.rotate)
         run = run_at(self.run_folder)
         avatar = load_avatar(run)
-        driver = load_driver(source, avatar.asset, start=self.start, end=self.end, live=self.live)
+        driver = load_driver(source, avatar.asset, start=self.start, end=self.end, live=self.live, rotate=self.rotate)
         written = reanimate(avatar, driver, self.out, head_motion=self.head_motion, overwrite=self.overwrite)
         notes = [f"driver: {shown(source)}"] if source != self.driver else []
         files = [(written, "tagged as synthetic in its metadata")]
-        return Outcome(files, f"watch {shown(written)}", [*notes, *driver.notes])
+        return Outcome(files, f"watch {shown(written)}", [*notes, *(f"warning: {note}" for note in driver.notes)])
 
 
 @dataclass

@@ -49,6 +49,9 @@ def test_arguments_reach_the_command():
     assert isinstance(create, Create)
     assert (str(create.video), str(create.out)) == ("me.mp4", "runs/me")
     assert (create.preset, create.minutes, create.size, create.head_model) == ("auto", 2.5, None, "flame.pkl")
+    assert create.rotate == "auto"
+    for command in (["create", "me.mp4"], ["capture", "me.mp4"], ["reanimate", "run", "--driver", "you.mp4"]):
+        assert cli.parse([*command, "--out", "o.mp4", "--rotate", "270"]).rotate == 270
     train = cli.parse(["train", "cap", "--out", "run", "--resume", "--preset", "paper"])
     assert isinstance(train, Train)
     assert train.resume

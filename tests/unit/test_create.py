@@ -36,6 +36,7 @@ def stages(monkeypatch):
     def capture_video(video, out, **options):
         calls.append("capture")
         (out / "report").mkdir(parents=True, exist_ok=True)
+        (out / "report" / "report.json").write_text(json.dumps({"warnings": ["the face is very dark"]}))
         (out / "transforms.json").write_text("{}")
         return out
 
@@ -62,6 +63,7 @@ def test_create_runs_the_stages_in_order(clip, stages, tmp_path):
     assert set(finished_stages(tmp_path / "run")) == {"capture", "train", "eval"}
     assert "avatar reanimate" in outcome.next_step
     assert any(path.name == "held_out.png" for path, _ in outcome.files)
+    assert "warning: the face is very dark" in outcome.text().splitlines()
 
 
 def test_create_goes_on_after_a_stop_in_training(clip, stages, tmp_path, monkeypatch):
@@ -110,6 +112,13 @@ def test_create_refuses_another_clip_in_the_same_folder(clip, stages, tmp_path):
     with pytest.raises(OutputError, match="was made by another run"):
         module.create(other, tmp_path / "run", preset="cpu")
     assert stages == []
+
+
+def test_the_rotation_is_part_of_a_run_once_it_is_chosen(clip, stages, tmp_path):
+    module.create(clip, tmp_path / "run", preset="cpu")
+    module.create(clip, tmp_path / "run", preset="cpu", rotate="auto")
+    with pytest.raises(OutputError, match="was made by another run"):
+        module.create(clip, tmp_path / "run", preset="cpu", rotate=90)
 
 
 def test_train_run_checks_its_folders(stages, tmp_path):

@@ -197,13 +197,17 @@ def test_live_reaches_the_tracker(head, tmp_path, monkeypatch):
 
     def track_driver(source, asset, **options):
         asked.append(options)
-        return DriverTrack(HeadParameters.neutral(asset, 2), 25.0, None, np.zeros((2, 478, 2)), 0.0)
+        return DriverTrack(HeadParameters.neutral(asset, 2), 25.0, None, np.zeros((2, 478, 2)), 0.0, notes=("noted",))
 
     monkeypatch.setattr("capture_tools.driver.track_driver", track_driver)
     video = tmp_path / "you.mp4"
     video.touch()
-    load_driver(video, head, live=True)
-    load_driver(video, head)
+    told = load_driver(video, head, live=True, rotate=90)
+    found = load_driver(video, head)
     assert [options["live"] for options in asked] == [True, False]
+    assert [options["rotate"] for options in asked] == [90, "auto"]
+    assert told.notes == found.notes == ("noted",)
+    with pytest.raises(ConfigError, match="--rotate"):
+        load_driver(save_parameters(tmp_path / "p.npz", head), head, rotate=0)
     with pytest.raises(ConfigError, match="--live"):
         load_driver(save_parameters(tmp_path / "p.npz", head), head, live=True)

@@ -28,6 +28,7 @@ def found(count: int, dropped: dict[int, str] | None = None, focal: float | None
         *(320, 240, 25.0, focal, np.arange(count) / 25, pixels, alone, hidden, dropped or {}),
         shots=[Shot(0, count - 1)],
         shot=0,
+        details=np.full(count, 2.0),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from found_clip import fitted, found
@@ -26,7 +28,8 @@ def good_scores(count: int) -> list[dict]:
 def warnings_of(
     clip: FoundClip, result: TrackResult, scores: list[dict] | None = None, motion: BackgroundMotion = STILL
 ) -> list[str]:
-    return capture_warnings(clip, result, Crop(0, 0, 240, 240), motion, scores or good_scores(len(clip.used)))
+    images = np.random.default_rng(0).integers(60, 200, (len(clip.used), 240, 240, 3)).astype(np.uint8)
+    return capture_warnings(clip, result, Crop(0, 0, 240, 240), motion, scores or good_scores(len(clip.used)), images)
 
 
 def good(head: HeadAsset, count: int = 30) -> tuple[FoundClip, TrackResult]:
@@ -89,6 +92,22 @@ def test_what_the_clip_never_shows_is_said(head: HeadAsset) -> None:
     clip.pixels[:, 374] = clip.pixels[:, 386] + 8
     (heard,) = warnings_of(clip, result)
     assert heard.startswith("the eyes never close")
+
+
+def test_a_clip_that_was_turned_without_being_told_to_says_so(head: HeadAsset) -> None:
+    clip, result = good(head)
+    (heard,) = warnings_of(replace(clip, rotate=90, unasked=True), result)
+    assert "lies on its side" in heard
+    assert "90 degrees clockwise" in heard
+    assert "--rotate 0" in heard
+    assert warnings_of(replace(clip, rotate=90), result) == []
+
+
+def test_a_soft_face_is_said_to_be_out_of_focus(head: HeadAsset) -> None:
+    clip, result = good(head)
+    clip.pixels[:, 263, 0] += 20  # wide enough to tell
+    (heard,) = warnings_of(replace(clip, details=np.full(30, 0.8)), result)
+    assert heard.startswith("the face is out of focus")
 
 
 def test_a_moving_background_points_to_the_moving_camera(head: HeadAsset) -> None:

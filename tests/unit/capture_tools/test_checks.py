@@ -20,21 +20,25 @@ def faces(count: int, eyes: float = 80.0) -> np.ndarray:
 
 def reasons_for(pixels: np.ndarray, **given: np.ndarray) -> dict[int, str]:
     count = len(pixels)
-    return drop_reasons(pixels, **({"sharp": np.ones(count), "black": np.zeros(count, bool)} | given))
+    return drop_reasons(
+        pixels, **({"sharp": np.ones(count), "black": np.zeros(count, bool), "inside": np.ones(count)} | given)
+    )
 
 
 def test_frames_that_cannot_be_used_have_their_reason() -> None:
     pixels = faces(8)
     pixels[[2, 7]] = np.nan
     pixels[4, 263, 0] = 105
-    sharp, black = np.ones(8), np.zeros(8, bool)
+    sharp, black, inside = np.ones(8), np.zeros(8, bool), np.ones(8)
+    inside[[0, 1]] = 0.6, 0.9
     sharp[6], black[7] = 0.2, True
-    reasons = reasons_for(pixels, sharp=sharp, black=black)
+    reasons = reasons_for(pixels, sharp=sharp, black=black, inside=inside)
+    assert reasons[0] == "the face is cut by the picture's edge (60% inside)"
     assert reasons[2] == "no face was found"
     assert reasons[4].startswith("the face is too small (5 pixels")
     assert reasons[6] == "the face is blurred (20% of the detail usual in this clip)"
     assert reasons[7] == "the picture is black"
-    assert sorted(reasons) == [2, 4, 6, 7]
+    assert sorted(reasons) == [0, 2, 4, 6, 7]
 
 
 def test_too_few_frames() -> None:
@@ -52,6 +56,20 @@ def test_too_few_frames() -> None:
         require_usable(50, dict.fromkeys(range(40), OTHER_SHOT) | dict.fromkeys(range(40, 50), "y"), video, shots=2)
     assert "found: 10 frames: y" in str(caught.value)
     assert "--shot N" in str(caught.value)
+
+
+def test_a_face_cut_all_through_is_called_so() -> None:
+    """With how much of it is seen, and what to do; also where a few frames could be used."""
+    reasons = {i: f"the face is cut by the picture's edge ({50 + i}% inside)" for i in range(31)}
+    reasons[40] = "no face was found"
+    with pytest.raises(InputError, match="cut by the picture's edge in the whole video") as caught:
+        require_usable(32, reasons, Path("clip.mp4"))
+    assert "(65% inside); no face was found" in str(caught.value)
+    assert "film from farther away" in str(caught.value)
+    with pytest.raises(InputError, match="cut by the picture's edge in too much of the video") as caught:
+        require_usable(45, reasons, Path("clip.mp4"))
+    assert "found: 13, without those dropped: 0-30, 40" in str(caught.value)
+    assert "film from farther away" in str(caught.value)
 
 
 def test_black_frames_are_not_dark_ones() -> None:

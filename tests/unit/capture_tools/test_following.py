@@ -33,6 +33,15 @@ def test_the_larger_person_is_followed_in_whatever_order_faces_come() -> None:
     np.testing.assert_allclose(others, 0.8)
 
 
+def test_a_person_at_the_edge_is_not_chosen() -> None:
+    """A larger face that the picture cuts does not count; where there is no other, it is followed all the same."""
+    faces = np.array([face(100, 40), face(300, 60)] * 6)
+    numbers, times = np.repeat(np.arange(6), 2), np.arange(6) / 25
+    whole = np.array([True, False] * 6)
+    assert follow_person(faces, numbers, times, whole).rows.tolist() == list(range(0, 12, 2))
+    assert (follow_person(faces, numbers, times, np.zeros(12, bool)).rows >= 0).all()
+
+
 def test_who_turns_away_is_not_replaced() -> None:
     """The other one is seen throughout, even longer, but smaller; in frames 4 to 40 they are alone."""
     near, far = face(100, 60), face(260, 40)

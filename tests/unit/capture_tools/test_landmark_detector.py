@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from painted_clip import PaintedClip
 
@@ -14,7 +15,7 @@ from avatar.data.landmark_sets import inter_ocular_distance
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel
 from avatar.geometry.cameras import project
-from capture_tools.landmarks import LandmarkDetector, choose_face
+from capture_tools.landmarks import MINIMAL_INSIDE, LandmarkDetector, choose_face, cut_share, share_inside
 
 
 def test_landmarks_lie_on_the_head(painted: PaintedClip, head: HeadAsset) -> None:
@@ -57,6 +58,32 @@ def test_no_face_and_two_faces(painted: PaintedClip) -> None:
         found, count = detector.detect(double)
         assert count == 2
         assert found is not None
+
+
+def test_faces_cut_by_the_edge_are_told_from_whole_ones(painted: PaintedClip) -> None:
+    """They are found with the share that is seen, but never given as the face."""
+    images, whole = painted.images[:6], []
+    with LandmarkDetector() as detector:
+        faces = [detector.detect(image)[0] for image in images]
+    for part in (0.5, 0.6):
+        edge = round(faces[0][:, 0].min() + part * np.ptp(faces[0][:, 0]))
+        cut = [image[:, edge:] for image in images]
+        truth = np.mean([share_inside(face - [edge, 0], 320 - edge, 240) for face in faces])
+        assert 0.4 < truth < 0.75
+        assert cut_share(cut) == pytest.approx(truth, abs=0.15)
+        with LandmarkDetector() as detector:
+            whole += [detector.detect(image)[0] for image in cut]
+    assert whole == [None] * 12
+    assert cut_share([painted.wall] * 3) is None
+    assert cut_share(images) is None
+    with LandmarkDetector() as detector:  # as it slides out, the face is still seen, with what is left of it
+        shares = [
+            share_inside(face, 320 - edge, 240)
+            for edge in range(0, round(faces[0][:, 0].mean()), 6)
+            for face in detector.detect_all(images[0][:, edge:])
+        ]
+    assert max(shares) == 1
+    assert min(shares) < 0.7 < MINIMAL_INSIDE
 
 
 def test_the_followed_face_is_kept() -> None:
