@@ -16,8 +16,9 @@ from avatar.conventions import LANDMARK_COUNT, OPEN_HEAD
 from avatar.data.capture import write_capture
 from avatar.data.landmark_sets import inter_ocular_distance
 from avatar.errors import InputError
-from avatar.files import claim_folder, sha256_of_file
-from avatar.flame.assets import load_head
+from avatar.files import sha256_of_file
+from avatar.flame.assets import HeadAsset, load_head
+from avatar.folder_lock import claimed_folder
 from avatar.imaging import write_png
 from avatar.lens import focal_over_longer_side
 from capture_tools.checks import ADVICE, MINIMAL_EYES
@@ -92,16 +93,23 @@ def capture_photograph(path: Path, out: Path, *, size: int = 512, head_model: st
     """Fit a head model to one photograph and write a capture folder of one frame; returns `out`.
 
     Besides the parameters it holds `appearance/` (texture and light) and `report/overlay.png`. Raises InputError for a
-    picture that cannot be used, HeadModelError for an unknown head, OutputError where `out` holds something else.
+    picture that cannot be used, HeadModelError for an unknown head, OutputError where `out` holds something else or
+    is being written by another command.
     """
     path, out = Path(path), Path(out)
     asset = load_head(head_model)
     photograph = read_photograph(path)
     pixels, warnings = find_face(photograph, path)
-    height, width = photograph.image.shape[:2]
     identity = {"photograph": sha256_of_file(path)[:16], "head_model": asset.fingerprint[:12], "size": size}
-    claim_folder(out, "capture", identity)
+    with claimed_folder(out, "capture", identity):
+        return _fit_and_write(photograph, path.name, pixels, warnings, out, size, asset)
 
+
+def _fit_and_write(
+    photograph: Photograph, name: str, pixels: np.ndarray, warnings: list[str], out: Path, size: int, asset: HeadAsset
+) -> Path:
+    """Fit the head to the face at `pixels` `[478, 2]` and write the capture into a folder that was claimed for it."""
+    height, width = photograph.image.shape[:2]
     crop = choose_crop(pixels[None], width, height, size)
     image = crop.cut(photograph.image)
     with PersonSegmenter() as segmenter:
@@ -140,7 +148,7 @@ def capture_photograph(path: Path, out: Path, *, size: int = 512, head_model: st
             "focal_35mm": photograph.focal_35mm,
             "warnings": warnings,
             "appearance": appearance,
-            "photograph": {"name": path.name, "width": width, "height": height},
+            "photograph": {"name": name, "width": width, "height": height},
             "crop": {"x0": crop.x0, "y0": crop.y0, "side": crop.side},
         },
         camera_mode="static",

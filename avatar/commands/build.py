@@ -165,9 +165,12 @@ class Eval:
     avatar was made from (scripts/make_synthetic_clip.py)."""
 
     def run(self) -> Outcome:
-        from avatar.create import evaluate_run
+        from avatar.create import evaluate_run, require_run
+        from avatar.folder_lock import locked_folder
 
-        metrics = evaluate_run(self.run_folder, self.splits, self.truth)
+        require_run(self.run_folder)
+        with locked_folder(self.run_folder):
+            metrics = evaluate_run(self.run_folder, self.splits, self.truth)
         files = [(self.run_folder / "eval" / "metrics.json", "the numbers")]
         files += [(self.run_folder / "eval" / split, "pred, gt and mask of every frame") for split in metrics]
         return Outcome(
