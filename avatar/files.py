@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avatar.errors import AvatarError, OutputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 CLAIM_FILE = ".avatar.json"
 LOCK_FILE = ".avatar.lock"
@@ -126,6 +130,18 @@ def write_text(path: Path, text: str) -> Path:
 def write_json(path: Path, value: Any) -> Path:
     """Write JSON, atomically; NaN is refused so that any reader can load it."""
     return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> Path:
+    """Write arrays as an npz without pickled objects, atomically.
+
+    The archive is made in memory: one that meets a full disk complains once more when it is collected.
+    """
+    import numpy as np
+
+    archive = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(archive, **arrays)
+    return write_bytes(path, archive.getvalue())
 
 
 def read_json(path: Path, error: type[AvatarError] = AvatarError) -> Any:

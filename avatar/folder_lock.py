@@ -55,12 +55,14 @@ def locked_folder(folder: Path) -> Iterator[None]:
     folder = Path(folder)
     refuse_links(folder, LOCK_FILE)
     chosen_empty = folder.is_dir() and not any(folder.iterdir())
-    descriptor = _acquire(folder)
     try:
-        remove_leftovers(folder)
-        yield
+        descriptor = _acquire(folder)
+        try:
+            remove_leftovers(folder)
+            yield
+        finally:
+            _release(folder / LOCK_FILE, descriptor)
     finally:
-        _release(folder / LOCK_FILE, descriptor)
         if not chosen_empty:
             with suppress(OSError):
                 folder.rmdir()

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from avatar.errors import CaptureError
-from avatar.files import atomic_write, output_error, read_json, write_json
+from avatar.files import output_error, read_json, write_json, write_npz
 
 FOLDER = "stages"
 SECONDS = "seconds.json"
@@ -54,12 +54,7 @@ class Stages:
 
     def save(self, name: str, **arrays: object) -> None:
         """Keep a finished stage's arrays, atomically."""
-
-        def write(part: Path) -> None:
-            with open(part, "wb") as file:
-                np.savez(file, **{key: np.asarray(value) for key, value in arrays.items()})
-
-        atomic_write(self.path(f"{name}.npz"), write)
+        write_npz(self.path(f"{name}.npz"), {key: np.asarray(value) for key, value in arrays.items()})
 
     def open_array(self, name: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
         """A uint8 array on disk: made anew with `shape`, else opened for reading.

@@ -85,7 +85,7 @@ def save_checkpoint(run: Path, avatar: Avatar, state: TrainingState, keep: int) 
     # serialised in memory: safetensors' own writer raises its own kind of error on a full disk, with the reason as text
     write_bytes(path, save(tensors, metadata={HEADER: json.dumps(header)}))
     write_text(path.with_name(LATEST), path.name + "\n")
-    remove_old(run, state.step, keep)
+    remove_old(run, state.step, keep, is_whole)
     return path
 
 
@@ -114,6 +114,17 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, tensors
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint's file has the length that its header promises; its tensors are not looked at."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return HEADER in (file.metadata() or {})
+    except (OSError, SafetensorError, ValueError):
+        return False
+
+
 def read_newest(run: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
     """File, header and tensors of a run's newest checkpoint that can be read; a warning says what was passed over.
 
@@ -129,8 +140,8 @@ def read_newest(run: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
             continue
         if troubles:
             warn(
-                f"{'; '.join(troubles)} (in {path.parent}). {path.name} is used in its place; what was trained after "
-                "it can be trained again: avatar train CAPTURE --out RUN --resume"
+                f"{path.parent}: {'; '.join(troubles)}. {path.name} is used instead; steps after it, if there were "
+                "any, can be trained again: avatar train CAPTURE --out RUN --resume"
             )
         return path, header, tensors
     raise RunError(

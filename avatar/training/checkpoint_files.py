@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from avatar.errors import RunError
@@ -85,12 +86,14 @@ def train_again(run: Path) -> str:
     return f"put back a copy of one, or train again: remove {Path(run) / FOLDER} and give the command that made the run"
 
 
-def remove_old(run: Path, newest: int, keep: int) -> None:
+def remove_old(run: Path, newest: int, keep: int, is_whole: Callable[[Path], bool]) -> None:
     """Remove all checkpoints but that of step `newest` and the `keep - 1` before it.
 
-    Those of later steps go first: a training that went on from an earlier one has left them behind.
+    Damaged ones are no use to fall back on and go. Of the whole ones those of later steps go first: a training that
+    went on from an earlier one has left them behind.
     """
     others = [path for path in step_files(run) if step_of(path) != newest]
-    others.sort(key=lambda path: (step_of(path) < newest, step_of(path)), reverse=True)
-    for path in others[keep - 1 :]:
-        path.unlink(missing_ok=True)
+    others.sort(key=lambda path: (is_whole(path), step_of(path) < newest, step_of(path)), reverse=True)
+    for place, path in enumerate(others):
+        if place >= keep - 1 or not is_whole(path):
+            path.unlink(missing_ok=True)
