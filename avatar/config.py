@@ -252,7 +252,7 @@ class TrainingConfig:
     checkpoint_steps: int = 0
     """Steps between checkpoints, besides the interval. 0 for none."""
     keep_checkpoints: int = 2
-    """Checkpoints kept."""
+    """Checkpoints kept. With 1 there is none to fall back on."""
     preview_interval: float = 60.0
     """Seconds between preview pictures; more where those take long."""
     log_interval: int = 25

@@ -5,7 +5,6 @@ Every stage claims or checks its output folder before it starts, resumes where i
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,11 +19,21 @@ from avatar.config import Config, load_preset, read_config
 from avatar.conventions import OPEN_HEAD
 from avatar.data.folders import capture_at, refuse_other_sources
 from avatar.errors import AvatarError, CaptureError, OutputError, RunError
-from avatar.files import CLAIM_FILE, claim_folder, read_json, require_free_space, sha256_of_file, write_json
+from avatar.files import (
+    CLAIM_FILE,
+    LOCK_FILE,
+    read_json,
+    require_free_space,
+    sha256_of_file,
+    withdraw_claim,
+    write_json,
+)
 from avatar.flame.importing import open_head_model
+from avatar.folder_lock import claimed_folder, locked_folder
 from avatar.imaging import read_png, write_png
 from avatar.limits import CAPTURE_SIZE, MINUTES, require_clip_part
 from avatar.progress import clock
+from avatar.training.checkpoint_files import has_checkpoint
 from avatar.videos import VideoInfo, probe_video
 
 BYTES_PER_PIXEL = 12
@@ -52,7 +61,7 @@ def create(
     """Capture `video` into `out`/capture, train in `out` and evaluate. Goes on where an earlier call stopped.
 
     Raises InputError for a video that cannot be used (nothing is left behind then), OutputError where `out` holds
-    something else or the disk is full, HeadModelError, ConfigError, TrainingError.
+    something else, is being written by another command or the disk is full, HeadModelError, ConfigError, TrainingError.
     """
     video, out = Path(video), Path(out)
     config = pick_config(preset)
@@ -72,28 +81,25 @@ def create(
     identity |= {"shot": shot} if shot is not None else {}
     identity |= {"camera": camera} if camera != "auto" else {}
     identity |= {"rotate": rotate} if rotate != "auto" else {}
-    fresh = claim_folder(out, "run", identity)
+    options = {"size": size, "head_model": head_model, "start": start, "end": end}
+    options |= {"max_frames": max_frames, "shot": shot, "camera": camera, "rotate": rotate}
+    with claimed_folder(out, "run", identity):
+        return _create(video, out, config, minutes, space_needed(info, size), options)
+
+
+def _create(
+    video: Path, out: Path, config: Config, minutes: float | None, needed_bytes: int, options: dict[str, Any]
+) -> Outcome:
+    """The stages, in a folder that was claimed for them; `options` are those of `capture_video`."""
     folder = out / "capture"
     try:
-        require_free_space(out, space_needed(info, size))
+        require_free_space(out, needed_bytes)
         with timed(out, "capture"):
-            capture_video(
-                video,
-                folder,
-                size=size,
-                head_model=head_model,
-                start=start,
-                end=end,
-                max_frames=max_frames,
-                shot=shot,
-                camera=camera,
-                rotate=rotate,
-            )
+            capture_video(video, folder, **options)
     except AvatarError:
-        if fresh:
-            _withdraw(out)
+        _withdraw(out)
         raise
-    trained = (out / "checkpoints" / "latest").exists()
+    trained = has_checkpoint(out)
     if not (trained and "train" in finished_stages(out)):
         with timed(out, "train"):
             _train(folder, out, config, minutes=minutes, resume=trained)
@@ -165,28 +171,29 @@ def train_run(
     """Run the training stage in a folder of its own.
 
     `capture` may be a run too, whose capture is taken. Raises CaptureError for a folder that is no capture, OutputError
-    where `out` holds something else, or a training and `resume` was not asked for, RunError where there is nothing to
-    resume.
+    where `out` holds something else, or a training and `resume` was not asked for, or is being written by another
+    command, RunError where there is nothing to resume.
     """
     check_minutes(minutes)
     capture, out = capture_at(capture), Path(out)
     config = read_config(config_file) if config_file is not None else pick_config(preset)
     head = read_json(capture / "transforms.json", CaptureError).get("head_model")
-    trained = (out / "checkpoints" / "latest").exists()
-    if resume and not trained:
+    if resume and not has_checkpoint(out):
         raise RunError("there is nothing to resume", where=out, expected="checkpoints/latest", fix="leave out --resume")
     if resume and config_file is None and preset == "auto":
         config = read_config(out / "config.yaml")
     if resume and (out / "capture").resolve() == capture.resolve():  # a run of `avatar create`: already claimed by it
-        _train(capture, out, config, minutes=minutes, resume=True)
+        with locked_folder(out):
+            _train(capture, out, config, minutes=minutes, resume=True)
         return
-    claim_folder(out, "run", {"capture": str(capture.resolve()), "head_model": head, "preset": config.preset})
-    if trained and not resume:
-        raise OutputError(
-            "the run has been trained already", where=out, fix="add --resume to go on, or choose another --out"
-        )
-    with timed(out, "train"):
-        _train(capture, out, config, minutes=minutes, resume=resume)
+    identity = {"capture": str(capture.resolve()), "head_model": head, "preset": config.preset}
+    with claimed_folder(out, "run", identity):
+        if has_checkpoint(out) and not resume:
+            raise OutputError(
+                "the run has been trained already", where=out, fix="add --resume to go on, or choose another --out"
+            )
+        with timed(out, "train"):
+            _train(capture, out, config, minutes=minutes, resume=resume)
 
 
 def _train(capture: Path, run: Path, config: Config, *, minutes: float | None, resume: bool) -> None:
@@ -196,7 +203,10 @@ def _train(capture: Path, run: Path, config: Config, *, minutes: float | None, r
 
 
 def evaluate_run(run: Path, splits: Sequence[str], truth: Path | None = None) -> dict[str, Any]:
-    """Render and measure held-out splits, and the held-out sets below `truth`; returns metrics.json's content."""
+    """Render and measure held-out splits, and the held-out sets below `truth`; returns metrics.json's content.
+
+    The caller keeps others from writing into `run` (`avatar.folder_lock`).
+    """
     from avatar.training.evaluate import evaluate
 
     require_run(run)
@@ -205,7 +215,7 @@ def evaluate_run(run: Path, splits: Sequence[str], truth: Path | None = None) ->
 
 def require_run(run: Path) -> None:
     """Raise RunError unless `run` holds a trained avatar."""
-    if not (Path(run) / "checkpoints" / "latest").exists():
+    if not has_checkpoint(run):
         raise RunError(
             "this is not a run folder with a trained avatar",
             where=run,
@@ -244,15 +254,12 @@ def space_needed(info: VideoInfo, size: int) -> int:
 
 
 def _withdraw(out: Path) -> None:
-    """Take back a run folder that this call made and that holds nothing of worth: its claim and a part capture."""
-    if (out / "capture" / "transforms.json").exists():
-        return
-    if (out / "capture" / CLAIM_FILE).exists():
-        shutil.rmtree(out / "capture")
-    (out / TIMINGS).unlink(missing_ok=True)
-    (out / CLAIM_FILE).unlink(missing_ok=True)
-    if not any(out.iterdir()):
-        out.rmdir()
+    """Take back a run folder that holds nothing of worth; what a capture has finished is kept."""
+    if not (out / "capture" / LOCK_FILE).exists():  # else another command writes there
+        withdraw_claim(out / "capture")
+    if {entry.name for entry in out.iterdir()} <= {CLAIM_FILE, LOCK_FILE, TIMINGS}:
+        (out / TIMINGS).unlink(missing_ok=True)
+        withdraw_claim(out)
 
 
 @contextmanager

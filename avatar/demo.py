@@ -9,7 +9,8 @@ from pathlib import Path
 from avatar.commands.outcome import Outcome, shown
 from avatar.create import check_minutes, create, finished_stages, pick_config, timed
 from avatar.demo_page import write_page
-from avatar.files import atomic_write, claim_folder, read_json, require_free_space
+from avatar.files import atomic_write, read_json, require_free_space
+from avatar.folder_lock import claimed_folder
 from avatar.limits import CAPTURE_SIZE, DEMO_DRIVER_FRAMES, DEMO_FRAMES, SEED
 from avatar.progress import Progress, clock
 
@@ -25,28 +26,34 @@ def demo(
     """Make a clip and a driver, an avatar of the first, drive it with the second, render it, write `out`/index.html.
 
     size: side of every picture in pixels. minutes: the longest time to train. Finished stages are kept when the
-    same demo is started again. Raises what the stages raise; OutputError where `out` holds something else.
+    same demo is started again. Raises what the stages raise; OutputError where `out` holds something else or is being
+    written by another command.
     """
-    from avatar.animation.driver_files import load_driver
-    from avatar.animation.reanimate import reanimate, render_path
-    from avatar.training.checkpoint import load_avatar
-
     CAPTURE_SIZE.require("--size", size)
     DEMO_FRAMES.require("--frames", frames)
     DEMO_DRIVER_FRAMES.require("--driver-frames", driver_frames)
     SEED.require("--seed", seed)
     check_minutes(minutes)
     out = Path(out)
-    config = pick_config(preset)
-    identity = {"size": size, "frames": frames, "driver_frames": driver_frames, "preset": config.preset, "seed": seed}
-    claim_folder(out, "demo", identity)
+    preset = pick_config(preset).preset
+    identity = {"size": size, "frames": frames, "driver_frames": driver_frames, "preset": preset, "seed": seed}
+    with claimed_folder(out, "demo", identity):
+        return _demo(out, minutes=minutes, **identity)
+
+
+def _demo(out: Path, *, size: int, frames: int, driver_frames: int, minutes: float, preset: str, seed: int) -> Outcome:
+    """The stages, in a folder that was claimed for them."""
+    from avatar.animation.driver_files import load_driver
+    from avatar.animation.reanimate import reanimate, render_path
+    from avatar.training.checkpoint import load_avatar
+
     require_free_space(out, NEEDED_BYTES)
     run = out / "avatar"
     clip, driver = out / "clip.mp4", out / "driver.mp4"
     commands = {
         "clip": f"python scripts/make_synthetic_clip.py --seed {seed} --size {size} --frames {frames} "
         f"--out {shown(out)}/synthetic/clip",
-        "create": f"avatar create {shown(clip)} --out {shown(run)} --preset {config.preset} --size {size} "
+        "create": f"avatar create {shown(clip)} --out {shown(run)} --preset {preset} --size {size} "
         f"--minutes {minutes:g}",
         "reanimate": f"avatar reanimate {shown(run)} --driver {shown(driver)} --out {shown(out)}/reanimated.mp4",
         "render": f"avatar render {shown(run)} --path orbit --amplitude {AMPLITUDE:g} --expression {EXPRESSION} "
@@ -59,7 +66,7 @@ def demo(
             synthesize(out / "synthetic" / "clip", clip, seed, size, frames)
             synthesize(out / "synthetic" / "driver", driver, seed + 1, size, driver_frames)
     announce("create", commands["create"])
-    created = create(clip, run, preset=config.preset, minutes=minutes, size=size)
+    created = create(clip, run, preset=preset, minutes=minutes, size=size)
     avatar = load_avatar(run)
     if not (out / "reanimated.mp4").exists():
         announce("reanimate", commands["reanimate"])
@@ -84,7 +91,14 @@ def demo(
         report=read_json(run / "capture" / "report" / "report.json"),
         stages=stages,
         commands=list(commands.values()),
-        settings={**identity, "minutes": minutes},
+        settings={
+            "size": size,
+            "frames": frames,
+            "driver_frames": driver_frames,
+            "preset": preset,
+            "seed": seed,
+            "minutes": minutes,
+        },
     )
     files = [
         (clip, "the synthetic clip"),
@@ -103,8 +117,6 @@ def synthesize(folder: Path, video: Path, seed: int, size: int, frames: int) -> 
     from avatar.data.synthetic import make_synthetic_clip
 
     if not (folder / "clip.mp4").exists():
-        if folder.exists():  # left half made by a demo that was stopped; below a folder we claimed
-            shutil.rmtree(folder)
         with Progress(f"synthetic clip {seed}", frames) as bar:
             make_synthetic_clip(folder, seed=seed, size=size, frames=frames, progress=lambda done, _: bar.update(done))
     atomic_write(video, lambda part: shutil.copyfile(folder / "clip.mp4", part))

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avatar.errors import AvatarError, OutputError
 
+if TYPE_CHECKING:
+    import numpy as np
+
 CLAIM_FILE = ".avatar.json"
+LOCK_FILE = ".avatar.lock"
+"""In a folder that is being written: see `avatar.folder_lock`."""
+LEFTOVER = r"\..+\.\d+\.part(\.[^.]+)?"
+"""The names of `atomic_write`'s temporary files."""
 
 
 def atomic_write(path: Path, write: Callable[[Path], object]) -> Path:
@@ -33,6 +43,41 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that a killed process left at or below `folder`, which nobody else may be writing.
+
+    Files of any other name stay. Folders with a claim of their own are another command's and are left alone.
+    """
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not Path(place, name, CLAIM_FILE).exists()]
+        for name in names:
+            if re.fullmatch(LEFTOVER, name):
+                Path(place, name).unlink(missing_ok=True)
+
+
+def refuse_links(folder: Path, *names: str) -> None:
+    """Raise OutputError where one of the entries `names` of `folder`, or anything below them, is a link.
+
+    What is written or removed through a link is somewhere else. Without names everything below `folder` is looked at.
+    `folder` itself may be a link: it was chosen by the user.
+    """
+    folder = Path(folder)
+    every = folder.iterdir() if folder.is_dir() else ()
+    waiting = [folder / name for name in names] or list(every)
+    while waiting:
+        path = waiting.pop()
+        if path.is_symlink():
+            raise OutputError(
+                "a link stands where files are written",
+                where=path,
+                expected="a file or folder of its own",
+                found=f"a link to {os.readlink(path)}",
+                fix="remove the link (what it leads to stays as it is), or choose another output folder",
+            )
+        if path.is_dir():
+            waiting += path.iterdir()
 
 
 def output_error(error: OSError, path: Path) -> OutputError:
@@ -87,6 +132,18 @@ def write_json(path: Path, value: Any) -> Path:
     return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> Path:
+    """Write arrays as an npz without pickled objects, atomically.
+
+    The archive is made in memory: one that meets a full disk complains once more when it is collected.
+    """
+    import numpy as np
+
+    archive = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(archive, **arrays)
+    return write_bytes(path, archive.getvalue())
+
+
 def read_json(path: Path, error: type[AvatarError] = AvatarError) -> Any:
     """Read a JSON file; raises `error` where it is missing or damaged."""
     try:
@@ -123,13 +180,21 @@ def claim_folder(folder: Path, kind: str, identity: dict[str, Any]) -> bool:
     the same kind and identity, so that a stage can resume.
     Raises OutputError when it holds anything else; nothing is touched then.
     """
+    fresh = can_be_claimed(folder, kind, identity)
+    if fresh:
+        write_json(Path(folder) / CLAIM_FILE, {"kind": kind, "identity": identity})
+    return fresh
+
+
+def can_be_claimed(folder: Path, kind: str, identity: dict[str, Any]) -> bool:
+    """What `claim_folder` would return or raise, without writing anything."""
     folder = Path(folder)
     claim = {"kind": kind, "identity": identity}
     if folder.exists() and not folder.is_dir():
         raise OutputError("the output folder is a file", where=folder, fix="choose another --out")
     held = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+    held = [name for name in held if name != LOCK_FILE and not re.fullmatch(LEFTOVER, name)]
     if not held:
-        write_json(folder / CLAIM_FILE, claim)
         return True
     if CLAIM_FILE not in held:
         raise OutputError(
@@ -148,6 +213,15 @@ def claim_folder(folder: Path, kind: str, identity: dict[str, Any]) -> bool:
             fix="choose another --out, or remove the folder",
         )
     return False
+
+
+def withdraw_claim(folder: Path) -> None:
+    """Take back a claimed folder that holds nothing else; one with anything else in it stays as it is."""
+    folder = Path(folder)
+    if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {CLAIM_FILE, LOCK_FILE}:
+        (folder / CLAIM_FILE).unlink(missing_ok=True)
+        with suppress(OSError):  # a lock keeps the folder until it is released
+            folder.rmdir()
 
 
 def describe_claim(claim: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from avatar.conventions import SYNTHETIC_TAG
 from avatar.errors import AvatarError, InputError
-from avatar.files import atomic_write
+from avatar.files import write_bytes
 from avatar.limits import PICTURE_PIXELS, require_picture_size
 
 
@@ -44,7 +44,8 @@ def write_png(path: Path, image: np.ndarray, *, synthetic: bool = False) -> Path
     info = PngInfo()
     if synthetic:
         info.add_text("Comment", f"{SYNTHETIC_TAG}: a rendered avatar, not a recording of a person")
-    return atomic_write(path, lambda part: iio.imwrite(part, image, extension=".png", compress_level=1, pnginfo=info))
+    # encoded in memory: imageio's writer that meets a full disk complains once more when it is collected
+    return write_bytes(path, iio.imwrite("<bytes>", image, extension=".png", compress_level=1, pnginfo=info))
 
 
 def read_png(path: Path, error: type[AvatarError] = InputError) -> np.ndarray:

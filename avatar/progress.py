@@ -1,4 +1,7 @@
-"""A progress bar with rate and time left, for terminals and for logs. No dependencies, nothing at import."""
+"""What a running command says on standard error: a progress bar with rate and time left, and warnings.
+
+For terminals and for logs. No dependencies, nothing at import.
+"""
 
 from __future__ import annotations
 
@@ -99,3 +102,8 @@ def clock(seconds: float) -> str:
     whole = max(0, round(seconds))
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def warn(text: str) -> None:
+    """Tell the user on standard error of something that does not stop the command."""
+    print(f"warning: {text}", file=sys.stderr, flush=True)

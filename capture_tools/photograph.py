@@ -16,8 +16,10 @@ from avatar.conventions import LANDMARK_COUNT, OPEN_HEAD
 from avatar.data.capture import write_capture
 from avatar.data.landmark_sets import inter_ocular_distance
 from avatar.errors import InputError
-from avatar.files import claim_folder, sha256_of_file
+from avatar.files import sha256_of_file
+from avatar.flame.assets import HeadAsset
 from avatar.flame.importing import open_head_model
+from avatar.folder_lock import claimed_folder
 from avatar.imaging import write_png
 from avatar.lens import focal_over_longer_side
 from avatar.limits import CAPTURE_SIZE, PICTURE_PIXELS, require_picture_size
@@ -124,7 +126,8 @@ def capture_photograph(
     upright.
 
     Besides the parameters it holds `appearance/` (texture and light) and `report/overlay.png`. Raises InputError for a
-    picture that cannot be used, HeadModelError for an unknown head, OutputError where `out` holds something else.
+    picture that cannot be used, HeadModelError for an unknown head, OutputError where `out` holds something else or
+    is being written by another command.
     """
     path, out = Path(path), Path(out)
     CAPTURE_SIZE.require("--size", size, error=InputError)
@@ -134,12 +137,18 @@ def capture_photograph(
     turn = upright_rotation([photograph.image]) if rotate == "auto" else int(rotate)
     photograph = replace(photograph, image=turned(photograph.image, turn))
     pixels, warnings = find_face(photograph, path)
-    height, width = photograph.image.shape[:2]
+    warnings = turned_note(turn if rotate == "auto" else 0, "photograph") + warnings
     identity = {"photograph": sha256_of_file(path)[:16], "head_model": asset.fingerprint[:12], "size": size}
     identity |= {"rotate": rotate} if rotate != "auto" else {}
-    claim_folder(out, "capture", identity)
-    asset = ready_head(asset)
+    with claimed_folder(out, "capture", identity):
+        return _fit_and_write(photograph, path.name, pixels, warnings, out, size, ready_head(asset))
 
+
+def _fit_and_write(
+    photograph: Photograph, name: str, pixels: np.ndarray, warnings: list[str], out: Path, size: int, asset: HeadAsset
+) -> Path:
+    """Fit the head to the face at `pixels` `[478, 2]` and write the capture into a folder that was claimed for it."""
+    height, width = photograph.image.shape[:2]
     crop = choose_crop(pixels[None], width, height, size)
     image = crop.cut(photograph.image)
     with PersonSegmenter() as segmenter:
@@ -179,9 +188,9 @@ def capture_photograph(
             "seconds_per_stage": {},
             "focal_source": "the photograph's Exif" if focal else "estimated from the landmarks, with a prior",
             "focal_35mm": photograph.focal_35mm,
-            "warnings": turned_note(turn if rotate == "auto" else 0, "photograph") + warnings + quality,
+            "warnings": warnings + quality,
             "appearance": appearance,
-            "photograph": {"name": path.name, "width": width, "height": height},
+            "photograph": {"name": name, "width": width, "height": height},
             "crop": {"x0": crop.x0, "y0": crop.y0, "side": crop.side},
         },
         camera_mode="static",

@@ -18,9 +18,10 @@ from typing import Any
 
 from avatar.conventions import OPEN_HEAD
 from avatar.errors import AvatarError, InputError
-from avatar.files import CLAIM_FILE, claim_folder, require_free_space, sha256_of_file
+from avatar.files import require_free_space, sha256_of_file, withdraw_claim
 from avatar.flame.assets import HeadAsset
 from avatar.flame.importing import open_head_model
+from avatar.folder_lock import claimed_folder
 from avatar.limits import CAPTURE_SIZE, require_clip_part
 from capture_tools.checks import require_usable
 from capture_tools.cutting import crop_stage
@@ -28,7 +29,7 @@ from capture_tools.embedding import ready_head
 from capture_tools.filming import CAMERA_CHOICES, camera_stage, without_lost_cameras
 from capture_tools.finding import find_clip, landmark_stage
 from capture_tools.fitting import lens_settings, tracking_stage, without_misfits
-from capture_tools.stages import Stages, remove_leftovers
+from capture_tools.stages import Stages
 from capture_tools.turning import chosen_rotation, require_rotate
 from capture_tools.video import FrameSelection, choose_crop, select_frames
 from capture_tools.writing import write_stage
@@ -70,8 +71,8 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
     Goes on after the last finished stage where `out` holds an unfinished capture of the same clip and settings, and
     returns at once where it is finished.
     Raises InputError for a clip that cannot be used (unreadable, cut, no face, fewer than 20 usable
-    frames, a still picture), HeadModelError for an unknown head model, OutputError where `out` holds something else or
-    the disk is full. The `out` of a refused clip is removed again.
+    frames, a still picture), HeadModelError for an unknown head model, OutputError where `out` holds something else, is
+    being written by another command, or the disk is full. The `out` of a refused clip is removed again.
     """
     settings = settings or CaptureSettings()
     video, out = Path(video), Path(out)
@@ -84,7 +85,14 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
     settings = replace(settings, head_model=asset.name)
     limit = settings.max_frames or DEFAULT_FRAMES
     _, selection = select_frames(video, start=settings.start, end=settings.end, every=settings.every, max_frames=limit)
-    fresh = claim_folder(out, "capture", _identity(video, asset, settings))
+    with claimed_folder(out, "capture", _identity(video, asset, settings)) as fresh:
+        return _capture(video, out, settings, asset, selection, fresh)
+
+
+def _capture(
+    video: Path, out: Path, settings: CaptureSettings, asset: HeadAsset, selection: FrameSelection, fresh: bool
+) -> Path:
+    """The stages, in a folder that was claimed for them."""
     stages = Stages(out)
     if (out / "transforms.json").exists():  # written last: nothing is left to do but to tidy up
         stages.remove()
@@ -107,10 +115,10 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
         require_usable(len(clip.timestamps), clip.reasons, video, len(clip.shots))
     except AvatarError as error:
         # What was finished is of no use for a clip that is refused; a full disk can be helped.
-        if fresh or isinstance(error, InputError):
-            _withdraw(out, stages)
+        if isinstance(error, InputError) or not stages.any_finished():
+            stages.remove()
+        withdraw_claim(out)
         raise
-    remove_leftovers(out)
     write_stage(out, video, clip, crop, result, rows, filming, asset, stages, asdict(settings))
     stages.remove()
     return out
@@ -148,11 +156,3 @@ def _rotation(video: Path, selection: FrameSelection, settings: CaptureSettings,
 def _bytes_needed(frames: int, size: int) -> int:
     """Crops and mattes raw, the same again as PNG, and room for videos."""
     return math.ceil(frames * size * size * 4 * 2.2) + 50 * 2**20
-
-
-def _withdraw(out: Path, stages: Stages) -> None:
-    """Remove a folder that this call made and that holds nothing finished."""
-    stages.remove()
-    (out / CLAIM_FILE).unlink(missing_ok=True)
-    if not any(out.iterdir()):
-        out.rmdir()

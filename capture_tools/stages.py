@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
+import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from avatar.errors import CaptureError
-from avatar.files import atomic_write, read_json, write_json
+from avatar.files import output_error, read_json, write_json, write_npz
 
 FOLDER = "stages"
 SECONDS = "seconds.json"
-
-
-def remove_leftovers(capture: Path) -> None:
-    """Remove the temporary files of a process that was killed while it wrote into a capture folder."""
-    for part in Path(capture).rglob(".*.part*"):
-        part.unlink(missing_ok=True)
+FINISHED = ("rotation.npz", "landmarks.npz", "crops.npz", "camera.npz", "tracking.npz")
+"""What a stage leaves last."""
+ARRAYS = ("images.npy", "mattes.npy", "images_kept.npy", "mattes_kept.npy")
+PIECE = 1 << 24
+"""Bytes written at once to fill a file."""
 
 
 class Stages:
@@ -30,7 +30,14 @@ class Stages:
         self.folder = Path(capture) / FOLDER
 
     def path(self, name: str) -> Path:
+        """One of the files that a stage may leave, and that `remove` takes away."""
+        if name not in (*FINISHED, *ARRAYS, SECONDS):
+            raise ValueError(f"{name} is not in the list of the stages' files")
         return self.folder / name
+
+    def any_finished(self) -> bool:
+        """Whether a rerun has anything to start from."""
+        return any(self.path(name).exists() for name in FINISHED)
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
         """The arrays a stage left, or None where it has not finished. Raises CaptureError where they are damaged."""
@@ -47,20 +54,28 @@ class Stages:
 
     def save(self, name: str, **arrays: object) -> None:
         """Keep a finished stage's arrays, atomically."""
-
-        def write(part: Path) -> None:
-            with open(part, "wb") as file:
-                np.savez(file, **{key: np.asarray(value) for key, value in arrays.items()})
-
-        atomic_write(self.path(f"{name}.npz"), write)
+        write_npz(self.path(f"{name}.npz"), {key: np.asarray(value) for key, value in arrays.items()})
 
     def open_array(self, name: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
-        """A uint8 array on disk: made anew with `shape`, else opened for reading."""
+        """A uint8 array on disk: made anew with `shape`, else opened for reading.
+
+        Raises OutputError where the disk has no room for all of it: a mapped file that finds the disk full only when it
+        is filled kills the process.
+        """
         path = self.path(f"{name}.npy")
         if shape is None:
             return np.load(path, mmap_mode="r", allow_pickle=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            with open(path, "xb") as file:
+                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                fill(file, math.prod(shape))
+            return np.load(path, mmap_mode="r+", allow_pickle=False)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise output_error(error, path) from error
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -76,5 +91,14 @@ class Stages:
         return dict(read_json(path, CaptureError)) if path.exists() else {}
 
     def remove(self) -> None:
-        """Forget all stages; the capture is written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Forget all stages; the capture is written. What they did not leave stays."""
+        for name in (*FINISHED, *ARRAYS, SECONDS):
+            self.path(name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
+
+
+def fill(file: BinaryIO, length: int) -> None:
+    """Write `length` zeros, so that the disk gives the file all its room; OSError where there is none."""
+    while length > 0:
+        length -= file.write(bytes(min(length, PIECE)))

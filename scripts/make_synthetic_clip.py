@@ -44,8 +44,8 @@ class Settings:
 def main() -> int:
     settings = tyro.cli(Settings, description=__doc__)
     from avatar.data.synthetic import make_synthetic_clip
-    from avatar.files import claim_folder
     from avatar.flame.assets import load_head
+    from avatar.folder_lock import claimed_folder
     from avatar.limits import require_synthetic
     from avatar.progress import Progress
 
@@ -55,8 +55,8 @@ def main() -> int:
     try:
         require_synthetic(seed=settings.seed, size=settings.size, frames=settings.frames, fps=settings.fps)
         asset = load_head(settings.head_model)
-        claim_folder(settings.out, "synthetic clip", identity)
-        with Progress("synthetic clip", settings.frames, unit="frame") as bar:
+        claimed = claimed_folder(settings.out, "synthetic clip", identity)
+        with claimed, Progress("synthetic clip", settings.frames, unit="frame") as bar:
             clip = make_synthetic_clip(
                 settings.out,
                 seed=settings.seed,

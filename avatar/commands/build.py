@@ -179,9 +179,11 @@ class Eval:
     def run(self) -> Outcome:
         from avatar.create import evaluate_run
         from avatar.data.folders import run_at
+        from avatar.folder_lock import locked_folder
 
         run = run_at(self.run_folder)
-        metrics = evaluate_run(run, self.splits, self.truth)
+        with locked_folder(run):
+            metrics = evaluate_run(run, self.splits, self.truth)
         files = [(run / "eval" / "metrics.json", "the numbers")]
         files += [(run / "eval" / split, "pred, gt and mask of every frame") for split in metrics]
         return Outcome(files, f"avatar reanimate {shown(run)} --driver VIDEO --out out.mp4", metric_lines(metrics))

@@ -15,7 +15,7 @@ import torch
 from avatar.conventions import LANDMARK_COUNT
 from avatar.data.capture_schema import POSE_KEYS
 from avatar.errors import CaptureError
-from avatar.files import atomic_write
+from avatar.files import write_npz
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.npz import read_npz
@@ -153,5 +153,4 @@ def parameter_arrays(params: HeadParameters, asset: HeadAsset, count: int, folde
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], compressed: bool = False) -> Path:
     """Write an npz file atomically; compression is for landmarks only, float parameters hardly shrink."""
-    save = np.savez_compressed if compressed else np.savez
-    return atomic_write(path, lambda part: save(part, **arrays))
+    return write_npz(path, arrays, compressed=compressed)

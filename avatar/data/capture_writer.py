@@ -29,7 +29,7 @@ from avatar.data.capture_schema import (
     transforms_name,
 )
 from avatar.errors import CaptureError
-from avatar.files import write_json
+from avatar.files import refuse_links, write_json
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
@@ -63,9 +63,11 @@ def write_capture(
     report: the keys of report.json; what the caller did not measure becomes null.
 
     The transforms files are removed first and written last, so an interrupted folder never looks finished.
-    Raises CaptureError where the parts do not fit each other, OutputError where the disk is full.
+    Raises CaptureError where the parts do not fit each other, OutputError where the disk is full or a link stands in
+    the folder.
     """
     folder = Path(folder)
+    refuse_links(folder)
     count = len(timestamps)
     cameras = [cameras] * count if isinstance(cameras, Camera) else list(cameras)
     landmarks, visible = np.asarray(landmarks, dtype=np.float32), np.asarray(visible, dtype=bool)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -142,10 +143,9 @@ def make_synthetic_clip(
     if held_out:
         write_held_out(truth / HELD_OUT, scene)
     pictures = (read_png(truth / IMAGES / f"{index:05d}.png") for index in range(frames))
-    sound = write_wav(folder / "voice.wav", voice_of(scene, seed))
-    clip = write_video(folder / "clip.mp4", pictures, fps, audio_from=sound, synthetic=True)
-    sound.unlink()
-    return clip
+    with TemporaryDirectory() as place:
+        sound = write_wav(Path(place) / "voice.wav", voice_of(scene, seed))
+        return write_video(folder / "clip.mp4", pictures, fps, audio_from=sound, synthetic=True)
 
 
 def voice_of(scene: SyntheticScene, seed: int) -> np.ndarray:

@@ -3,12 +3,13 @@ belong together and every step that carries audio has some to carry."""
 
 from __future__ import annotations
 
+import io
 import wave
 from pathlib import Path
 
 import numpy as np
 
-from avatar.files import atomic_write
+from avatar.files import write_bytes
 
 SAMPLE_RATE = 16_000
 HIGHEST = 3_600.0
@@ -44,12 +45,10 @@ def synthesise_voice(seed: int, jaw: np.ndarray, rounding: np.ndarray, spread: n
 
 def write_wav(path: Path, samples: np.ndarray) -> Path:
     """Write samples in [-1, 1] as 16-bit mono, atomically."""
-
-    def write(part: Path) -> None:
-        with wave.open(str(part), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(SAMPLE_RATE)
-            file.writeframes(np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-
-    return atomic_write(path, write)
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return write_bytes(path, buffer.getvalue())

@@ -11,7 +11,7 @@ import numpy as np
 
 from avatar.conventions import LANDMARK_COUNT, OPEN_HEAD
 from avatar.errors import HeadModelError
-from avatar.files import atomic_write
+from avatar.files import write_npz
 from avatar.npz import read_npz
 
 FILE_SUFFIXES = (".pkl", ".npz", ".zip")
@@ -243,12 +243,7 @@ def save_head(path: Path, asset: HeadAsset, *, half: bool = False) -> Path:
             arrays[key] = getattr(asset, key)
     arrays |= {f"region.{key}": mask for key, mask in asset.regions.items()}
     arrays |= {f"extra.{key}": np.asarray(value) for key, value in asset.extras.items()}
-
-    def write(part: Path) -> None:
-        with open(part, "wb") as stream:
-            np.savez_compressed(stream, **arrays)
-
-    return atomic_write(path, write)
+    return write_npz(path, arrays, compressed=True)
 
 
 def read_head(path: Path, name: str | None = None) -> HeadAsset:

@@ -2,7 +2,7 @@
 
 The file's tensors are the scene (`scene.`), the subject's parameters (`params.`), the plate, and for resuming the
 optimizer (`optimizer.`), the sampler (`sampler.`) and the random generator. What is not a tensor is JSON in the file's
-header. `checkpoints/latest` names the newest file. Nothing is pickled.
+header. `checkpoints/latest` names the newest file; where that is damaged, the one before is taken. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -19,17 +19,29 @@ from avatar.config import Config, read_config
 from avatar.errors import RunError
 from avatar.field.flame_warp import NeckBlend
 from avatar.field.subject import Subject
-from avatar.files import safe_join, write_bytes, write_text
+from avatar.files import write_bytes, write_text
 from avatar.flame.assets import HeadAsset, check_same_head, load_head
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
+from avatar.progress import warn
 from avatar.training.avatar_model import Avatar
+from avatar.training.checkpoint_files import (
+    FOLDER,
+    LATEST,
+    checkpoint_path,
+    checkpoints_in_order,
+    remove_old,
+    step_file,
+    train_again,
+)
 from avatar.training.prepare import Space, has_surroundings, make_scene
 
 FORMAT_VERSION = 3
-FOLDER = "checkpoints"
-LATEST = "latest"
 HEADER = "avatar"
+
+
+class DamagedCheckpointError(RunError):
+    """A checkpoint's file is cut, empty or cannot be read."""
 
 
 @dataclass
@@ -69,50 +81,27 @@ def save_checkpoint(run: Path, avatar: Avatar, state: TrainingState, keep: int) 
         "camera_mode": avatar.camera_mode,
         "blend": asdict(avatar.scene.blend),
     }
-    folder = Path(run) / FOLDER
-    path = folder / f"step_{state.step:06d}.safetensors"
+    path = step_file(run, state.step)
     # serialised in memory: safetensors' own writer raises its own kind of error on a full disk, with the reason as text
     write_bytes(path, save(tensors, metadata={HEADER: json.dumps(header)}))
-    write_text(folder / LATEST, path.name + "\n")
-    older = sorted(entry for entry in folder.glob("step_*.safetensors") if entry != path)
-    for entry in older[: max(0, len(older) - (keep - 1))]:
-        entry.unlink()
-    return path
-
-
-def checkpoint_path(run: Path, checkpoint: str = LATEST) -> Path:
-    """The file of a run's checkpoint: the latest, or one by its name. Raises RunError where there is none."""
-    folder = Path(run) / FOLDER
-    name = checkpoint
-    if checkpoint == LATEST:
-        try:
-            name = (folder / LATEST).read_text().strip()
-        except (OSError, UnicodeDecodeError) as cause:
-            raise RunError(
-                "this is not a run folder with a trained avatar",
-                where=run,
-                expected=f"{FOLDER}/{LATEST}",
-                fix="make one: avatar create VIDEO --out RUN",
-            ) from cause
-    path = safe_join(folder, name, RunError)
-    if not path.is_file():
-        held = sorted(entry.name for entry in folder.glob("step_*.safetensors")) if folder.is_dir() else []
-        raise RunError(
-            "the checkpoint does not exist", where=path, expected=", ".join(held) or "a checkpoint", found=name
-        )
+    write_text(path.with_name(LATEST), path.name + "\n")
+    remove_old(run, state.step, keep, is_whole)
     return path
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors of a checkpoint file. Raises RunError where it is damaged or of another version."""
+    """Header and tensors of a checkpoint file.
+
+    Raises DamagedCheckpointError, and RunError where it is of another version.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(HEADER, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, json.JSONDecodeError) as cause:
-        raise RunError("the checkpoint is damaged", where=path, found=cause, fix="train again") from cause
+    except (OSError, SafetensorError, ValueError) as cause:
+        raise DamagedCheckpointError("the checkpoint is damaged", where=path, found=cause, fix="train again") from cause
     if not isinstance(header, dict) or header.get("format_version") != FORMAT_VERSION:
         found = header.get("format_version") if isinstance(header, dict) else "no header"
         raise RunError(
@@ -125,8 +114,47 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, tensors
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint's file has the length that its header promises; its tensors are not looked at."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return HEADER in (file.metadata() or {})
+    except (OSError, SafetensorError, ValueError):
+        return False
+
+
+def read_newest(run: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
+    """File, header and tensors of a run's newest checkpoint that can be read; a warning says what was passed over.
+
+    Raises RunError where there is none, and where the newest is whole but of another version.
+    """
+    paths, trouble = checkpoints_in_order(run)
+    troubles = [trouble] if trouble else []
+    for path in paths:
+        try:
+            header, tensors = read_checkpoint(path)
+        except DamagedCheckpointError as error:
+            troubles.append(f"{path.name} is damaged ({error.found})")
+            continue
+        if troubles:
+            warn(
+                f"{path.parent}: {'; '.join(troubles)}. {path.name} is used instead; steps after it, if there were "
+                "any, can be trained again: avatar train CAPTURE --out RUN --resume"
+            )
+        return path, header, tensors
+    raise RunError(
+        "none of the run's checkpoints can be read",
+        where=Path(run) / FOLDER,
+        expected="one whole step_*.safetensors",
+        found="; ".join(troubles),
+        fix=train_again(run),
+    )
+
+
 def load_avatar(run: Path, *, device: str = "auto", checkpoint: str = LATEST) -> Avatar:
-    """The trained avatar of a run folder, ready to render.
+    """The trained avatar of a run folder, ready to render: of its newest checkpoint that can be read, or one by name.
 
     Raises RunError for a run that is incomplete or damaged, HeadModelError where its head model is not on this machine
     or is another version.
@@ -138,8 +166,11 @@ def restore(
     run: Path, device: torch.device, checkpoint: str = LATEST, config: Config | None = None
 ) -> tuple[Avatar, TrainingState]:
     """An avatar and where its training stands; `config` None takes the run's own settings."""
-    path = checkpoint_path(run, checkpoint)
-    header, tensors = read_checkpoint(path)
+    if checkpoint == LATEST:
+        path, header, tensors = read_newest(run)
+    else:
+        path = checkpoint_path(run, checkpoint)
+        header, tensors = read_checkpoint(path)
     config = config or read_config(Path(run) / "config.yaml")
     try:
         asset = _asset(header, path)

@@ -23,7 +23,8 @@ import torch
 from avatar.data.capture import Capture, Frame
 from avatar.data.capture_reference import open_run_capture
 from avatar.data.landmark_sets import LEFT_EYE, LIPS, RIGHT_EYE, bounding_box, lip_distance
-from avatar.files import write_json
+from avatar.errors import AvatarError
+from avatar.files import read_json, refuse_links, write_json
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera, project
 from avatar.imaging import to_uint8, write_png
@@ -41,6 +42,7 @@ from avatar.training.held_out import (
 if TYPE_CHECKING:
     from avatar.training.avatar_model import Avatar
 
+KINDS = ("pred", "gt", "mask")
 MOUTH_GROWTH = 0.25
 """The mouth's box is grown on each side by this share of its width (docs/design.md, metrics.json)."""
 EYE_GROWTH = 0.5
@@ -109,11 +111,12 @@ def evaluate(
     detect: landmark detector for `expression_error`, run on each rendered and each real frame; None = the program's
     own, treating every frame by itself. max_frames: at most so many frames per split, evenly spread.
     Raises RunError, CaptureError or HeadModelError where run and capture do not fit, InputError for a folder of truth
-    that has no held-out sets or those of another clip, OutputError on a full disk.
+    that has no held-out sets or those of another clip, OutputError on a full disk or where a link stands in eval/.
     """
     from avatar.training.checkpoint import load_avatar
 
     run = Path(run)
+    refuse_links(run, "eval")
     avatar = load_avatar(run, device=device)
     capture = open_run_capture(run, expect_head=avatar.asset)
     held_out = [read_held_out(folder, avatar, capture) for folder in find_held_out(truth)] if truth is not None else []
@@ -213,11 +216,13 @@ def evaluate_frames(
 
     Returns one split's entry of metrics.json. Writes pred/, gt/, mask/ and frames.json below `folder`, replacing what
     an earlier evaluation left there. `seconds_per_frame` is the mean time of `render`, without the first frame (kernels
-    compile then) where there are more. Without a detector `expression_error` is null.
+    compile then) where there are more. Without a detector `expression_error` is null. Raises OutputError where a link
+    stands in `folder`.
     """
-    for kind in ("pred", "gt", "mask"):
-        for old in (folder / kind).glob("*.png"):
-            old.unlink()
+    refuse_links(folder)
+    for name in written_before(folder) | {frame.name for frame in source.frames}:
+        for kind in KINDS:
+            (folder / kind / f"{name}.png").unlink(missing_ok=True)
     rows: list[dict[str, Any]] = []
     seconds: list[float] = []
     with Progress(f"eval {label}", len(indices)) if progress else nullcontext() as bar:
@@ -235,6 +240,16 @@ def evaluate_frames(
                 bar.update(done, note=f"psnr {metrics.mean(row['psnr'] for row in rows):.1f}")
     write_json(folder / "frames.json", rows)
     return summary(rows, seconds, detected=detect is not None)
+
+
+def written_before(folder: Path) -> set[str]:
+    """The names of the frames that an earlier evaluation wrote into `folder`, as its frames.json has them."""
+    try:
+        rows = read_json(folder / "frames.json")
+        names = {str(row["name"]) for row in rows}
+    except (AvatarError, TypeError, KeyError):  # none, or not ours
+        return set()
+    return {name for name in names if Path(name).name == name}
 
 
 def measure(shown: Rendering, truth: np.ndarray, detect: Detect | None, lpips: LpipsDistance | None) -> dict[str, Any]:

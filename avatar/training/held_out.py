@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from avatar.conventions import SPLITS
 from avatar.data.capture import PLAIN_GREY, Capture, Frame, read_capture
 from avatar.data.capture_schema import HELD_OUT, Entries
 from avatar.errors import InputError
@@ -70,11 +71,25 @@ class HeldOutSet:
 
 
 def find_held_out(folder: Path) -> list[Path]:
-    """Folders of held-out sets at or below `folder`, by name. Raises InputError where there are none."""
-    folder = Path(folder)
+    """Folders of held-out sets at or below `folder`, by name.
+
+    The names become folders of the evaluation: InputError where one is that of a split or of another set, and where
+    there are no sets.
+    """
+    folder = Path(folder).resolve()  # which gives `.` and `..` their names
     found: list[Path] = []
     for depth in range(DEPTH + 1):
         found += [path.parent for path in folder.glob("*/" * depth + HELD_OUT)]
+    names = [path.name for path in found]
+    unusable = [str(path) for path in found if path.name in ("", *SPLITS) or names.count(path.name) > 1]
+    if unusable:
+        raise InputError(
+            "held-out sets cannot be told apart by their folders' names",
+            where=folder,
+            expected=f"names that are each there once and none of {', '.join(SPLITS)}",
+            found=", ".join(unusable[:4]),
+            fix="give the folder of one clip",
+        )
     if not found:
         raise InputError(
             "there is no held-out truth",

@@ -13,7 +13,7 @@ from avatar.imaging import to_uint8, write_png
 from avatar.training.avatar_model import Avatar
 from avatar.training.prepare import TrainingData
 
-LOG = "log.jsonl"
+LOG, CURVES, PREVIEWS = "log.jsonl", "tensorboard", "previews"
 GREY = 128
 
 
@@ -34,7 +34,7 @@ class Journal:
     def __enter__(self) -> Journal:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(self.run / "tensorboard"), purge_step=self._purge_from, flush_secs=30)
+        self._writer = SummaryWriter(str(self.run / CURVES), purge_step=self._purge_from, flush_secs=30)
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -75,7 +75,7 @@ class Journal:
             rows.append(np.concatenate([real, to_uint8(shown.image.cpu().numpy()), mask], 1))
         picture = np.concatenate(rows, 0)
         self._writer.add_image("preview", picture, step, dataformats="HWC")
-        return write_png(self.run / "previews" / f"step_{step:06d}.png", picture)
+        return write_png(self.run / PREVIEWS / f"step_{step:06d}.png", picture)
 
 
 def preview_frames(training: TrainingData) -> list[int]:

@@ -20,7 +20,7 @@ from avatar.render.rays import Rendered, render_samples
 from avatar.render.volume import over
 from avatar.training import losses
 from avatar.training.avatar_model import Avatar, sample_rays
-from avatar.training.checkpoint import FOLDER, LATEST, checkpoint_path
+from avatar.training.checkpoint_files import checkpoint_path, has_checkpoint
 from avatar.training.prepare import TrainingData
 from avatar.training.surface_prior import SurfacePrior, SurfaceSamples
 
@@ -251,7 +251,7 @@ def check_finite(avatar: Avatar, terms: dict[str, Tensor], run: Path, step: int)
 def stopped(run: Path, step: int, found: str) -> TrainingError:
     """The error that ends a training in which `found` is not finite, with the checkpoint to go back to."""
     good = "none yet"
-    if (run / FOLDER / LATEST).exists():
+    if has_checkpoint(run):
         good = str(checkpoint_path(run))
     return TrainingError(
         f"a value is not finite at step {step}",

@@ -15,12 +15,11 @@ from avatar.config import Config, write_config
 from avatar.data.capture import read_capture
 from avatar.data.capture_reference import open_run_capture, write_capture_reference
 from avatar.errors import OutputError, RunError
+from avatar.files import refuse_links
 from avatar.flame.assets import load_head
 from avatar.kernels.backends import resolve_all
 from avatar.progress import Progress
 from avatar.training.checkpoint import (
-    FOLDER,
-    LATEST,
     TrainingState,
     optimizer_tensors,
     pick_device,
@@ -28,7 +27,8 @@ from avatar.training.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from avatar.training.journal import Journal
+from avatar.training.checkpoint_files import FOLDER, has_checkpoint
+from avatar.training.journal import CURVES, LOG, PREVIEWS, Journal
 from avatar.training.learner import Learner
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.schedule import Schedule
@@ -50,12 +50,14 @@ def train(
     """Train an avatar on a capture folder and leave it in the run folder.
 
     `minutes` overrides the settings' time budget (which counts the preparation too). With `resume` training goes on
-    from the latest checkpoint.
+    from the newest checkpoint that can be read.
     Raises CaptureError, HeadModelError or RunError where capture and run do not fit, OutputError where the run is
-    trained already and `resume` is not asked for or the disk is full, TrainingError where a value stops being finite.
+    trained already and `resume` is not asked for, a link stands in it or the disk is full, TrainingError where a value
+    stops being finite.
     """
     run, capture_folder = Path(run), Path(capture_folder)
-    if (run / FOLDER / LATEST).exists() and not resume:
+    refuse_links(run, FOLDER, LOG, CURVES, PREVIEWS)
+    if has_checkpoint(run) and not resume:
         raise OutputError("the run has been trained already", where=run, fix="add --resume, or choose another --out")
     if minutes is not None:
         config = replace(config, training=replace(config.training, minutes=float(minutes)))

@@ -15,6 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "avatar.errors",
         "avatar.conventions",
         "avatar.files",
+        "avatar.folder_lock",
         "avatar.imaging",
         "avatar.config",
         "avatar.config_rules",
