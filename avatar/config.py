@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from avatar.base.errors import ConfigError
+from avatar.base.files import write_text
 from avatar.config_rules import validate
-from avatar.errors import ConfigError
-from avatar.files import write_text
 
 CHECKOUT_PRESETS = Path(__file__).resolve().parent.parent / "configs"
 INSTALLED_PRESETS = Path(sys.prefix) / "share" / "flame-avatar" / "configs"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from avatar.errors import ConfigError
-from avatar.limits import MINUTES, SEED, Limits
+from avatar.base.errors import ConfigError
+from avatar.base.limits import MINUTES, SEED, Limits
 
 if TYPE_CHECKING:
     from avatar.config import BankConfig, Config, HashConfig

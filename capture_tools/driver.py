@@ -9,24 +9,24 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from avatar.conventions import LANDMARK_COUNT
-from avatar.errors import InputError
+from avatar.base.conventions import LANDMARK_COUNT
+from avatar.base.errors import InputError
+from avatar.base.limits import DRIVER_FRAMES
+from avatar.base.progress import Progress
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle, slerp
-from avatar.lens import focal_over_longer_side
-from avatar.limits import DRIVER_FRAMES
-from avatar.progress import Progress
-from avatar.videos import probe_video
-from capture_tools.checks import CUT, STEP_BACK
-from capture_tools.finding import follow_face
-from capture_tools.fitting import lens_settings, track_with_progress
-from capture_tools.landmarks import LandmarkDetector, inside_picture
-from capture_tools.live import LiveSettings, LiveTracker
-from capture_tools.observing import LARGEST_SEARCHED, averaged_down, mean_rate, observe
-from capture_tools.track import TrackSettings
-from capture_tools.turning import chosen_rotation, turned_note
-from capture_tools.video import FrameSelection, select_frames
+from avatar.media.focal_metadata import focal_over_longer_side
+from avatar.media.video import probe_video
+from capture_tools.detect.checks import CUT, STEP_BACK
+from capture_tools.detect.landmark_detector import LandmarkDetector, inside_picture
+from capture_tools.detect.observing import LARGEST_SEARCHED, averaged_down, mean_rate, observe
+from capture_tools.detect.selection import FrameSelection, select_frames
+from capture_tools.detect.turning import chosen_rotation, turned_note
+from capture_tools.stages.landmarks import follow_face
+from capture_tools.stages.tracking import lens_settings, track_with_progress
+from capture_tools.track.clip_tracking import TrackSettings
+from capture_tools.track.live import LiveSettings, LiveTracker
 
 LARGEST_DRIFT = 0.5
 """Frames by which timestamps may differ from a constant rate before the performance is resampled to one."""

@@ -16,23 +16,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from avatar.conventions import OPEN_HEAD
-from avatar.errors import AvatarError, InputError
-from avatar.files import require_free_space, sha256_of_file, withdraw_claim
+from avatar.base.conventions import OPEN_HEAD
+from avatar.base.errors import AvatarError, InputError
+from avatar.base.files import require_free_space, sha256_of_file, withdraw_claim
+from avatar.base.folder_lock import claimed_folder
+from avatar.base.limits import CAPTURE_SIZE, require_clip_part
 from avatar.flame.assets import HeadAsset
 from avatar.flame.importing import open_head_model
-from avatar.folder_lock import claimed_folder
-from avatar.limits import CAPTURE_SIZE, require_clip_part
-from capture_tools.checks import require_usable
-from capture_tools.cutting import crop_stage
-from capture_tools.embedding import ready_head
-from capture_tools.filming import CAMERA_CHOICES, camera_stage, without_lost_cameras
-from capture_tools.finding import find_clip, landmark_stage
-from capture_tools.fitting import lens_settings, tracking_stage, without_misfits
-from capture_tools.stages import Stages
-from capture_tools.turning import chosen_rotation, require_rotate
-from capture_tools.video import FrameSelection, choose_crop, select_frames
-from capture_tools.writing import write_stage
+from capture_tools.detect.checks import require_usable
+from capture_tools.detect.selection import FrameSelection, choose_crop, select_frames
+from capture_tools.detect.turning import chosen_rotation, require_rotate
+from capture_tools.embed.embedding import ready_head
+from capture_tools.stages.camera import CAMERA_CHOICES, camera_stage, without_lost_cameras
+from capture_tools.stages.crops import crop_stage
+from capture_tools.stages.export import write_stage
+from capture_tools.stages.landmarks import find_clip, landmark_stage
+from capture_tools.stages.store import Stages
+from capture_tools.stages.tracking import lens_settings, tracking_stage, without_misfits
 
 DEFAULT_FRAMES = 300
 STAGE_VERSION = 4

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from avatar.demo_page import STYLE, escape, number
-from avatar.errors import RunError
-from avatar.files import read_json, write_text
-from avatar.imaging import read_png
+from avatar.app.demo_page import STYLE, escape, number
+from avatar.base.errors import RunError
+from avatar.base.files import read_json, write_text
+from avatar.media.images import read_png
 
 FULL = "cpu"
 """The full system, which the others are compared with."""

@@ -13,17 +13,18 @@ from benchmark_hash import bank_contests, hash_contests
 from benchmark_timing import Bench, Contest, Differentiable, Prepare, directions
 from torch import Tensor
 
+from avatar.base.optional import is_installed
 from avatar.config import WarpConfig
 from avatar.field.displacement import DisplacementGrids
 from avatar.flame.assets import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera
-from avatar.kernels import reference, volume
-from avatar.kernels.fused_mlp import fused_mlp, multiplies_bfloat16
-from avatar.kernels.mesh_query import MeshQuery
-from avatar.kernels.ray_march import MarchMotion, MarchSpace, march
-from avatar.optional import is_installed
+from avatar.kernels import reference
+from avatar.kernels.march.op import MarchMotion, MarchSpace, march
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.mlp.op import fused_mlp, multiplies_bfloat16
+from avatar.kernels.volume import op as volume
 
 
 def all_contests(bench: Bench, *, compiled: bool, names: tuple[str, ...] = ()) -> Iterator[Contest]:
@@ -154,7 +155,7 @@ def volume_contests(bench: Bench) -> Iterator[Contest]:
         "torch": render(reference.render_weights, reference.sum_along_rays),
     }
     if bench.device.type == "cuda" and is_installed("nerfacc"):
-        from avatar.kernels import nerfacc_backend
+        from avatar.kernels.runtime import nerfacc as nerfacc_backend
 
         ray = torch.repeat_interleave(torch.arange(rays, device=bench.device), first.diff())
         functions["nerfacc"] = render(

@@ -9,9 +9,9 @@ import torch
 from benchmark_timing import Bench, Contest, Differentiable, directions
 from torch import Tensor
 
-from avatar.kernels.hash_grid import PRIMES, HashGridSpec, hash_encode
-from avatar.kernels.mixed_grid import mixed_encode
-from avatar.optional import is_installed
+from avatar.base.optional import is_installed
+from avatar.kernels.blended_grid.op import mixed_encode
+from avatar.kernels.hash_grid.op import PRIMES, HashGridSpec, hash_encode
 
 VARIANTS = ((2, torch.float32), (4, torch.float32), (2, torch.float16))
 """Features of an entry, and the table's type."""

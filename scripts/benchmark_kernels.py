@@ -41,7 +41,7 @@ def main() -> int:
     settings = tyro.cli(Settings, description=__doc__)
     import torch
 
-    from avatar.files import write_json
+    from avatar.base.files import write_json
 
     if settings.device == "cuda" and not torch.cuda.is_available():
         print("error: no CUDA device was found", file=sys.stderr)

@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avatar.avatar import Avatar
+from avatar.base.optional import is_installed
 from avatar.config import Config
 from avatar.data.capture import Capture, read_capture
 from avatar.flame.assets import load_head
-from avatar.optional import is_installed
-from avatar.training.avatar_model import Avatar
 from avatar.training.checkpoint import pick_device
 from avatar.training.evaluate import frame_renderer, spread
-from avatar.training.learner import Learner
 from avatar.training.metrics import box_psnr, psnr
 from avatar.training.prepare import TrainingData, load_training_data, make_avatar
 from avatar.training.schedule import Schedule
+from avatar.training.step import Learner
 
 NOWHERE = Path("no run")
 """Benchmarks write no checkpoints; an error message would name this."""

@@ -54,7 +54,7 @@ class Settings:
 
 def main() -> int:
     settings = tyro.cli(Settings, description=__doc__)
-    from avatar.errors import AvatarError
+    from avatar.base.errors import AvatarError
 
     try:
         result = measure(settings)
@@ -63,7 +63,7 @@ def main() -> int:
         return 1
     report(result)
     if settings.json is not None:
-        from avatar.files import write_json
+        from avatar.base.files import write_json
 
         write_json(settings.json, result)
         print(f"wrote {settings.json}")

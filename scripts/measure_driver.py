@@ -22,14 +22,14 @@ import torch
 from measure_tracking import compare
 
 from avatar.data.capture import Capture, Frame, read_capture
-from avatar.data.landmark_sets import lip_distance
 from avatar.flame.assets import HeadAsset, load_head
+from avatar.flame.landmark_sets import lip_distance
 from avatar.flame.model import HeadModel, HeadParameters, landmark_vertices
 from avatar.geometry.cameras import Camera
-from avatar.videos import read_video
-from capture_tools.landmarks import LandmarkDetector
-from capture_tools.live import LiveTracker
-from capture_tools.track import track
+from avatar.media.video import read_video
+from capture_tools.detect.landmark_detector import LandmarkDetector
+from capture_tools.track.clip_tracking import track
+from capture_tools.track.live import LiveTracker
 
 WANTED = ("expression_median_mm", "expression_mean_mm", "rotation_mean_degrees", "rotation_without_bias_mean_degrees")
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from avatar.data.landmark_sets import eye_aspect_ratio, lip_distance
-from avatar.videos import read_video
-from capture_tools.landmarks import LandmarkDetector
+from avatar.flame.landmark_sets import eye_aspect_ratio, lip_distance
+from avatar.media.video import read_video
+from capture_tools.detect.landmark_detector import LandmarkDetector
 
 
 def curves(video: Path, start: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from avatar.animation.driving import expression_frames
 from avatar.training.checkpoint import load_avatar
 
 if TYPE_CHECKING:
-    from avatar.training.avatar_model import Avatar
+    from avatar.avatar import Avatar
 
 MARGIN = 8
 """Pixels."""

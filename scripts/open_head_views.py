@@ -1,6 +1,6 @@
 """Views of synthetic people with MediaPipe's landmarks on them: what the open head's landmarks are fitted to.
 
-The people are those of avatar/data/synthetic.py (skin, brows, hair, light), from seeds that no test or benchmark uses,
+The people are those of avatar/synthetic/clip.py (skin, brows, hair, light), from seeds that no test or benchmark uses,
 at random moments of their clips, turned and gazing at random.
 """
 
@@ -13,16 +13,16 @@ from functools import partial
 import numpy as np
 import torch
 
-from avatar.data.synthetic import make_synthetic_scene
-from avatar.data.synthetic_motion import compose_rotation
-from avatar.data.synthetic_render import SyntheticScene, render_synthetic_frame
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera, look_at
-from avatar.kernels.mesh_query import MeshQuery
-from capture_tools.embedding import Observation
-from capture_tools.landmarks import LandmarkDetector
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.synthetic.clip import make_synthetic_scene
+from avatar.synthetic.motion import compose_rotation
+from avatar.synthetic.render import SyntheticScene, render_synthetic_frame
+from capture_tools.detect.landmark_detector import LandmarkDetector
+from capture_tools.embed.embedding import Observation
 
 FIRST_SEED = 1000
 SIZE = 320

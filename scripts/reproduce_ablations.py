@@ -23,10 +23,10 @@ import numpy as np
 import tyro
 from ablations_page import FULL, sheet, strips, text_table, write_page
 
+from avatar.base.errors import AvatarError, ConfigError, OutputError, RunError
+from avatar.base.files import read_json, write_json
 from avatar.config import PRESET_FOLDER, Config, list_presets, load_preset
-from avatar.errors import AvatarError, ConfigError, OutputError, RunError
-from avatar.files import read_json, write_json
-from avatar.imaging import to_uint8, write_png
+from avatar.media.images import to_uint8, write_png
 
 ABLATIONS = "ablations/"
 PAPER = "paper"
@@ -81,7 +81,7 @@ def reproduce(settings: Settings) -> dict[str, Any]:
 
     Whatever can be refused is refused before the first training. Raises AvatarErrors only.
     """
-    from avatar.create import check_minutes
+    from avatar.app.workflow import check_minutes
     from avatar.data.capture import read_capture
     from avatar.training.held_out import find_held_out
 

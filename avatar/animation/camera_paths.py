@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from avatar.errors import ConfigError
+from avatar.base.errors import ConfigError
+from avatar.base.limits import AMPLITUDE
 from avatar.geometry.cameras import Camera, turn_camera
-from avatar.limits import AMPLITUDE
 
 PathName = Literal["still", "orbit", "spiral"]
 DEFAULT_AMPLITUDE_DEGREES = 20.0

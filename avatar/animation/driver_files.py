@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from avatar.base.errors import ConfigError, HeadModelError, InputError
+from avatar.base.limits import DRIVER_FRAMES, FPS, require_clip_part
+from avatar.base.npz import read_npz
 from avatar.data.capture_schema import PARAMETERS
 from avatar.data.folders import PICTURES, VIDEOS, find_capture
-from avatar.errors import ConfigError, HeadModelError, InputError
 from avatar.flame.model import HeadParameters
-from avatar.limits import DRIVER_FRAMES, FPS, require_clip_part
-from avatar.npz import read_npz
-from avatar.videos import probe_video
+from avatar.media.video import probe_video
 
 if TYPE_CHECKING:
     from avatar.flame.assets import HeadAsset

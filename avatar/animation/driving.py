@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from avatar.animation.expressions import ExpressionVector, expression_vector, jaw_share_of, parse_amounts
-from avatar.errors import ConfigError
+from avatar.base.errors import ConfigError
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle, nearest_rotation
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from avatar.errors import ConfigError
+from avatar.base.errors import ConfigError
 
 if TYPE_CHECKING:
     from avatar.flame.assets import HeadAsset

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from avatar import limits
 from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName, camera_path
 from avatar.animation.driver_files import DEFAULT_FPS, Driver
 from avatar.animation.driving import HeadMotion, expression_frames, mean_pose, retarget, smooth_tracking
-from avatar.errors import InputError
-from avatar.files import refuse_existing_file
+from avatar.base import limits
+from avatar.base.errors import InputError
+from avatar.base.files import refuse_existing_file
+from avatar.base.progress import Progress
 from avatar.geometry.cameras import Camera
-from avatar.imaging import to_uint8, write_png
-from avatar.progress import Progress
-from avatar.videos import write_video
+from avatar.media.images import to_uint8, write_png
+from avatar.media.video import write_video
 
 if TYPE_CHECKING:
+    from avatar.avatar import Avatar
     from avatar.flame.model import HeadParameters
-    from avatar.training.avatar_model import Avatar
 
 DEFAULT_FRAMES = 100
 

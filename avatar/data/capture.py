@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from avatar.conventions import SPLITS
+from avatar.base.conventions import SPLITS
+from avatar.base.errors import CaptureError, HeadModelError
+from avatar.base.files import read_json, safe_join
+from avatar.base.limits import CAPTURE_SIDE
 from avatar.data.capture_arrays import head_sizes, read_landmarks, read_parameters
 from avatar.data.capture_schema import (
     BACKGROUND,
@@ -29,13 +32,10 @@ from avatar.data.capture_schema import (
     transforms_name,
 )
 from avatar.data.capture_writer import write_capture
-from avatar.errors import CaptureError, HeadModelError
-from avatar.files import read_json, safe_join
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
-from avatar.imaging import read_png
-from avatar.limits import CAPTURE_SIDE
+from avatar.media.images import read_png
 
 __all__ = ["Capture", "Frame", "read_capture", "split_frames", "write_capture"]
 

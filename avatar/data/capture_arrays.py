@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from avatar.conventions import LANDMARK_COUNT
+from avatar.base.conventions import LANDMARK_COUNT
+from avatar.base.errors import CaptureError
+from avatar.base.files import write_npz
+from avatar.base.npz import read_npz
 from avatar.data.capture_schema import POSE_KEYS
-from avatar.errors import CaptureError
-from avatar.files import write_npz
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
-from avatar.npz import read_npz
 
 
 def head_sizes(asset: HeadAsset) -> dict[str, int]:

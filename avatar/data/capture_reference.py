@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from avatar.conventions import SCHEMA_VERSION
+from avatar.base.conventions import SCHEMA_VERSION
+from avatar.base.errors import RunError
+from avatar.base.files import read_json, sha256_of_file, write_json
 from avatar.data.capture import Capture, read_capture
 from avatar.data.capture_schema import TRANSFORMS
-from avatar.errors import RunError
-from avatar.files import read_json, sha256_of_file, write_json
 from avatar.flame.assets import HeadAsset
 
 CAPTURE_FILE = "capture.json"

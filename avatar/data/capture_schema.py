@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from avatar.conventions import CAMERA_MODES, SCHEMA_VERSION, SPLITS
-from avatar.errors import CaptureError
+from avatar.base.conventions import CAMERA_MODES, SCHEMA_VERSION, SPLITS
+from avatar.base.errors import CaptureError
+from avatar.base.limits import FPS, Limits
 from avatar.geometry.cameras import Camera
-from avatar.limits import FPS, Limits
 
 TRANSFORMS = "transforms.json"
 IMAGES, MASKS, PARAMETERS = "images", "fg_masks", "flame_param"

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from avatar.conventions import CAMERA_MODES, LANDMARK_COUNT, SCHEMA_VERSION, SPLITS
+from avatar.base.conventions import CAMERA_MODES, LANDMARK_COUNT, SCHEMA_VERSION, SPLITS
+from avatar.base.errors import CaptureError
+from avatar.base.files import refuse_links, write_json
 from avatar.data.capture_arrays import parameter_arrays, write_arrays
 from avatar.data.capture_schema import (
     BACKGROUND,
@@ -28,12 +30,10 @@ from avatar.data.capture_schema import (
     split_frames,
     transforms_name,
 )
-from avatar.errors import CaptureError
-from avatar.files import refuse_links, write_json
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
-from avatar.imaging import write_png
+from avatar.media.images import write_png
 
 WRITERS = 2
 """Threads that encode PNG files."""

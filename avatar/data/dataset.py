@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from avatar.data.capture import Capture
-from avatar.data.landmark_sets import LEFT_EYE, LIPS, RIGHT_EYE, bounding_box
+from avatar.flame.landmark_sets import LEFT_EYE, LIPS, RIGHT_EYE, bounding_box
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from avatar.base.errors import CaptureError, InputError, RunError
 from avatar.data.capture_reference import CAPTURE_FILE, read_capture_reference
 from avatar.data.capture_schema import TRANSFORMS
-from avatar.errors import CaptureError, InputError, RunError
 
 CHECKPOINTS, SETTINGS, CAPTURE, STAGES = "checkpoints", "config.yaml", "capture", "stages"
 DEEPEST = 2

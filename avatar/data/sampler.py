@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from avatar.base.errors import ConfigError
 from avatar.data.dataset import FrameSet
-from avatar.errors import ConfigError
 
 MOUTH, EYES, PERSON, ANYWHERE = range(4)
 """The regions rays are drawn from, as in `RayBatch.region`."""

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatar.field.flame_warp import NeckBlend, apply_rigid, rigid_inverse
 from avatar.field.torso import TorsoMotion
+from avatar.field.warp import NeckBlend, apply_rigid, rigid_inverse
 from avatar.geometry.cameras import Camera, project
 from avatar.geometry.meshes import vertex_normals
-from avatar.kernels.mesh_query import MeshQuery, interpolate
+from avatar.kernels.mesh.op import MeshQuery, interpolate
 
 OUTER_MARGIN = 0.025
 """Outside the mesh, in metres: what tracking leaves, brows, glasses, short hair."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from avatar.config import DeformationConfig
 from avatar.field.encodings import band_window, frequency_size
 from avatar.field.networks import Mlp
-from avatar.kernels.frequency import frequency_encode
+from avatar.kernels.frequency.op import frequency_encode
 
 OUTPUT_SCALE = 0.1
 """The network's output of 1 moves a point by a tenth of the box: Adam's first steps then move it by millimetres."""

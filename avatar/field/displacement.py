@@ -15,7 +15,7 @@ from torch import Tensor
 from avatar.config import WarpConfig
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters
-from avatar.kernels.mesh_query import MeshQuery
+from avatar.kernels.mesh.op import MeshQuery
 
 JAW_OPEN = 0.35
 """Jaw rotation in radians that the grids have room for."""

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from avatar.kernels import harmonics
-from avatar.kernels.frequency import frequency_encode
+from avatar.kernels.frequency.op import frequency_encode
+from avatar.kernels.harmonics import op as harmonics
 
 
 def band_window(bands: int, alpha: float, *, device: torch.device | None = None) -> Tensor:

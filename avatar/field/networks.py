@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from avatar.kernels import reference
-from avatar.kernels.fused_mlp import Part, fused_mlp, multiplies_bfloat16
+from avatar.kernels.mlp.op import Part, fused_mlp, multiplies_bfloat16
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:

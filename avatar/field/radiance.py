@@ -14,9 +14,9 @@ from avatar.config import BankConfig, FieldConfig, HashConfig
 from avatar.field.encodings import direction_size, encode_direction, frequency_size
 from avatar.field.networks import Mlp
 from avatar.field.tcnn import TcnnGrid, TcnnMlp
-from avatar.kernels.frequency import frequency_encode
-from avatar.kernels.hash_grid import HashGridSpec, hash_encode
-from avatar.kernels.mixed_grid import mixed_encode
+from avatar.kernels.blended_grid.op import mixed_encode
+from avatar.kernels.frequency.op import frequency_encode
+from avatar.kernels.hash_grid.op import HashGridSpec, hash_encode
 
 GEOMETRY_FEATURES = 15
 DENSITY_BIAS = -3.0

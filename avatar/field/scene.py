@@ -3,7 +3,7 @@
 Canonical space is the world with the head in its reference pose and a neutral expression. For a sample x of frame i:
 
     x_t = the torso's motion undone                (avatar.field.torso)
-    y   = the head's motion undone, above the neck (avatar.field.flame_warp)
+    y   = the head's motion undone, above the neck (avatar.field.warp)
     x'  = y - surface motion at y                  (avatar.field.displacement)
     x_c = x' + D(gamma_alpha(x'), omega_i)         (avatar.field.deformation)
     sigma, c = F(x_c, d, m_i(p) psi_i, phi_i)      (avatar.field.radiance)
@@ -19,19 +19,19 @@ from torch import Tensor, nn
 
 from avatar.config import Config
 from avatar.field.conditions import ConditionScale
+from avatar.field.contraction import contract
 from avatar.field.deformation import TranslationField
 from avatar.field.displacement import GridLayout
-from avatar.field.flame_warp import NeckBlend, RigidMotion, rigid_inverse
-from avatar.field.frames import FrameData, FrameStates, Placed, Probes, Rays
+from avatar.field.frame_states import FrameData, FrameStates, Placed, Probes, Rays
 from avatar.field.networks import choose_precision
 from avatar.field.radiance import FieldInputs, make_radiance
-from avatar.field.surroundings import contract
 from avatar.field.torso import TorsoMotion
+from avatar.field.warp import NeckBlend, RigidMotion, rigid_inverse
 from avatar.geometry.rotations import axis_angle_to_matrix
 from avatar.kernels import reference
-from avatar.kernels.backends import resolve_all
-from avatar.kernels.placement import place_samples
-from avatar.kernels.ray_march import MarchMotion, MarchSpace, march
+from avatar.kernels.march.op import MarchMotion, MarchSpace, march
+from avatar.kernels.runtime.backends import resolve_all
+from avatar.kernels.warp.op import place_samples
 from avatar.render.occupancy import Occupancy, dilate
 from avatar.render.sampling import Samples
 

@@ -14,10 +14,10 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from avatar.errors import ConfigError
-from avatar.kernels.fused_mlp import Part
-from avatar.kernels.hash_grid import HashGridSpec
-from avatar.optional import require
+from avatar.base.errors import ConfigError
+from avatar.base.optional import require
+from avatar.kernels.hash_grid.op import HashGridSpec
+from avatar.kernels.mlp.op import Part
 
 WIDTHS = (16, 32, 64, 128)
 """Units per hidden layer for which tinycudann has fused kernels."""

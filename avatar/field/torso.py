@@ -6,7 +6,7 @@ poses as well. Where along the neck the head's motion ends and the torso's begin
 learned too.
 
 Rays are carried into the space in which the torso stands still before anything else happens to them, so that the field,
-its box and its occupancy know one torso only. How the matrix starts is measured in `avatar.field.torso_start`.
+its box and its occupancy know one torso only. How the matrix starts is measured in `avatar.field.torso_fit`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from avatar.field.flame_warp import NeckBlend, rigid_inverse
+from avatar.field.warp import NeckBlend, rigid_inverse
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 
 

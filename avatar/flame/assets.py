@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from avatar.conventions import LANDMARK_COUNT, OPEN_HEAD
-from avatar.errors import HeadModelError
-from avatar.files import write_npz
-from avatar.npz import read_npz
+from avatar.base.conventions import LANDMARK_COUNT, OPEN_HEAD
+from avatar.base.errors import HeadModelError
+from avatar.base.files import write_npz
+from avatar.base.npz import read_npz
 
 FILE_SUFFIXES = (".pkl", ".npz", ".zip")
 """Endings that tell a file that is missing from a name that is unknown."""

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from avatar.errors import HeadModelError
+from avatar.base.errors import HeadModelError
 
 LARGEST_MODEL = 2**30
 """Bytes of a model file, unpacked: FLAME with all its bases takes 60 MB."""

@@ -15,8 +15,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from avatar.conventions import OPEN_HEAD
-from avatar.errors import HeadModelError
+from avatar.base.conventions import OPEN_HEAD
+from avatar.base.errors import HeadModelError
+from avatar.base.npz import read_npz
 from avatar.flame.assets import (
     FILE_SUFFIXES,
     PARENTS,
@@ -29,7 +30,6 @@ from avatar.flame.assets import (
     save_head,
 )
 from avatar.flame.downloads import MOST_SHOWN, SITE, is_zip, model_content
-from avatar.npz import read_npz
 
 EXPRESSION_COUNT = 100
 """The last 100 of FLAME's `shapedirs` are expression in every release."""
@@ -168,8 +168,8 @@ def _dense_compressed(attributes: dict[str, Any], by_column: bool) -> np.ndarray
 def read_flame(path: Path, name: str | None = None) -> HeadAsset:
     """Read a FLAME `.pkl` or `.npz` of any release, the `.zip` it comes in, or a head written by `save_head`.
 
-    A FLAME file has no landmark embedding: it comes with `capture_tools.embedding.import_head`, or from the stored
-    copy of an earlier import of the same model.
+    A FLAME file has no landmark embedding: it comes with
+    `capture_tools.embed.embedding.import_head`, or from the stored copy of an earlier import of the same model.
     Raises HeadModelError where the file is missing, damaged, unsafe or not FLAME.
     """
     path = Path(path)
@@ -250,8 +250,8 @@ def model_name(path: Path) -> str:
 def open_head_model(name_or_file: str | Path) -> HeadAsset:
     """The head model that a user asks for: one known here by its name, or a file's, which may lack its landmarks.
 
-    Nothing is computed and nothing stored yet (`capture_tools.embedding.ready_head` does it), but the file's name is
-    checked. Raises HeadModelError as `load_head` and `require_free_name`.
+    Nothing is computed and nothing stored yet (`capture_tools.embed.embedding.ready_head` does it), but the file's name
+    is checked. Raises HeadModelError as `load_head` and `require_free_name`.
     """
     asset = load_head(name_or_file)
     if str(name_or_file) not in list_heads():

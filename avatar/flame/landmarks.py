@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from avatar.conventions import LANDMARK_COUNT
+from avatar.base.conventions import LANDMARK_COUNT
 
 _MIRROR_PAIRS = """
     3-248 7-249 20-250 21-251 22-252 23-253 24-254 25-255 26-256 27-257 28-258 29-259 30-260 31-261 32-262 33-263

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avatar.errors import HeadModelError
+from avatar.base.errors import HeadModelError
 from avatar.flame import lbs
 from avatar.flame.assets import HeadAsset
 

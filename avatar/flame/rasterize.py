@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from avatar.errors import InputError
+from avatar.base.errors import InputError
+from avatar.base.optional import require
 from avatar.geometry.cameras import Camera, project
-from avatar.kernels.backends import resolve
-from avatar.kernels.mesh_query import MeshQuery
-from avatar.optional import require
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.runtime.backends import resolve
 
 NEAR = 1e-3
 """Metres in front of the camera from which a vertex can be projected."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatar.errors import InputError
+from avatar.base.errors import InputError
 from avatar.geometry.rotations import axis_angle_to_matrix
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])

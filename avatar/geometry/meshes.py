@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from avatar.errors import InputError
+from avatar.base.errors import InputError
 
 
 def face_normals(vertices: Tensor, faces: Tensor) -> Tensor:

@@ -13,17 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from avatar.kernels.mesh_query import FADE_START, ClosestPoints, RayHits, interpolate
+from avatar.kernels.mesh.op import FADE_START, ClosestPoints, RayHits, interpolate
 
 if TYPE_CHECKING:
-    from avatar.kernels.hash_grid import HashGridSpec
+    from avatar.kernels.hash_grid.op import HashGridSpec
 
 CORNERS = tuple((i & 1, i >> 1 & 1, i >> 2 & 1) for i in range(8))
 
 
 def hash_corners(cell: Tensor, resolution: int, size: int, hashed: bool) -> Tensor:
     """Entries `[N, 8]` int64, within their level, of the corners of cells `[N, 3]` int64 (Instant-NGP, equation 4)."""
-    from avatar.kernels.hash_grid import PRIMES
+    from avatar.kernels.hash_grid.op import PRIMES
 
     corner = cell.unsqueeze(1) + torch.tensor(CORNERS, device=cell.device)
     if hashed:

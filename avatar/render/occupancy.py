@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from avatar.kernels.cells import locate_cells, remember_largest
+from avatar.kernels.occupancy.op import locate_cells, remember_largest
 
 DECAY = 0.9
 """What a cell's remembered density shrinks by at every look that finds less (Mueller et al. 2022, appendix C)."""

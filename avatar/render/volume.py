@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from avatar.errors import ConfigError, InputError
-from avatar.kernels import reference, volume
-from avatar.kernels.input_checks import FLOATS, check_tensor
+from avatar.base.errors import ConfigError, InputError
+from avatar.kernels import reference
+from avatar.kernels.runtime.checks import FLOATS, check_tensor
+from avatar.kernels.volume import op as volume
 from avatar.render.sampling import Samples
 
 BACKENDS = ("auto", "warp", "nerfacc", "torch")
@@ -41,7 +42,7 @@ def render_weights(density: Tensor, samples: Samples, *, backend: str = "auto") 
         raise ConfigError("unknown backend of the volume rendering", expected=", ".join(BACKENDS), found=backend)
     thickness = density * samples.spacing * PER_CENTIMETRE
     if backend == "nerfacc" and len(samples):
-        from avatar.kernels.nerfacc_backend import render_weights as render_by_nerfacc
+        from avatar.kernels.runtime.nerfacc import render_weights as render_by_nerfacc
 
         return render_by_nerfacc(thickness, samples.ray, samples.rays)
     if backend == "torch" or thickness.dtype != torch.float32:

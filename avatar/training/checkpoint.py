@@ -15,16 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from avatar.avatar import Avatar
+from avatar.base.errors import RunError
+from avatar.base.files import write_bytes, write_text
+from avatar.base.progress import warn
 from avatar.config import Config, read_config
-from avatar.errors import RunError
-from avatar.field.flame_warp import NeckBlend
-from avatar.field.subject import Subject
-from avatar.files import write_bytes, write_text
+from avatar.field.identity import Subject
+from avatar.field.warp import NeckBlend
 from avatar.flame.assets import HeadAsset, check_same_head, load_head
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
-from avatar.progress import warn
-from avatar.training.avatar_model import Avatar
 from avatar.training.checkpoint_files import (
     FOLDER,
     LATEST,

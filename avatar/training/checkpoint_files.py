@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from avatar.errors import RunError
-from avatar.files import safe_join
+from avatar.base.errors import RunError
+from avatar.base.files import safe_join
 
 FOLDER = "checkpoints"
 LATEST = "latest"

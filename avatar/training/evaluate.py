@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
+from avatar.base.errors import AvatarError
+from avatar.base.files import read_json, refuse_links, write_json
+from avatar.base.progress import Progress
 from avatar.data.capture import Capture, Frame
 from avatar.data.capture_reference import open_run_capture
-from avatar.data.landmark_sets import LEFT_EYE, LIPS, RIGHT_EYE, bounding_box, lip_distance
-from avatar.errors import AvatarError
-from avatar.files import read_json, refuse_links, write_json
+from avatar.flame.landmark_sets import LEFT_EYE, LIPS, RIGHT_EYE, bounding_box, lip_distance
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera, project
-from avatar.imaging import to_uint8, write_png
-from avatar.progress import Progress
+from avatar.media.images import to_uint8, write_png
 from avatar.training import metrics
 from avatar.training.held_out import (
     HeldOutSet,
@@ -40,7 +40,7 @@ from avatar.training.held_out import (
 )
 
 if TYPE_CHECKING:
-    from avatar.training.avatar_model import Avatar
+    from avatar.avatar import Avatar
 
 KINDS = ("pred", "gt", "mask")
 MOUTH_GROWTH = 0.25
@@ -122,7 +122,7 @@ def evaluate(
     held_out = [read_held_out(folder, avatar, capture) for folder in find_held_out(truth)] if truth is not None else []
     own_detector = None
     if detect is None:
-        from capture_tools.landmarks import LandmarkDetector
+        from capture_tools.detect.landmark_detector import LandmarkDetector
 
         own_detector = LandmarkDetector(static=True)
         detect = own_detector.detect

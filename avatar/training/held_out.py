@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from avatar.conventions import SPLITS
+from avatar.base.conventions import SPLITS
+from avatar.base.errors import InputError
+from avatar.base.files import read_json
 from avatar.data.capture import PLAIN_GREY, Capture, Frame, read_capture
 from avatar.data.capture_schema import HELD_OUT, Entries
-from avatar.errors import InputError
-from avatar.files import read_json
 from avatar.flame.model import HeadParameters, head_middle
 from avatar.geometry.cameras import Camera
 
 if TYPE_CHECKING:
-    from avatar.training.avatar_model import Avatar
+    from avatar.avatar import Avatar
 
 DEPTH = 3
 """Folders below the one that is given in which sets are looked for."""

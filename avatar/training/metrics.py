@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from avatar.data.landmark_sets import inter_ocular_distance
-from avatar.optional import is_installed
+from avatar.base.optional import is_installed
+from avatar.flame.landmark_sets import inter_ocular_distance
 
 PEAK = 255.0
 PSNR_OF_EQUAL = 100.0

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avatar.avatar import Avatar
+from avatar.base.errors import CaptureError
 from avatar.config import Config
 from avatar.data.capture import PLAIN_GREY, Capture
 from avatar.data.dataset import FrameSet
-from avatar.errors import CaptureError
 from avatar.field.bounds import (
     HULL_FRAMES,
     FrameViews,
@@ -21,16 +22,15 @@ from avatar.field.bounds import (
     reference_pose,
     spread_frames,
 )
-from avatar.field.flame_warp import NeckBlend, neck_blend
-from avatar.field.frames import FrameData
+from avatar.field.frame_states import FrameData
+from avatar.field.identity import Subject
 from avatar.field.scene import Scene
-from avatar.field.subject import Subject
 from avatar.field.torso import TorsoMotion
-from avatar.field.torso_start import start_follow
+from avatar.field.torso_fit import start_follow
+from avatar.field.warp import NeckBlend, neck_blend
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera, image_rays
 from avatar.render.background import mean_plate
-from avatar.training.avatar_model import Avatar
 
 FEWEST_FRAMES = 2
 REACH_FRAMES = 64

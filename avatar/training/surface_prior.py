@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avatar.avatar import Avatar
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera, image_rays, turn_camera
 from avatar.geometry.meshes import vertex_normals
-from avatar.kernels.mesh_query import MeshQuery, interpolate
-from avatar.training.avatar_model import Avatar
+from avatar.kernels.mesh.op import MeshQuery, interpolate
 
 VIEWS, VIEW_SIZE = 32, 80
 """Cameras around the head, and pixels of their pictures' sides."""

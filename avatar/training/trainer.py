@@ -1,7 +1,7 @@
 """Training: one loop, from a capture folder to a run folder.
 
 Everything that varies (learning rates, the coarse-to-fine window) follows one number: the share of the steps, or of the
-time budget, that is done. What a step does is in `avatar.training.learner`.
+time budget, that is done. What a step does is in `avatar.training.step`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import Path
 
 from torch import Tensor
 
+from avatar.base.errors import OutputError, RunError
+from avatar.base.files import refuse_links
+from avatar.base.progress import Progress
 from avatar.config import Config, write_config
 from avatar.data.capture import read_capture
 from avatar.data.capture_reference import open_run_capture, write_capture_reference
-from avatar.errors import OutputError, RunError
-from avatar.files import refuse_links
 from avatar.flame.assets import load_head
-from avatar.kernels.backends import resolve_all
-from avatar.progress import Progress
+from avatar.kernels.runtime.backends import resolve_all
 from avatar.training.checkpoint import (
     TrainingState,
     optimizer_tensors,
@@ -28,10 +28,10 @@ from avatar.training.checkpoint import (
     save_checkpoint,
 )
 from avatar.training.checkpoint_files import FOLDER, has_checkpoint
-from avatar.training.journal import CURVES, LOG, PREVIEWS, Journal
-from avatar.training.learner import Learner
 from avatar.training.prepare import load_training_data, make_avatar
+from avatar.training.run_log import CURVES, LOG, PREVIEWS, Journal
 from avatar.training.schedule import Schedule
+from avatar.training.step import Learner
 
 PREVIEW_PAUSE = 9.0
 """After a preview, training goes on for so many times as long as the preview took: a tenth of the time goes to them."""

@@ -12,22 +12,22 @@ from source_tree import PACKAGES, ROOT, imports_of, module_name, python_files, t
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
-        "avatar.errors",
-        "avatar.conventions",
-        "avatar.files",
-        "avatar.folder_lock",
-        "avatar.imaging",
+        "avatar.base.errors",
+        "avatar.base.conventions",
+        "avatar.base.files",
+        "avatar.base.folder_lock",
+        "avatar.media.images",
         "avatar.config",
         "avatar.config_rules",
-        "avatar.optional",
-        "avatar.progress",
-        "avatar.media",
-        "avatar.sound",
-        "avatar.videos",
-        "avatar.colours",
-        "avatar.lens",
-        "avatar.limits",
-        "avatar.npz",
+        "avatar.base.optional",
+        "avatar.base.progress",
+        "avatar.media.streams",
+        "avatar.media.sound",
+        "avatar.media.video",
+        "avatar.media.hdr",
+        "avatar.media.focal_metadata",
+        "avatar.base.limits",
+        "avatar.base.npz",
     ),
     ("avatar.geometry", "avatar.kernels"),
     ("avatar.flame",),
@@ -35,7 +35,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("avatar.data",),
     ("capture_tools",),
     ("avatar.training", "avatar.animation", "avatar.viewer", "avatar.export"),
-    ("avatar.commands", "avatar.create", "avatar.demo", "avatar.demo_page", "avatar.doctor", "avatar.cli"),
+    (
+        "avatar.app.commands",
+        "avatar.app.workflow",
+        "avatar.app.demo",
+        "avatar.app.demo_page",
+        "avatar.app.doctor",
+        "avatar.app.cli",
+    ),
 )
 """From the bottom up; a module may import from its own layer and from those below it."""
 
@@ -125,7 +132,7 @@ def test_the_walk_sees_what_it_should(tmp_path, monkeypatch):
     path = tmp_path / "avatar" / "data" / "thing.py"
     path.parent.mkdir(parents=True)
     path.write_text(
-        "import torch\nfrom avatar.cli import main\nfrom . import sibling\nfrom ..flame import model\n"
+        "import torch\nfrom avatar.app.cli import main\nfrom . import sibling\nfrom ..flame import model\n"
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import cv2\n"
         "def f():\n    import warp\n    if True:\n        from avatar.training import trainer\n"
         "class C:\n    import json\n"
@@ -133,7 +140,7 @@ def test_the_walk_sees_what_it_should(tmp_path, monkeypatch):
     found = {(i.module, i.top) for i in source_tree.imports_of(path)}
     assert found == {
         ("torch", True),
-        ("avatar.cli.main", True),
+        ("avatar.app.cli.main", True),
         ("avatar.data.sibling", True),
         ("avatar.flame.model", True),
         ("typing.TYPE_CHECKING", True),
@@ -142,11 +149,11 @@ def test_the_walk_sees_what_it_should(tmp_path, monkeypatch):
         ("avatar.training.trainer", False),
         ("json", True),
     }
-    assert layer_of("avatar.cli.main") > layer_of("avatar.data.thing") > layer_of("avatar.flame.model")
+    assert layer_of("avatar.app.cli.main") > layer_of("avatar.data.thing") > layer_of("avatar.flame.model")
 
 
 def test_the_command_line_starts_without_torch():
-    code = "import sys, avatar.cli; print(sorted({name.split('.')[0] for name in sys.modules}))"
+    code = "import sys, avatar.app.cli; print(sorted({name.split('.')[0] for name in sys.modules}))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     loaded = set(ast.literal_eval(found.stdout))
     assert "avatar" in loaded

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avatar import cli
-from avatar.videos import write_video
+from avatar.app import cli
+from avatar.media.video import write_video
 
 RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -58,7 +58,7 @@ def flat_clip(tmp_path_factory) -> Path:
 
 
 def synthetic(folder: Path, seed: int, size: int, frames: int, held_out: bool = False) -> Path:
-    from avatar.data.synthetic import make_synthetic_clip
+    from avatar.synthetic.clip import make_synthetic_clip
 
     make_synthetic_clip(folder, seed=seed, size=size, frames=frames, held_out=held_out)
     return folder

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avatar.videos import write_video
+from avatar.media.video import write_video
 
 
 def left_behind(folder: Path) -> list[str]:
@@ -239,7 +239,7 @@ def test_really_full_disk(tiny, tmp_path):
     mount = f"mount -t tmpfs -o size=3m tmpfs {disk}"
     if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "sh", "-c", mount], check=False).returncode:
         pytest.skip("user namespaces with mounts are not allowed here")
-    code = "import sys; from avatar.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from avatar.app.cli import main; sys.exit(main(sys.argv[1:]))"
     command = f"{mount} && {sys.executable} -c '{code}' train {tiny / 'truth'} --out {disk}/run --minutes 0.05"
     environment = {key: value for key, value in os.environ.items() if key != "AVATAR_DEBUG"}
     done = subprocess.run(

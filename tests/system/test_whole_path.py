@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avatar import cli
-from avatar.imaging import read_png
-from avatar.videos import has_synthetic_tag, probe_video, read_video
+from avatar.app import cli
+from avatar.media.images import read_png
+from avatar.media.video import has_synthetic_tag, probe_video, read_video
 
 pytestmark = pytest.mark.slow
 SIZE, MINUTES = 128, 0.5

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from avatar.errors import InputError
+from avatar.base.errors import InputError
 from avatar.kernels import reference
-from avatar.kernels.frequency import MOST_ANGLES, frequency_encode
+from avatar.kernels.frequency.op import MOST_ANGLES, frequency_encode
 
 
 @pytest.mark.parametrize(("dimensions", "bands"), [(3, 6), (3, 10), (1, 1), (2, 4), (3, 16), (5, 9)])

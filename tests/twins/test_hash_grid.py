@@ -9,9 +9,9 @@ import random
 import pytest
 import torch
 
-from avatar.errors import ConfigError, InputError
+from avatar.base.errors import ConfigError, InputError
 from avatar.kernels import reference
-from avatar.kernels.hash_grid import HashGridSpec, hash_encode
+from avatar.kernels.hash_grid.op import HashGridSpec, hash_encode
 
 GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")])
 SPECS = {
@@ -25,7 +25,7 @@ SPECS = {
 
 
 def kernel_encode(positions, table, spec, kernels, table_index=None, level_weights=None):
-    from avatar.kernels.hash_grid_warp import HashEncode
+    from avatar.kernels.hash_grid.autograd import HashEncode
 
     weights = None if level_weights is None else level_weights.tolist()
     return HashEncode.apply(positions, table, spec, table_index, weights, kernels == "portable")

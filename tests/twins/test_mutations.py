@@ -18,7 +18,7 @@ import test_volume_kernels
 import torch
 
 import avatar.kernels
-from avatar.kernels.fused_mlp import multiplies_bfloat16
+from avatar.kernels.mlp.op import multiplies_bfloat16
 
 SPEC = test_hash_grid.SPECS["mixed"]
 
@@ -94,7 +94,7 @@ def replace_module(monkeypatch, folder: Path, name: str, old: str, new: str) -> 
                 monkeypatch.setattr(module, key, vars(changed)[key])
     monkeypatch.setitem(sys.modules, original.__name__, changed)
     monkeypatch.setattr(avatar.kernels, name, changed)
-    warp_side = importlib.import_module("avatar.kernels.hash_grid_warp")
+    warp_side = importlib.import_module("avatar.kernels.hash_grid.autograd")
     # made with the other module's struct
     monkeypatch.setattr(warp_side, "_level_structs", warp_side._level_structs.__wrapped__)
 

@@ -9,14 +9,14 @@ import threading
 import pytest
 import torch
 
-from avatar.kernels import warp_runtime
+from avatar.kernels.runtime import launch as warp_runtime
 
 
 def test_warp_starts_without_a_word():
     """A fresh process: nothing of Warp's on standard output or error, what others write kept."""
     code = (
         "import os\n"
-        "from avatar.kernels.mesh_query import MeshQuery\n"
+        "from avatar.kernels.mesh.op import MeshQuery\n"
         "import torch\n"
         "query = MeshQuery(torch.tensor([[0, 1, 2]])).update(torch.eye(3))\n"
         "assert query.closest_points(torch.zeros(1, 3)).face.tolist() == [0]\n"
@@ -82,8 +82,8 @@ def test_a_failing_job_is_raised_after_all_are_done():
 @pytest.mark.slow
 def test_kernels_build_for_cuda(tmp_path):
     """Warp brings NVRTC along: the code for a GPU compiles without one."""
-    from avatar.kernels import mesh_kernels
-    from avatar.kernels.hash_grid_kernels import make_kernels
+    from avatar.kernels.hash_grid.portable import make_kernels
+    from avatar.kernels.mesh import portable as mesh_kernels
 
     warp = warp_runtime.get_warp()
     kernels = [mesh_kernels.cast_rays_kernel]

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from avatar.errors import InputError
-from avatar.kernels import reference, volume
+from avatar.base.errors import InputError
+from avatar.kernels import reference
+from avatar.kernels.volume import op as volume
 
 GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")])
 COUNTS = {

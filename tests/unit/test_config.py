@@ -5,9 +5,9 @@ import re
 
 import pytest
 
+from avatar.base.errors import ConfigError
 from avatar.config import Config, list_presets, load_preset, merge, read_config, write_config
 from avatar.config_rules import LIMITS, validate
-from avatar.errors import ConfigError
 
 ABLATIONS = {"no_gate", "no_codes", "no_coarse_to_fine", "no_flame_warp", "no_vertex_loss", "mlp"}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from avatar.animation.camera_paths import camera_path
-from avatar.errors import ConfigError
+from avatar.base.errors import ConfigError
 from avatar.geometry.cameras import Camera, look_at, project, turn_camera
 
 TARGET = np.array([0.02, 0.01, -0.03])

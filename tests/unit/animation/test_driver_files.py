@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from avatar.animation.driver_files import TAKEN, find_driver, load_driver, read_parameter_file
-from avatar.errors import ConfigError, HeadModelError, InputError
+from avatar.base.errors import ConfigError, HeadModelError, InputError
+from avatar.base.limits import MOST_FRAMES
 from avatar.flame.assets import load_head
-from avatar.limits import MOST_FRAMES
 
 
 @pytest.fixture(scope="module")

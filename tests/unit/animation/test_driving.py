@@ -15,7 +15,7 @@ from avatar.animation.driving import (
     smooth_tracking,
     soft_limit,
 )
-from avatar.errors import ConfigError
+from avatar.base.errors import ConfigError
 from avatar.flame.assets import load_head
 from avatar.flame.model import HeadParameters
 from avatar.geometry.rotations import axis_angle_to_matrix

@@ -11,7 +11,7 @@ from avatar.animation.expressions import (
     known_names,
     parse_amounts,
 )
-from avatar.errors import ConfigError
+from avatar.base.errors import ConfigError
 from avatar.flame.assets import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 

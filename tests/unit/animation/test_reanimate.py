@@ -9,12 +9,12 @@ import torch
 
 from avatar.animation.driver_files import Driver, load_driver, read_parameter_file
 from avatar.animation.reanimate import head_centre, reanimate, render_path
-from avatar.errors import ConfigError, HeadModelError, InputError, OutputError
+from avatar.base.errors import ConfigError, HeadModelError, InputError, OutputError
 from avatar.flame.assets import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.cameras import Camera, look_at
-from avatar.imaging import read_png
-from avatar.videos import has_synthetic_tag, probe_video, read_video
+from avatar.media.images import read_png
+from avatar.media.video import has_synthetic_tag, probe_video, read_video
 
 
 @dataclass

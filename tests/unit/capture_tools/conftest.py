@@ -9,7 +9,7 @@ import pytest
 from painted_clip import PaintedClip, painted_clip
 
 from avatar.flame.assets import HeadAsset, load_head
-from avatar.videos import write_video
+from avatar.media.video import write_video
 
 CLIPS = Path(__file__).parents[4] / "shared" / "data" / "clips"
 

@@ -8,9 +8,9 @@ import torch
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
-from capture_tools.finding import FoundClip
-from capture_tools.shots import Shot
-from capture_tools.track import TrackResult
+from capture_tools.detect.shots import Shot
+from capture_tools.stages.landmarks import FoundClip
+from capture_tools.track.clip_tracking import TrackResult
 
 EYES = 60.0
 """Pixels between the outer corners of the eyes."""

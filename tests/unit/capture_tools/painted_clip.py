@@ -10,8 +10,8 @@ import torch
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.cameras import Camera, look_at
-from avatar.kernels.mesh_query import MeshQuery
-from capture_tools.head_painting import Look, Painter
+from avatar.kernels.mesh.op import MeshQuery
+from capture_tools.embed.head_painting import Look, Painter
 
 LOOK = Look((0.80, 0.62, 0.52), (0.2, 0.13, 0.1), (0.25, 0.35, 0.5), (0.5, 0.5, 0.5), (0.4, 0.5, 1.0), 0.5)
 

@@ -10,12 +10,12 @@ import torch
 from painted_clip import PaintedClip
 from tiny_media import write_sound
 
-from avatar.errors import InputError
+from avatar.base.errors import InputError
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
-from avatar.videos import write_video
+from avatar.media.video import write_video
 from capture_tools.driver import resample_parameters, resample_points, track_driver
-from capture_tools.track import TrackSettings
+from capture_tools.track.clip_tracking import TrackSettings
 
 QUICK = TrackSettings(rigid_steps=60, face_steps=120, offset_steps=60)
 TIMES = np.array([0.0, 0.1, 0.3, 0.6])

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from painted_clip import PaintedClip
 
-from avatar.videos import write_video
+from avatar.media.video import write_video
 
 CAPTURE = """
 import importlib, os, signal, sys
 from pathlib import Path
 from capture_tools import pipeline
-from capture_tools.track import TrackSettings
+from capture_tools.track.clip_tracking import TrackSettings
 
 quick = TrackSettings(rigid_steps=15, face_steps=15, offset_steps=15, photometric_steps=4)
 pipeline.lens_settings = lambda *_: quick
@@ -37,15 +37,15 @@ if place:
 pipeline.capture(Path(video), Path(out), pipeline.CaptureSettings(size=96))
 """
 MOMENTS = {
-    "looking": ("capture_tools.observing/thumbnail", 9),
+    "looking": ("capture_tools.detect.observing/thumbnail", 9),
     "keeping what was seen": ("numpy/savez", 0),
-    "matting": ("capture_tools.cutting/refine_matte", 5),
-    "fitting": ("capture_tools.fitting/track", 0),
-    "drawing": ("capture_tools.overlay/draw_panels", 12),
+    "matting": ("capture_tools.stages.crops/refine_matte", 5),
+    "fitting": ("capture_tools.stages.tracking/track", 0),
+    "drawing": ("capture_tools.report.overlay/draw_panels", 12),
     "writing pictures": ("avatar.data.capture_writer/write_png", 7),
     "writing parameters": ("avatar.data.capture_writer/write_arrays", 4),
     "finishing": ("avatar.data.capture_writer/write_transforms", 0),
-    "tidying up": ("capture_tools.stages/Stages/remove", 0),
+    "tidying up": ("capture_tools.stages.store/Stages/remove", 0),
 }
 """The function in which the process dies, and how many calls it survives."""
 

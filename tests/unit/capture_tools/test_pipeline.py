@@ -10,17 +10,20 @@ import pytest
 import torch
 from painted_clip import PaintedClip
 
+from avatar.base.errors import HeadModelError, InputError, OutputError
 from avatar.data.capture import read_capture
-from avatar.errors import HeadModelError, InputError, OutputError
 from avatar.flame.assets import HeadAsset, save_head
 from avatar.flame.model import HeadModel
 from avatar.geometry.cameras import project
-from avatar.videos import has_synthetic_tag, probe_video, write_video
-from capture_tools import cutting, finding, fitting, pipeline
+from avatar.media.video import has_synthetic_tag, probe_video, write_video
+from capture_tools import pipeline
+from capture_tools.detect.selection import Crop
 from capture_tools.driver import track_driver
 from capture_tools.pipeline import CaptureSettings, capture
-from capture_tools.track import TrackSettings
-from capture_tools.video import Crop
+from capture_tools.stages import crops as cutting
+from capture_tools.stages import landmarks as finding
+from capture_tools.stages import tracking as fitting
+from capture_tools.track.clip_tracking import TrackSettings
 
 QUICK = TrackSettings(rigid_steps=60, face_steps=120, offset_steps=120, photometric_steps=20)
 SETTINGS = CaptureSettings(size=192)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from capture_parts import EXPRESSIONS, fake_head, make_parts
 
+from avatar.base.errors import CaptureError, HeadModelError
 from avatar.data.capture import read_capture, split_frames, write_capture
-from avatar.errors import CaptureError, HeadModelError
 
 
 def edit_json(path, change):
@@ -319,7 +319,7 @@ def test_cut_files(capture_folder):
 
 
 def test_image_of_another_size(capture_folder, parts):
-    from avatar.imaging import write_png
+    from avatar.media.images import write_png
 
     write_png(capture_folder / "images/00002.png", parts.images[2][:-1])
     with pytest.raises(CaptureError, match=r"(?s)wrong size.*frame 2.*\(32, 40, 3\).*\(31, 40, 3\)"):

@@ -6,9 +6,9 @@ import shutil
 import pytest
 from capture_parts import fake_head
 
+from avatar.base.errors import HeadModelError, RunError
 from avatar.data.capture import read_capture
 from avatar.data.capture_reference import open_run_capture, read_capture_reference, write_capture_reference
-from avatar.errors import HeadModelError, RunError
 
 
 def test_capture_outside_the_run(capture_folder, tmp_path):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from avatar.base.errors import CaptureError
 from avatar.data.capture import read_capture, write_capture
 from avatar.data.dataset import FrameSet
-from avatar.data.landmark_sets import LEFT_EYE, LIPS, RIGHT_EYE, bounding_box, inter_ocular_distance, lip_distance
-from avatar.errors import CaptureError
+from avatar.flame.landmark_sets import LEFT_EYE, LIPS, RIGHT_EYE, bounding_box, inter_ocular_distance, lip_distance
 
 
 def test_load_takes_the_frames_of_the_split_in_8_bits(capture_folder, parts):

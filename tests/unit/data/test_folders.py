@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from avatar import cli
+from avatar.app import cli
+from avatar.base.errors import AvatarError, CaptureError, InputError, RunError
 from avatar.data.folders import capture_at, find_capture, find_run, refuse_other_sources, run_at
-from avatar.errors import AvatarError, CaptureError, InputError, RunError
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_commands_name_the_right_thing(arguments, words, tmp_path, monkeypatch, 
 
 
 def test_training_takes_the_capture_of_a_run(run, monkeypatch):
-    from avatar import create
+    from avatar.app import workflow as create
 
     seen = []
     monkeypatch.setattr(create, "_train", lambda capture, *_, **__: seen.append(capture))

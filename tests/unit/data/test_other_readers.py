@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from capture_parts import EXPRESSIONS, SHAPES, VERTICES, Parts
 
-from avatar.imaging import read_png
+from avatar.media.images import read_png
 
 PARAMETER_SHAPES = {
     "translation": (1, 3),

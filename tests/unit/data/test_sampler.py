@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from avatar.base.errors import ConfigError
 from avatar.data.dataset import FrameSet
 from avatar.data.sampler import ANYWHERE, EYES, MOUTH, PERSON, RaySampler, person_blocks
-from avatar.errors import ConfigError
 
 WIDTH, HEIGHT = 160, 120
 MOUTH_BOX, EYE_BOXES = (70, 80, 95, 90), ((60, 40, 72, 47), (90, 41, 103, 49))

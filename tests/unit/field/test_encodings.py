@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from avatar.field.encodings import band_window, frequency_size
-from avatar.kernels.frequency import frequency_encode
-from avatar.kernels.harmonics import spherical_harmonics
+from avatar.kernels.frequency.op import frequency_encode
+from avatar.kernels.harmonics.op import spherical_harmonics
 
 
 def test_window_at_known_places():

@@ -7,10 +7,10 @@ import torch
 from tiny_clip import shrink
 
 from avatar.config import load_preset
-from avatar.field.flame_warp import neck_blend
-from avatar.field.frames import FrameData, Probes, Rays
+from avatar.field.frame_states import FrameData, Probes, Rays
+from avatar.field.identity import Subject
 from avatar.field.scene import Scene
-from avatar.field.subject import Subject
+from avatar.field.warp import neck_blend
 from avatar.flame.assets import load_head
 from avatar.flame.model import HeadParameters
 from avatar.render.sampling import Samples, ray_box

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from avatar.field.flame_warp import NeckBlend, carry, rigid_inverse
 from avatar.field.torso import TorsoMotion
+from avatar.field.warp import NeckBlend, carry, rigid_inverse
 from avatar.geometry.rotations import axis_angle_to_matrix
 
 BLEND = NeckBlend(top=-0.10, bottom=-0.20)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from flame_content import check, flame_content
 
-from avatar.errors import HeadModelError
+from avatar.base.errors import HeadModelError
 from avatar.flame import downloads, importing
 from avatar.flame.assets import load_head
 

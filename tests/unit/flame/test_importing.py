@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flame_content import S, V, check, flame_content
 
-from avatar.errors import HeadModelError
+from avatar.base.errors import HeadModelError
 from avatar.flame import assets, importing
 
 

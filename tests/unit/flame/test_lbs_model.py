@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from avatar.errors import HeadModelError
+from avatar.base.errors import HeadModelError
 from avatar.flame import lbs
 from avatar.flame.assets import make_head
 from avatar.flame.model import HeadModel, HeadParameters, landmark_vertices

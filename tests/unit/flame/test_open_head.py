@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from avatar.errors import HeadModelError
+from avatar.base.errors import HeadModelError
 from avatar.flame.assets import fingerprint_of, list_heads, load_head, make_head, read_head, save_head
 from avatar.flame.landmarks import IBUG_FROM_MEDIAPIPE, LOWER_LIP, UPPER_LIP, mediapipe_mirror, surface_points
 from avatar.flame.model import HeadModel, HeadParameters

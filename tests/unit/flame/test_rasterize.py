@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from avatar.errors import ConfigError, InputError, MissingDependencyError
+from avatar.base.errors import ConfigError, InputError, MissingDependencyError
+from avatar.base.optional import is_installed
 from avatar.flame.rasterize import rasterize, silhouette
 from avatar.geometry.cameras import Camera, look_at, pixel_centres, pixel_rays
 from avatar.kernels import reference
-from avatar.kernels.mesh_query import MeshQuery, interpolate
-from avatar.optional import is_installed
+from avatar.kernels.mesh.op import MeshQuery, interpolate
 
 BACKENDS = [
     "warp",

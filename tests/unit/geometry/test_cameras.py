@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from avatar.errors import InputError
+from avatar.base.errors import InputError
 from avatar.geometry.cameras import (
     Camera,
     image_rays,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from avatar.errors import InputError
+from avatar.base.errors import InputError
 from avatar.geometry import meshes
 
 CUBE = torch.tensor([[x, y, z] for x in (0.0, 1.0) for y in (0.0, 1.0) for z in (0.0, 1.0)])

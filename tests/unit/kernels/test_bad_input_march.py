@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avatar.errors import ConfigError, InputError
-from avatar.kernels.ray_march import MOST_STEPS, MarchMotion, MarchSpace, march
+from avatar.base.errors import ConfigError, InputError
+from avatar.kernels.march.op import MOST_STEPS, MarchMotion, MarchSpace, march
 
 RAYS, FRAMES, COUNTS = 6, 2, (4, 5, 6)
 NAN, INF = float("nan"), float("inf")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from avatar.errors import ConfigError, InputError, MissingDependencyError
+from avatar.base.errors import ConfigError, InputError, MissingDependencyError
 from avatar.flame import rasterize as rasterizer
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera, look_at
-from avatar.kernels import backends
-from avatar.kernels.mesh_query import MeshQuery
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.runtime import backends
 
 NAN, INF = float("nan"), float("inf")
 VERTICES = torch.tensor([[-1.0, -1.0, 0.0], [1.0, -1.0, 0.0], [0.0, 1.0, 0.0]])

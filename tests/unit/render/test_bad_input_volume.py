@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from avatar.errors import ConfigError, InputError
+from avatar.base.errors import ConfigError, InputError
 from avatar.render.sampling import Samples
 from avatar.render.volume import accumulate, render_weights
 

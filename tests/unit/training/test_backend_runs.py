@@ -3,14 +3,19 @@
 import pytest
 import torch
 
+from avatar.base.errors import ConfigError, MissingDependencyError
+from avatar.base.optional import INSTALL_LINES, is_installed
 from avatar.config import read_config, write_config
 from avatar.data.capture import read_capture
-from avatar.errors import ConfigError, MissingDependencyError
-from avatar.field import subject
+from avatar.field import identity as subject
 from avatar.flame.assets import load_head
-from avatar.kernels import backends, fused_mlp, hash_grid_warp, placement, ray_march, volume
-from avatar.optional import INSTALL_LINES, is_installed
-from avatar.training import learner
+from avatar.kernels.hash_grid import autograd as hash_grid_warp
+from avatar.kernels.march import op as ray_march
+from avatar.kernels.mlp import op as fused_mlp
+from avatar.kernels.runtime import backends
+from avatar.kernels.volume import op as volume
+from avatar.kernels.warp import op as placement
+from avatar.training import step as learner
 from avatar.training.checkpoint import load_avatar
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.trainer import train

@@ -12,8 +12,8 @@ from capture_parts import fake_head
 
 from avatar.data.capture import read_capture
 from avatar.data.capture_reference import write_capture_reference
-from avatar.data.landmark_sets import LIPS
-from avatar.imaging import read_png
+from avatar.flame.landmark_sets import LIPS
+from avatar.media.images import read_png
 from avatar.training import evaluate as evaluation
 from avatar.training import metrics
 from avatar.training.evaluate import Rendering, evaluate_frames, frame_renderer, spread

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avatar.data.landmark_sets import lip_distance
+from avatar.flame.landmark_sets import lip_distance
 from avatar.training import metrics
 
 CLIP = Path(__file__).resolve().parents[3].parent / "shared/data/clips/white_house/address_10s.mp4"
@@ -17,8 +17,8 @@ CLIP = Path(__file__).resolve().parents[3].parent / "shared/data/clips/white_hou
 @pytest.mark.real
 @pytest.mark.skipif(not CLIP.exists(), reason="needs ../shared/data/clips/white_house")
 def test_expression_error_is_small_for_noise_and_large_for_another_moment():
-    from avatar.videos import read_video
-    from capture_tools.landmarks import LandmarkDetector
+    from avatar.media.video import read_video
+    from capture_tools.detect.landmark_detector import LandmarkDetector
 
     frames = [frame[:, 280:1000] for _, frame in islice(read_video(CLIP, every=15), 8)]
     rng = np.random.default_rng(0)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from avatar.base.errors import CaptureError, InputError
+from avatar.base.files import write_json
 from avatar.data.capture import read_capture
-from avatar.data.synthetic import make_synthetic_clip
-from avatar.errors import CaptureError, InputError
-from avatar.files import write_json
 from avatar.flame.assets import load_head
 from avatar.flame.model import HeadModel
 from avatar.geometry.cameras import project
+from avatar.synthetic.clip import make_synthetic_clip
 from avatar.training import held_out
 from avatar.training.held_out import carry_over, find_held_out, match_frames, read_held_out
 

@@ -14,8 +14,8 @@ from avatar.geometry.cameras import pixel_rays
 from avatar.geometry.rotations import axis_angle_to_matrix
 from avatar.training.checkpoint import load_avatar
 from avatar.training.evaluate import evaluate
-from avatar.training.learner import batch_rays
 from avatar.training.prepare import load_training_data
+from avatar.training.step import batch_rays
 from avatar.training.trainer import train
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from avatar.data.capture import read_capture
-from avatar.field.frames import Probes, Rays
+from avatar.field.frame_states import Probes, Rays
 from avatar.flame.assets import load_head
-from avatar.kernels.mesh_query import MeshQuery
+from avatar.kernels.mesh.op import MeshQuery
 from avatar.render.sampling import Samples
-from avatar.training.learner import Learner
 from avatar.training.prepare import load_training_data, make_avatar
+from avatar.training.step import Learner
 from avatar.training.surface_prior import (
     BEFORE,
     BEHIND,

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from avatar.base.errors import ConfigError
 from avatar.config import load_preset, read_config
 from avatar.data.capture import PLAIN_GREY, read_capture
-from avatar.errors import ConfigError
 from avatar.geometry.cameras import image_rays, turn_camera
-from avatar.imaging import read_png
+from avatar.media.images import read_png
 from avatar.training.checkpoint import load_avatar
 from avatar.training.evaluate import evaluate
 from avatar.training.trainer import train

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from avatar.errors import ConfigError, MissingDependencyError
+from avatar.base.errors import ConfigError, MissingDependencyError
+from avatar.base.optional import is_installed
 from avatar.field.tcnn import TcnnGrid, TcnnMlp, grid_settings, network_settings
-from avatar.kernels import backends
-from avatar.kernels.hash_grid import HashGridSpec
-from avatar.optional import is_installed
-from avatar.training import learner
+from avatar.kernels.hash_grid.op import HashGridSpec
+from avatar.kernels.runtime import backends
+from avatar.training import step as learner
 from avatar.training.checkpoint import checkpoint_path, load_avatar, read_checkpoint
 from avatar.training.trainer import train
 

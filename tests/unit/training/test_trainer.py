@@ -10,15 +10,16 @@ import torch
 from tiny_clip import shrink
 
 from avatar.animation.reanimate import render_path
+from avatar.base.errors import OutputError, RunError, TrainingError
 from avatar.config import list_presets, load_preset
 from avatar.data.capture import read_capture
-from avatar.errors import OutputError, RunError, TrainingError
 from avatar.flame.assets import load_head
-from avatar.training import learner, trainer
+from avatar.media.video import read_video
+from avatar.training import step as learner
+from avatar.training import trainer
 from avatar.training.checkpoint import checkpoint_path, load_avatar, read_checkpoint
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.trainer import train
-from avatar.videos import read_video
 
 
 def test_a_run_holds_what_rendering_needs(tiny_capture, tiny_config, tmp_path):

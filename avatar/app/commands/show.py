@@ -1,0 +1,96 @@
+"""Commands that show an avatar: reanimate and render."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from avatar.app.commands.build import Rotate
+from avatar.app.commands.outcome import Outcome, shown
+
+
+@dataclass
+class Reanimate:
+    """Let an avatar perform what the person in another video does."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """Run folder, made by `avatar create` or `avatar train`."""
+    driver: Annotated[Path, tyro.conf.arg(metavar="VIDEO|CAPTURE|RUN|PARAMS.npz")]
+    """The performance: a video, a capture folder, a run folder (the clip it was made from), or an .npz with
+    `expr [N, E]` and where wanted `jaw_pose`, `eyes_pose`, `neck_pose`, `rotation`, `translation` and `fps`
+    (docs/design.md)."""
+    out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4")]
+    """Video to write, with the driver's sound."""
+    head_motion: Literal["driver", "still"] = "driver"
+    """Move the head as the driver does, within the range of the training clip, or keep it still."""
+    start: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
+    """Leave out what comes before this second of the driver's video."""
+    end: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
+    """Leave out what comes after this second of the driver's video."""
+    rotate: Rotate = "auto"
+    """Degrees by which the driver's frames are turned clockwise, after what the file says; auto sets a face upright
+    that lies on its side or upside down."""
+    live: bool = False
+    """Track the driver's video frame by frame, as if it came from a camera: much faster, a little less exact."""
+    overwrite: bool = False
+    """Replace the output file if it exists."""
+
+    def run(self) -> Outcome:
+        from avatar.animation.driver_files import find_driver, load_driver
+        from avatar.animation.reanimate import reanimate, require_suffix
+        from avatar.base.files import refuse_existing_file
+        from avatar.data.folders import run_at
+        from avatar.training.checkpoint import load_avatar
+
+        # what can be told at once is told before anything is loaded or tracked
+        require_suffix(self.out, (".mp4",))
+        refuse_existing_file(self.out, self.overwrite)
+        source = find_driver(self.driver, start=self.start, end=self.end, live=self.live, rotate=self.rotate)
+        run = run_at(self.run_folder)
+        avatar = load_avatar(run)
+        driver = load_driver(source, avatar.asset, start=self.start, end=self.end, live=self.live, rotate=self.rotate)
+        written = reanimate(avatar, driver, self.out, head_motion=self.head_motion, overwrite=self.overwrite)
+        notes = [f"driver: {shown(source)}"] if source != self.driver else []
+        files = [(written, "tagged as synthetic in its metadata")]
+        return Outcome(files, f"watch {shown(written)}", [*notes, *(f"warning: {note}" for note in driver.notes)])
+
+
+@dataclass
+class Render:
+    """Show an avatar with a chosen expression along a camera path."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """Run folder, made by `avatar create` or `avatar train`."""
+    out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4|OUT.png")]
+    """Video to write, or one picture."""
+    path: Literal["still", "orbit", "spiral"] = "orbit"
+    """How the camera moves."""
+    expression: Annotated[str, tyro.conf.arg(metavar="E")] = "neutral"
+    """neutral; a name such as smile, or a mix such as smile=0.7,jawOpen=0.3; sweep:NAME (also sweep:A,B) from nothing
+    to full and back; clip for the training clip's own."""
+    frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Frames to render. 100 by default, for the expression clip as many as it has."""
+    fps: Annotated[float, tyro.conf.arg(metavar="F")] = 25.0
+    """Frames per second of the video."""
+    size: Annotated[int | None, tyro.conf.arg(metavar="PX")] = None
+    """Longer side of the picture in pixels. The captured size by default."""
+    amplitude: Annotated[float, tyro.conf.arg(metavar="DEG")] = 20.0
+    """How far the camera swings to each side, in degrees."""
+    overwrite: bool = False
+    """Replace the output file if it exists."""
+
+    def run(self) -> Outcome:
+        from avatar.animation.reanimate import render_path, require_renderable
+        from avatar.data.folders import run_at
+        from avatar.training.checkpoint import load_avatar
+
+        numbers = {"frames": self.frames, "fps": self.fps, "size": self.size, "amplitude": self.amplitude}
+        require_renderable(self.out, **numbers, overwrite=self.overwrite)
+        avatar = load_avatar(run_at(self.run_folder))
+        written = render_path(
+            avatar, self.out, path=self.path, expression=self.expression, **numbers, overwrite=self.overwrite
+        )
+        return Outcome([(written, "tagged as synthetic in its metadata")], f"look at {shown(written)}")

@@ -1,0 +1,74 @@
+"""The person an avatar shows: head model, identity, and the surface's motion for any expression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from avatar.config import FieldConfig
+from avatar.field.conditions import raw_condition
+from avatar.field.displacement import DisplacementGrids, without_rigid
+from avatar.field.frame_states import FrameData
+from avatar.flame.assets import HeadAsset
+from avatar.flame.model import HeadModel, HeadParameters
+from avatar.flame.rasterize import rasterize
+from avatar.geometry.cameras import Camera
+from avatar.kernels.mesh.op import MeshQuery
+
+
+@dataclass
+class Subject:
+    """One person's head, on one device."""
+
+    asset: HeadAsset
+    head: HeadModel
+    params: HeadParameters
+    """Of the training frames, as tracked."""
+    grids: DisplacementGrids | None
+    """None where the field does without the FLAME warp."""
+    query: MeshQuery
+    field: FieldConfig
+    rasteriser: str = "auto"
+    """`backends.rasterising` of the settings."""
+
+    @staticmethod
+    def make(
+        asset: HeadAsset, params: HeadParameters, field: FieldConfig, device: torch.device, rasteriser: str = "auto"
+    ) -> Subject:
+        params = params.to(device)
+        head = HeadModel(asset).to(device)
+        query = MeshQuery(torch.as_tensor(asset.faces, device=device), device)
+        grids = DisplacementGrids(head, asset, params, field.warp) if field.warp.enabled else None
+        return Subject(asset, head, params, grids, query, field, rasteriser)
+
+    @property
+    def device(self) -> torch.device:
+        return self.params.expr.device
+
+    def with_identity(self, params: HeadParameters) -> HeadParameters:
+        """Anyone's frames on this person's head: `shape` and `static_offset` are the subject's."""
+        return replace(params.to(self.device), shape=self.params.shape, static_offset=self.params.static_offset)
+
+    @torch.no_grad()
+    def neutral(self) -> Tensor:
+        """Vertices `[V, 3]` of the neutral head in skull coordinates."""
+        still = without_rigid(self.params.frame(0))
+        zeros = {name: torch.zeros_like(getattr(still, name)) for name in ("expr", "jaw", "eyes")}
+        return self.head(replace(still, **zeros)).vertices[0]
+
+    @torch.no_grad()
+    def frame_data(self, params: HeadParameters) -> FrameData:
+        """What the field asks of frames: poses, displacement grids and raw conditions."""
+        params = self.with_identity(params)
+        # frame by frame: a long clip's vertices all at once would not fit
+        pose = torch.cat([self.head(params.frame(i)).world_from_skull for i in range(len(params))])
+        built = None if self.grids is None else self.grids.build(params)
+        return FrameData(pose, built, raw_condition(params.expr, params.jaw, params.eyes, self.field.expression_size))
+
+    @torch.no_grad()
+    def silhouette(self, params: HeadParameters, camera: Camera) -> Tensor:
+        """Mask `[H, W]` bool of one frame's posed head."""
+        vertices = self.head(self.with_identity(params)).vertices[0]
+        return rasterize(self.query, vertices, camera, backend=self.rasteriser).mask

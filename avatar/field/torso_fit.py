@@ -1,0 +1,75 @@
+"""How far the torso goes along with the head, as the mattes show it before anything is learned.
+
+Somebody who leans back takes the shoulders along; somebody who nods does not. Of a sheet of points below the chin, each
+is on the person in all frames or in none where its motion is right, and sometimes on and sometimes off where it is not.
+So the matrix is chosen that makes the mattes agree, on blurred mattes first, which tell from afar where the edges are.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from avatar.field.bounds import FrameViews
+from avatar.field.torso import TorsoMotion
+from avatar.field.warp import carry
+from avatar.geometry.cameras import project_points
+
+SHEET_STEP = 0.008
+"""Metres between the points of the sheet."""
+SHEET_SIDE, SHEET_DOWN = 0.30, 0.25
+"""The sheet reaches this far beside the neck and below its foot, metres."""
+BLURS = (0.024, 0.012, 0.004)
+"""Standard deviations of the blur, one after the other, as shares of the picture's height."""
+STEPS, RATE = 40, 0.04
+"""Steps of Adam with each blur, and its learning rate with the first; it falls as the blur does."""
+RIDGE = 1e-4
+"""What the matrix's squares count: motion that the mattes do not show is left out."""
+
+
+def start_follow(torso: TorsoMotion, views: FrameViews) -> None:
+    """Set `torso.follow`, all zeros so far, to the matrix under which the mattes of `views`, frames spread over the
+    clip, agree best."""
+    points = torso_sheet(torso)
+    mattes = views.mattes.float()[:, None] / 255
+    for blur in BLURS:
+        blurred = gaussian_blur(mattes, blur * mattes.shape[2])
+        optimizer = torch.optim.Adam([torso.follow], lr=RATE * blur / BLURS[0])
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            (disagreement(points, torso, views, blurred) + RIDGE * torso.follow.square().sum()).backward()
+            optimizer.step()
+
+
+def torso_sheet(torso: TorsoMotion) -> Tensor:
+    """Canonical points `[P, 3]` of an upright sheet through the foot of the neck, from the chin down, in metres."""
+    beside = torch.arange(-SHEET_SIDE, SHEET_SIDE, SHEET_STEP, device=torso.pivot.device)
+    rise = torso.blend.top - torso.blend.bottom
+    upright = torch.arange(-SHEET_DOWN, rise, SHEET_STEP, device=torso.pivot.device)
+    x, y = torch.meshgrid(beside, upright, indexing="ij")
+    return torso.pivot + torch.stack([x, y, torch.zeros_like(x)], -1).view(-1, 3)
+
+
+def disagreement(points: Tensor, torso: TorsoMotion, views: FrameViews, mattes: Tensor) -> Tensor:
+    """Mean variance over F frames of the `mattes` `[F, 1, H, W]` at canonical points `[P, 3]` of a torso that moves as
+    `torso` says. Frames in which a point lies outside the picture or behind the head say nothing about it."""
+    moved = torso.world_from_still(torso.twists(views.world_from_skull))
+    size = points.new_tensor([mattes.shape[3], mattes.shape[2]])
+    pixels, _ = project_points(carry(moved, points), *views.lenses)
+    at = (2 * pixels / size - 1).unsqueeze(1)
+    with torch.no_grad():
+        head = functional.grid_sample(views.silhouettes.float()[:, None], at, mode="nearest", align_corners=False)
+        counts = ((at.abs() < 1).all(-1) & (head[:, 0] < 0.5)).squeeze(1).float()
+    values = functional.grid_sample(mattes, at, padding_mode="border", align_corners=False)[:, 0, 0]
+    mean = (values * counts).sum(0) / counts.sum(0).clamp_min(1)
+    return ((values - mean).square() * counts).sum() / counts.sum().clamp_min(1)
+
+
+def gaussian_blur(pictures: Tensor, sigma: float) -> Tensor:
+    """Pictures `[F, 1, H, W]` blurred with a standard deviation of `sigma` pixels; the edges' pixels go on."""
+    reach = max(1, round(2 * sigma))
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=pictures.device) / sigma) ** 2)
+    weights = weights / weights.sum()
+    wide = functional.pad(pictures, (reach, reach, reach, reach), mode="replicate")
+    return functional.conv2d(functional.conv2d(wide, weights.view(1, 1, 1, -1)), weights.view(1, 1, -1, 1))

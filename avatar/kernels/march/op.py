@@ -1,0 +1,360 @@
+"""Where rays meet occupied space: fixed steps through the box, bent by the head's motion.
+
+A point x of a ray of frame i is carried to y = x + s(h) (T_i x - x), with s a smooth step of the height h above the
+neck, then to x' = y - d_i(y), with d_i interpolated from the frame's displacement grids. Samples are the steps whose x'
+lies in an occupied cell. `march` does all of it in one Warp kernel, and in plain PyTorch for tests.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from avatar.base.errors import ConfigError, InputError
+from avatar.kernels.runtime.checks import FLOATS, INTEGERS, LARGEST, check_finite, check_range, check_tensor
+from avatar.kernels.runtime.launch import get_warp, launch_chunks, view
+from avatar.kernels.volume.op import starts
+
+BACKENDS = ("auto", "warp", "nerfacc", "torch")
+MOST_STEPS = 2**20
+"""Steps that are looked at on one ray; more are a mistake in near, far or step."""
+
+
+@dataclass
+class MarchSpace:
+    """What all rays share."""
+
+    low: Tensor
+    """`[3]` corner of the box of cells, metres."""
+    cell: Tensor
+    """`[3]` edge lengths of a cell."""
+    counts: tuple[int, int, int]
+    """Cells along each axis."""
+    neck: tuple[float, float]
+    """Heights above which the head's motion holds in full, and below which it has faded, metres."""
+    skull_from_canonical: Tensor
+    """`[4, 4]` rigid: where the displacement grids' coordinates are."""
+
+    @cached_property
+    def struct(self) -> Any:
+        """All this as the kernel takes it; made once, because reading numbers off a GPU waits for it."""
+        from avatar.kernels.march.portable import Space
+
+        warp, shared = get_warp(), Space()
+        shared.low = warp.vec3(*self.low.tolist())
+        shared.inverse_cell = warp.vec3(*(1 / self.cell).tolist())
+        shared.counts = warp.vec3i(*self.counts)
+        shared.top, shared.bottom = self.neck
+        shared.skull_rotation = warp.mat33(*self.skull_from_canonical[:3, :3].flatten().tolist())
+        shared.skull_shift = warp.vec3(*self.skull_from_canonical[:3, 3].tolist())
+        return shared
+
+
+@dataclass
+class MarchMotion:
+    """The motion of B frames; the parts may be None: no head motion, no displacement."""
+
+    canonical_from_world: Tensor | None
+    """`[B, 3, 4]`."""
+    height: Tensor | None
+    """`[B, 4]`: the height above the neck of a world point (x, 1)."""
+    grids: Tensor | None
+    """`[B, nodes, 3]` float16 displacements at the grids' nodes, skull axes, metres."""
+    grid_origin: Tensor | None = None
+    """`[G, 3]` first node of each grid; the first grid is the coarse one that contains the others."""
+    grid_cell: Tensor | None = None
+    """`[G]`."""
+    grid_counts: Tensor | None = None
+    """`[G, 3]` int64."""
+    grid_offsets: Tensor | None = None
+    """`[G]` int64 first node of each grid in the list; z fastest."""
+
+
+@dataclass
+class Marched:
+    """The samples of R rays, packed ray after ray."""
+
+    ray: Tensor
+    """`[M]` int64, ascending."""
+    depth: Tensor
+    """`[M]` metres along the ray, ascending on each ray."""
+    shift: Tensor
+    """`[M, 3]` the displacement d at the sample, canonical axes, metres."""
+    first: Tensor
+    """`[R + 1]` int64: ray r owns the samples first[r] to first[r + 1]."""
+
+    @property
+    def count(self) -> Tensor:
+        """`[R]` int64 samples of each ray."""
+        return self.first.diff()
+
+
+@torch.no_grad()
+def march(
+    space: MarchSpace,
+    motion: MarchMotion,
+    origins: Tensor,
+    directions: Tensor,
+    frame: Tensor,
+    near: Tensor,
+    far: Tensor,
+    *,
+    step: float,
+    offset: Tensor,
+    search: Tensor,
+    occupied: Tensor,
+    max_samples: int,
+    backend: str = "auto",
+) -> Marched:
+    """The first `max_samples` steps of each ray whose x' is in an occupied cell.
+
+    origins, directions `[R, 3]` world, unit; frame `[R]` integer; near, far `[R]`; steps lie at
+    near + (k + offset) step < far, with offset `[R]` in [0, 1). search, occupied: bool `[X, Y, Z]`; only points y in
+    `search` are carried on (it must hold every y whose x' can be occupied). Nothing has a gradient.
+    backend: "auto" (Warp), "warp", "torch" (the twin), or "nerfacc" (CUDA, only without motion: it cannot bend rays).
+
+    Raises InputError for shapes, types, devices, a step or max_samples that do not fit, and on a CPU for values that
+    are not finite, a frame out of range or more than 2^20 steps on a ray; ConfigError for a backend that cannot do it.
+    On CUDA, where looking would stall the device, a ray that is not finite gets no samples, the kernel clamps a frame
+    out of range and stops after 2^20 steps.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError("unknown backend of the ray march", expected=", ".join(BACKENDS), found=backend)
+    _check(space, motion, origins, directions, frame, near, far, step, offset, search, occupied, max_samples)
+    if backend == "nerfacc":
+        if motion.canonical_from_world is not None or motion.grids is not None:
+            raise ConfigError(
+                "nerfacc's traversal cannot bend rays",
+                expected="rays without head motion and displacement",
+                fix="march with the backend warp",
+            )
+        from avatar.kernels.runtime.nerfacc import traverse
+
+        ray, depth, shift, count = traverse(
+            space, origins, directions, near, far, step, offset, search & occupied, max_samples
+        )
+        return Marched(ray, depth, shift, starts(count))
+    run = _march_torch if backend == "torch" else _march_warp
+    return run(space, motion, origins, directions, frame, near, far, step, offset, search, occupied, max_samples)
+
+
+def _check(
+    space: MarchSpace,
+    motion: MarchMotion,
+    origins: Tensor,
+    directions: Tensor,
+    frame: Tensor,
+    near: Tensor,
+    far: Tensor,
+    step: float,
+    offset: Tensor,
+    search: Tensor,
+    occupied: Tensor,
+    max_samples: int,
+) -> None:
+    if not (math.isfinite(step) and step > 0):
+        raise InputError("the step of a ray march must be finite and above 0", found=step)
+    if max_samples < 1:
+        raise InputError("max_samples must be at least 1", found=max_samples)
+    rays, device = len(origins), origins.device
+    check_tensor("the corner of the cells", space.low, (3,), FLOATS, device)
+    check_tensor("the size of a cell", space.cell, (3,), FLOATS, device)
+    check_tensor("skull_from_canonical", space.skull_from_canonical, (4, 4), FLOATS, device)
+    check_tensor("ray origins", origins, ("R", 3), FLOATS, device)
+    check_tensor("ray directions", directions, (rays, 3), FLOATS, device)
+    check_tensor("frame indices", frame, (rays,), INTEGERS, device)
+    for name, tensor in (("near", near), ("far", far), ("offset", offset)):
+        check_tensor(f"values of {name}", tensor, (rays,), FLOATS, device)
+    for name, cells in (("search", search), ("occupied", occupied)):
+        check_tensor(f"cells of {name}", cells, tuple(space.counts), (torch.bool,), device)
+    if rays * max_samples > LARGEST // 3:
+        raise InputError("too many samples for one march", expected=f"at most {LARGEST // 3}", found=rays * max_samples)
+    frames = _check_motion(motion, device)
+    if device.type != "cpu" or rays == 0:
+        return
+    if not float(space.cell.min()) > 0:
+        raise InputError("a cell must have a size above 0", found=space.cell.tolist())
+    check_finite(corner_of_the_cells=space.low, skull_from_canonical=space.skull_from_canonical)
+    check_finite(ray_origins=origins, ray_directions=directions, near=near, far=far, offset=offset)
+    longest = float((far - near).max())
+    if longest > MOST_STEPS * step:
+        raise InputError(
+            "a ray has too many steps", expected=f"at most {MOST_STEPS}", found=f"{longest:g} m in steps of {step:g} m"
+        )
+    low, high = (float(value) for value in torch.aminmax(offset))
+    if low < 0 or high > 1:
+        raise InputError("the offset is a part of a step", expected="0 to 1", found=f"{low:g} to {high:g}")
+    if frames is not None:
+        check_range("the frame index", frame, frames)
+
+
+def _check_motion(motion: MarchMotion, device: torch.device) -> int | None:
+    """Check the parts of a motion against each other; returns the number of frames, None where nothing moves."""
+    if (motion.canonical_from_world is None) != (motion.height is None):
+        raise InputError("head motion needs both canonical_from_world and height, or neither")
+    frames = None
+    if motion.canonical_from_world is not None:
+        frames = len(motion.canonical_from_world)
+        check_tensor("matrices of canonical_from_world", motion.canonical_from_world, (frames, 3, 4), FLOATS, device)
+        check_tensor("rows of height", motion.height, (frames, 4), FLOATS, device)
+        if device.type == "cpu":
+            check_finite(canonical_from_world=motion.canonical_from_world, height=motion.height)
+    if motion.grids is None:
+        return frames
+    count = "B" if frames is None else frames
+    check_tensor("displacement grids", motion.grids, (count, "nodes", 3), (torch.float16, *FLOATS), device)
+    layout = {"grid_origin": (3,), "grid_cell": (), "grid_counts": (3,), "grid_offsets": ()}
+    if any(getattr(motion, name) is None for name in layout):
+        raise InputError("displacement grids need their layout", expected=", ".join(layout))
+    grids = len(motion.grid_cell)
+    for name, rest in layout.items():
+        dtypes = FLOATS if name in ("grid_origin", "grid_cell") else INTEGERS
+        check_tensor(f"values of {name}", getattr(motion, name), (grids, *rest), dtypes, device)
+    if device.type == "cpu":
+        last = int((motion.grid_offsets + motion.grid_counts.prod(-1)).max())
+        if last > motion.grids.shape[1] or int(motion.grid_counts.min()) < 2 or int(motion.grid_offsets.min()) < 0:
+            raise InputError(
+                "the layout does not fit the displacement grids",
+                expected=f"{last} nodes, 2 or more along each axis",
+                found=f"{motion.grids.shape[1]} nodes, counts {motion.grid_counts.tolist()}",
+            )
+    return len(motion.grids)
+
+
+def _march_warp(
+    space: MarchSpace,
+    motion: MarchMotion,
+    origins: Tensor,
+    directions: Tensor,
+    frame: Tensor,
+    near: Tensor,
+    far: Tensor,
+    step: float,
+    offset: Tensor,
+    search: Tensor,
+    occupied: Tensor,
+    max_samples: int,
+) -> Marched:
+    from avatar.kernels.march.portable import march_kernel, mat34, pack_kernel
+
+    warp, device, rays = get_warp(), origins.device, len(origins)
+    depth = torch.empty(rays, max_samples, device=device)
+    shift = torch.empty(rays, max_samples, 3, device=device)
+    count = torch.zeros(rays, dtype=torch.int32, device=device)
+    # every array is kept until the launch is over: a view does not own its memory
+    kept = [
+        near.float().contiguous(),
+        far.float().contiguous(),
+        offset.float().contiguous(),
+        origins.float().contiguous(),
+        directions.float().contiguous(),
+        frame.to(torch.int32).contiguous(),
+    ]
+    views = [view(kept[0]), view(kept[1]), view(kept[2]), view(kept[3], warp.vec3), view(kept[4], warp.vec3)]
+    views.append(view(kept[5]))
+    if motion.canonical_from_world is None:
+        views += [None, None]
+    else:
+        kept += [motion.canonical_from_world.float().contiguous(), motion.height.float().contiguous()]
+        views += [view(kept[-2], mat34), view(kept[-1], warp.vec4)]
+    views += [
+        view(search.contiguous().view(torch.uint8).view(-1)),
+        view(occupied.contiguous().view(torch.uint8).view(-1)),
+    ]
+    if motion.grids is None:
+        views += [None] * 5
+    else:
+        kept += [
+            motion.grid_origin.float().contiguous(),
+            motion.grid_cell.float().contiguous(),
+            motion.grid_counts.to(torch.int32).contiguous(),
+            motion.grid_offsets.to(torch.int32).contiguous(),
+            motion.grids.half().contiguous(),
+        ]
+        views += [view(kept[-5], warp.vec3), view(kept[-4]), view(kept[-3]), view(kept[-2]), view(kept[-1], warp.vec3h)]
+    outputs = [view(depth), view(shift, warp.vec3), view(count)]
+    launch_chunks(march_kernel, rays, [space.struct, float(step), *views, *outputs], device, smallest=128)
+    first = starts(count)
+    total = int(first[-1])
+    ray = torch.empty(total, dtype=torch.int64, device=device)
+    packed_depth, packed_shift = depth.new_empty(total), depth.new_empty(total, 3)
+    packed = [view(ray), view(packed_depth), view(packed_shift, warp.vec3)]
+    launch_chunks(pack_kernel, rays, [view(first), view(depth), view(shift, warp.vec3), *packed], device, smallest=256)
+    return Marched(ray, packed_depth, packed_shift, first)
+
+
+def _march_torch(
+    space: MarchSpace,
+    motion: MarchMotion,
+    origins: Tensor,
+    directions: Tensor,
+    frame: Tensor,
+    near: Tensor,
+    far: Tensor,
+    step: float,
+    offset: Tensor,
+    search: Tensor,
+    occupied: Tensor,
+    max_samples: int,
+) -> Marched:
+    steps = int(((far - near).amax() / step).ceil().clamp_min(1)) + 1 if len(near) else 1
+    place = torch.arange(steps, device=near.device, dtype=near.dtype)
+    depths = near.unsqueeze(1) + (place + offset.unsqueeze(1)) * step
+    world = origins.unsqueeze(1) + directions.unsqueeze(1) * depths.unsqueeze(-1)
+    points = world
+    if motion.canonical_from_world is not None:
+        matrix, row = motion.canonical_from_world[frame], motion.height[frame]
+        moved = world @ matrix[..., :3].transpose(-1, -2) + matrix[:, None, :, 3]
+        height = (world * row[:, None, :3]).sum(-1) + row[:, None, 3]
+        top, bottom = space.neck
+        t = ((height - bottom) / (top - bottom)).clamp(0, 1)
+        points = world + (t * t * (3 - 2 * t)).unsqueeze(-1) * (moved - world)
+    shift = torch.zeros_like(points)
+    if motion.grids is not None:
+        matrix = space.skull_from_canonical
+        skull = points @ matrix[:3, :3].T + matrix[:3, 3]
+        which = frame.unsqueeze(1).expand(points.shape[:2]).reshape(-1)
+        shift = (interpolate_grids(motion, which, skull.reshape(-1, 3)) @ matrix[:3, :3]).view_as(points)
+    alive = lookup(space, search, points) & lookup(space, occupied, points - shift) & (depths < far.unsqueeze(1))
+    chosen = alive & (alive.cumsum(1) <= max_samples)
+    ray = chosen.nonzero()[:, 0]
+    return Marched(ray, depths[chosen], shift[chosen], starts(chosen.sum(1)))
+
+
+def lookup(space: MarchSpace, cells: Tensor, points: Tensor) -> Tensor:
+    """Whether points `[..., 3]` lie in true cells of a boolean grid `[X, Y, Z]`; false outside the box."""
+    place = ((points - space.low) / space.cell).floor()
+    counts = torch.tensor(space.counts, device=points.device)
+    inside = ((place >= 0) & (place < counts)).all(-1)
+    x, y, z = torch.where(inside.unsqueeze(-1), place, 0).long().unbind(-1)
+    return cells[x, y, z] & inside
+
+
+def interpolate_grids(motion: MarchMotion, frame: Tensor, points: Tensor) -> Tensor:
+    """Trilinear displacements `[M, 3]` at skull points `[M, 3]` of frames `[M]`: from the first finer grid that holds
+    a point, else the coarse grid, else zero. No gradient with respect to the points."""
+    points = points.detach()
+    origin, cell, all_counts = motion.grid_origin, motion.grid_cell, motion.grid_counts
+    inside = []
+    for index in range(len(cell)):
+        local = (points - origin[index]) / cell[index]
+        inside.append(((local >= 0) & (local <= all_counts[index] - 1)).all(-1))
+    chosen = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+    for index in reversed(range(1, len(cell))):
+        chosen = torch.where(inside[index], index, chosen)
+    counts = all_counts[chosen]
+    local = (points - origin[chosen]) / cell[chosen].unsqueeze(-1)
+    lower = torch.minimum(local.floor().long().clamp_min(0), counts - 2)
+    part = (local - lower).clamp(0, 1)
+    strides = torch.stack([counts[:, 1] * counts[:, 2], counts[:, 2], torch.ones_like(counts[:, 2])], -1)
+    first = motion.grid_offsets[chosen] + frame * motion.grids.shape[1] + (lower * strides).sum(-1)
+    corner = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], device=points.device)
+    index = first.unsqueeze(1) + strides @ corner.T
+    weights = torch.where(corner.bool(), part.unsqueeze(1), 1 - part.unsqueeze(1)).prod(-1)
+    table = motion.grids.reshape(-1, 3)[index].to(points.dtype)
+    return (table * weights.unsqueeze(-1)).sum(1) * inside[0].unsqueeze(-1)

@@ -1,0 +1,68 @@
+"""Images as arrays and files. Colours are sRGB; files are 8-bit, rounded half to even."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from avatar.base.conventions import SYNTHETIC_TAG
+from avatar.base.errors import AvatarError, InputError
+from avatar.base.files import write_bytes
+from avatar.base.limits import PICTURE_PIXELS, require_picture_size
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Floats in [0, 1] of any shape to 8 bits, rounded half to even, values outside clipped."""
+    return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def to_linear(srgb: np.ndarray) -> np.ndarray:
+    """sRGB in [0, 1] to linear light (IEC 61966-2-1)."""
+    srgb = np.asarray(srgb, dtype=np.float32)
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def to_srgb(linear: np.ndarray) -> np.ndarray:
+    """Linear light to sRGB in [0, 1] (IEC 61966-2-1); values outside are clipped."""
+    linear = np.clip(linear, 0.0, 1.0)
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def linear_image(image: np.ndarray) -> np.ndarray:
+    """uint8 sRGB of any shape to linear light in [0, 1], float32."""
+    return to_linear(np.arange(256) / 255)[image]
+
+
+def write_png(path: Path, image: np.ndarray, *, synthetic: bool = False) -> Path:
+    """Write `[H, W, 3]` or `[H, W]` uint8 as PNG, atomically; `synthetic` says in its metadata that it was rendered."""
+    import imageio.v3 as iio
+    from PIL.PngImagePlugin import PngInfo
+
+    if image.dtype != np.uint8:
+        raise TypeError(f"write_png takes uint8, got {image.dtype}")
+    info = PngInfo()
+    if synthetic:
+        info.add_text("Comment", f"{SYNTHETIC_TAG}: a rendered avatar, not a recording of a person")
+    # encoded in memory: imageio's writer that meets a full disk complains once more when it is collected
+    return write_bytes(path, iio.imwrite("<bytes>", image, extension=".png", compress_level=1, pnginfo=info))
+
+
+def read_png(path: Path, error: type[AvatarError] = InputError) -> np.ndarray:
+    """Read an 8-bit image as `[H, W, 3]` or `[H, W]` uint8; raises `error` where it is missing or damaged."""
+    import imageio.v3 as iio
+    from PIL import Image
+
+    try:
+        with Image.open(path) as header:
+            require_picture_size(*header.size, PICTURE_PIXELS, where=path, error=error)
+        image = iio.imread(path)
+    except AvatarError:
+        raise
+    except FileNotFoundError as cause:
+        raise error("an image is missing", where=path) from cause
+    except Exception as cause:  # imageio's plugins raise many types for damaged files
+        raise error("an image cannot be read", where=path, expected="an 8-bit image", found=cause) from cause
+    if image.dtype != np.uint8:
+        raise error("an image has the wrong depth", where=path, expected="8 bits per channel", found=image.dtype)
+    return image[..., :3] if image.ndim == 3 else image

@@ -1,0 +1,145 @@
+"""The sound of a video file: which track can be heard, and carrying it into a file that is being written.
+
+Sound is always decoded, put in its place on the pictures' clock, and encoded as AAC. Copied packets could only be
+placed to a packet's length (64 ms at 16 kHz), and gaps and late starts would be left to the player.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from avatar.base.errors import InputError
+from avatar.media.streams import decoded, first_picture_time, in_players_order, opened
+
+if TYPE_CHECKING:
+    import av
+
+BIT_RATE = 128_000
+"""Bits per second and channel: no difference to the source can be heard."""
+OTHER_RATE = 48000
+"""Samples per second where AAC does not know the source's rate."""
+SLACK = 0.02
+"""Seconds by which a track's timestamps may differ from the count of its samples before samples are moved: files round
+times to milliseconds, and their clocks wander."""
+LONGEST_SILENCE = 1.0
+"""Seconds of silence made at a time."""
+
+
+def sound_track(path: Path) -> int | None:
+    """Index of the stream whose sound is meant: the first that can be decoded, one marked `default` before others.
+
+    None where the file has no such track. Raises InputError where the file cannot be opened.
+    """
+    with opened(path, need_video=False) as (container, _):
+        candidates = [stream.index for stream in in_players_order(list(container.streams.audio))]
+    return next((index for index in candidates if next(_pieces(path, index, OTHER_RATE, "mono"), None)), None)
+
+
+@contextmanager
+def carried_sound(
+    out: av.container.OutputContainer, source: Path | None, start: float
+) -> Iterator[Callable[[float], None]]:
+    """A function that carries the sound of `source` into `out`, up to a time in seconds of `out`, so that the streams
+    interleave. What was carried is complete in the file when the context ends.
+
+    `start`: seconds after the first picture of `source` (for a file of sound alone: after its first sample) that become
+    0 in `out`. Sound from before is cut; sound that begins later, and gaps in it, are preceded by silence. A source
+    without sound that can be decoded gives none. Raises InputError where the source cannot be opened.
+    """
+    index = None if source is None else sound_track(source)
+    if index is None:
+        yield lambda until: None
+        return
+    rate, layout = _written_form(source, index)
+    pieces = _placed(source, index, rate, layout, start)
+    first = next(pieces, None)
+    if first is None:  # the sound ends before `start`
+        yield lambda until: None
+        return
+    channels = len(first)
+    target = out.add_stream("aac", rate=rate, layout=layout, bit_rate=BIT_RATE * channels)
+    waiting, sent = first, 0
+
+    def carry_until(seconds: float) -> None:
+        nonlocal waiting, sent
+        wanted = round(seconds * rate)
+        while sent < wanted:
+            if waiting.shape[1] == 0:
+                waiting = next(pieces, waiting)
+                if waiting.shape[1] == 0:
+                    return
+            part, waiting = waiting[:, : wanted - sent], waiting[:, wanted - sent :]
+            out.mux(target.encode(_frame(part, sent, rate, layout)))
+            sent += part.shape[1]
+
+    yield carry_until
+    out.mux(target.encode(None))
+
+
+def _written_form(path: Path, index: int) -> tuple[int, str]:
+    """Samples per second and layout in which a track is written. They are asked of its first frame: what the container
+    says is wrong for some kinds of AAC, which are decoded at twice the rate."""
+    import av
+
+    with opened(path, need_video=False) as (container, _):
+        frame = next(decoded(container, container.streams[index], path))
+    known = av.Codec("aac", "w").audio_rates or [OTHER_RATE]
+    rate = frame.sample_rate if frame.sample_rate in known else OTHER_RATE
+    return rate, "mono" if frame.layout.nb_channels == 1 else "stereo"
+
+
+def _placed(path: Path, index: int, rate: int, layout: str, start: float) -> Iterator[np.ndarray]:
+    """Float32 `[channels, samples]` (none empty), one after another from `start` on; silence where there is none."""
+    origin = first_picture_time(path)
+    given = 0
+    following: int | None = None  # the place of the sample after the last one read
+    for time, piece in _pieces(path, index, rate, layout):
+        origin = time if origin is None else origin
+        place = round((time - origin - start) * rate)
+        if following is not None and abs(place - following) <= SLACK * rate:
+            place = following
+        following = place + piece.shape[1]
+        piece = piece[:, max(given - place, 0) :]
+        if piece.shape[1] == 0:
+            continue
+        while (gap := following - piece.shape[1] - given) > 0:
+            silence = min(gap, round(LONGEST_SILENCE * rate))
+            given += silence
+            yield np.zeros((len(piece), silence), np.float32)
+        given += piece.shape[1]
+        yield piece
+
+
+def _pieces(path: Path, index: int, rate: int, layout: str) -> Iterator[tuple[float, np.ndarray]]:
+    """(seconds on the file's own clock, float32 `[channels, samples]`) of a track, as far as it can be decoded."""
+    import av
+
+    resampler, form, time = None, None, None
+    with opened(path, need_video=False) as (container, _):
+        try:
+            for frame in decoded(container, container.streams[index], path):
+                if resampler is None or form != (frame.format.name, frame.layout.name, frame.sample_rate):
+                    form = frame.format.name, frame.layout.name, frame.sample_rate
+                    resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+                time = (time or 0.0) if frame.time is None else frame.time
+                frame.pts = None  # placed by `time`; the resampler must not stumble over odd timestamps
+                for piece in resampler.resample(frame):
+                    if piece.samples:
+                        yield time, piece.to_ndarray()
+                        time += piece.samples / rate
+        except (InputError, av.error.FFmpegError, ValueError):
+            return  # a form of sound that is not known here, at its beginning or from here on
+
+
+def _frame(samples: np.ndarray, place: int, rate: int, layout: str) -> av.AudioFrame:
+    import av
+
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
+    frame.sample_rate, frame.pts, frame.time_base = rate, place, Fraction(1, rate)
+    return frame

@@ -1,0 +1,360 @@
+"""The way of a moving camera, from the background alone: structure from motion with the person masked out.
+
+COLMAP does it (Schoenberger and Frahm, "Structure-from-motion revisited", CVPR 2016; SIFT features): keyframes spread
+over the clip give the scene's points and the focal length; every other frame is then placed against those points.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from avatar.base.errors import InputError
+from avatar.geometry.rotations import slerp
+from capture_tools.camera.background import free_of_person
+from capture_tools.detect.native_logs import quiet_native_stderr
+
+LONGEST_SIDE = 960
+"""Pixels; larger frames are scaled down before features are looked for."""
+MOST_FEATURES = 800
+KEYFRAMES = 40
+"""Frames that build the scene; all pairs of them are matched."""
+NEIGHBOURS = 3
+"""Registered keyframes on each side that any other frame is matched against."""
+FOCAL_STARTS = (0.75, 1.0, 1.4, 1.8, 2.2, 2.8, 3.5)
+"""Focal lengths over the longer side to start from where none is known: wide phones to long lenses."""
+MINIMAL_MATCHES = 15
+MINIMAL_POINTS = 60
+MINIMAL_KEYFRAMES = 0.7
+"""Share of the keyframes that one scene has to hold."""
+MINIMAL_PARALLAX = 0.02
+"""Extent of the camera's way over the middle depth of the scene below which it only turns."""
+PNP_ERROR = 4.0
+"""Pixels a match may miss the scene's point by when a frame is placed."""
+LONGEST_GAP = 8
+"""Frames without a place of their own that are filled in between their neighbours."""
+SEED = 0
+
+NO_SCENE = "the background is too plain or too little of it is seen to find the camera's way"
+NO_PARALLAX = "the camera turns but hardly moves from its place, so the depth of the background cannot be seen"
+
+
+class Features(NamedTuple):
+    """SIFT features of one frame's free background."""
+
+    keypoints: np.ndarray
+    """`[K, 4]` float32: x, y (pixels, centres at 0.5), scale, orientation."""
+    descriptors: Any
+    """pycolmap.FeatureDescriptors of K rows."""
+
+
+@dataclass(frozen=True)
+class CameraPath:
+    """A camera's way through a clip of N frames, in a world of arbitrary place, turn and scale."""
+
+    world_from_cam: np.ndarray
+    """`[N, 4, 4]` float64, OpenCV axes; identity where a frame has no place."""
+    focal: float
+    """Pixels of the frames that were given; the principal point is their middle."""
+    registered: np.ndarray
+    """`[N]` bool: the frame has a place, its own or one between its neighbours."""
+    reprojection_error: float
+    """Mean over the keyframes' points, pixels of the frames that were given."""
+    points: int
+    """Points of the scene."""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """COLMAP logs to descriptor 2, through a level of its own."""
+    import pycolmap
+
+    level = pycolmap.logging.minloglevel
+    pycolmap.logging.minloglevel = int(pycolmap.logging.FATAL)
+    try:
+        with quiet_native_stderr():
+            yield
+    finally:
+        pycolmap.logging.minloglevel = level
+
+
+def solve_cameras(
+    views: Iterable[tuple[np.ndarray, np.ndarray]], focal: float | None = None, keyframes: int = KEYFRAMES
+) -> CameraPath:
+    """Find the camera of every frame of a clip from what stands still in it.
+
+    views: frames uint8 `[H, W, 3]` sRGB in time order, each with its mask uint8 `[h, w]`, 255 = person, which is
+    stretched over the frame and widened; read once. focal: pixels, where it is known and to be kept. One lens without
+    distortion serves all frames; its principal point is the middle. The same input gives the same path.
+    Raises InputError, in words for a user, where the background does not tell.
+    """
+    import pycolmap
+
+    found, width, height = _all_features(views)
+    if len(found) < 3:
+        raise InputError("too few frames to find the camera's way", expected="at least 3", found=len(found))
+    with _quiet():
+        scale = min(1.0, LONGEST_SIDE / max(width, height))
+        lens = pycolmap.Camera.create_from_model_name(
+            1, "SIMPLE_PINHOLE", scale * (focal or max(width, height)), *_size(width, height, scale)
+        )
+        lens.has_prior_focal_length = focal is not None
+        chosen = np.unique(np.linspace(0, len(found) - 1, min(keyframes, len(found))).round().astype(int))
+        longest = max(lens.width, lens.height)
+        starts = [share * longest for share in FOCAL_STARTS] if focal is None else [lens.focal_length]
+        try:
+            scene = _best_scene(found, chosen, lens, starts)
+        except (RuntimeError, ValueError, IndexError) as cause:  # what COLMAP's C++ raises
+            raise InputError(NO_SCENE, found=cause) from cause
+        _require_parallax(scene)
+        poses = _place_frames(scene, found)
+    world_from_cam, registered = _fill_short_gaps(poses)
+    error = _misfit(scene) / scale
+    return CameraPath(world_from_cam, scene.cameras[1].focal_length / scale, registered, error, len(scene.points3D))
+
+
+def _size(width: int, height: int, scale: float) -> tuple[int, int]:
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _all_features(views: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[list[Features], int, int]:
+    import cv2
+    import pycolmap
+
+    options = pycolmap.FeatureExtractionOptions(num_threads=1, use_gpu=False)
+    options.sift.max_num_features = 3 * MOST_FEATURES  # many lie on the person
+    options.sift.peak_threshold = 0.004
+    with _quiet():
+        extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
+    found: list[Features] = []
+    width = height = 0
+    for frame, mask in views:
+        height, width = frame.shape[:2]
+        size = _size(width, height, min(1.0, LONGEST_SIDE / max(width, height)))
+        grey = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
+        free = free_of_person(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR))
+        with _quiet():
+            keypoints, descriptors = extractor.extract_from_uint8_array(grey)
+        found.append(_free_features(keypoints, descriptors, free))
+    return found, width, height
+
+
+def _free_features(keypoints: Any, descriptors: Any, free: np.ndarray) -> Features:
+    """The largest features whose whole patch lies on the free background (`[H, W]` bool)."""
+    import cv2
+    import pycolmap
+
+    points = np.asarray(pycolmap.keypoints_to_matrix(keypoints), np.float32).reshape(-1, 4)
+    height, width = free.shape
+    columns = np.clip(points[:, 0].astype(int), 0, width - 1)
+    rows = np.clip(points[:, 1].astype(int), 0, height - 1)
+    distance = cv2.distanceTransform(free.astype(np.uint8), cv2.DIST_L2, 3)[rows, columns]
+    # A descriptor looks at about six scales around its point; half of that keeps most and spoils few.
+    kept = np.flatnonzero(free[rows, columns] & (distance >= np.minimum(3 * points[:, 2], height / 16)))
+    kept = kept[np.argsort(-points[kept, 2], kind="stable")[:MOST_FEATURES]]
+    data = np.ascontiguousarray(np.asarray(descriptors.data)[kept])
+    return Features(np.ascontiguousarray(points[kept]), pycolmap.FeatureDescriptors(descriptors.type, data))
+
+
+def _best_scene(found: list[Features], chosen: np.ndarray, lens: Any, starts: list[float]) -> Any:
+    """The scene (pycolmap.Reconstruction) of the keyframes; image i + 1 is frame i. Raises InputError without one.
+
+    Whether the lens is long and the room deep, or both short, shows in small errors only, and refining stops at
+    the nearest answer: it is done from several focal lengths, and the best fit is kept.
+    """
+    import pycolmap
+
+    pycolmap.set_random_seed(SEED)
+    scenes: list[Any] = []
+    with tempfile.TemporaryDirectory(prefix="avatar_cameras_") as folder:
+        database = Path(folder) / "scene.db"
+        _write_database(database, found, chosen, lens)
+        verification = pycolmap.TwoViewGeometryOptions(min_num_inliers=MINIMAL_MATCHES)
+        verification.ransac.random_seed = SEED
+        # Matches that stay where they are would count as a watermark, but a camera may rest for a while.
+        verification.detect_watermark = False
+        pycolmap.match_exhaustive(
+            database, matching_options=_matching(), verification_options=verification, device=pycolmap.Device.cpu
+        )
+
+        def run(focal: float) -> None:
+            lens.focal_length = focal
+            with pycolmap.Database.open(database) as opened:
+                opened.update_camera(lens)
+            models = pycolmap.incremental_mapping(database, folder, folder, _mapping(len(chosen)))
+            for scene in models.values():
+                if scene.num_reg_images() >= MINIMAL_KEYFRAMES * len(chosen):
+                    _refine(scene, focal_too=not lens.has_prior_focal_length)
+                    scenes.append(scene)
+
+        for focal in starts:
+            run(focal)
+        if scenes and not lens.has_prior_focal_length:
+            run(_best(scenes).cameras[1].focal_length)
+    if not scenes or len(_best(scenes).points3D) < MINIMAL_POINTS:
+        raise InputError(NO_SCENE, expected=f"a way through {MINIMAL_KEYFRAMES:.0%} of the keyframes")
+    return _best(scenes)
+
+
+def _best(scenes: list[Any]) -> Any:
+    """The scene that misses its observations the least, among those that explain about as many as any."""
+    most = max(scene.compute_num_observations() for scene in scenes)
+    return min((scene for scene in scenes if scene.compute_num_observations() >= 0.75 * most), key=_misfit)
+
+
+def _matching() -> Any:
+    import pycolmap
+
+    options = pycolmap.FeatureMatchingOptions(num_threads=1, use_gpu=False)
+    options.sift.cpu_brute_force_matcher = True
+    return options
+
+
+def _mapping(keyframes: int) -> Any:
+    """COLMAP's mapper for small motions and few features; one thread, so that it repeats."""
+    import pycolmap
+
+    options = pycolmap.IncrementalPipelineOptions(
+        num_threads=1,
+        random_seed=SEED,
+        max_num_models=3,
+        extract_colors=False,
+        min_model_size=max(3, keyframes // 4),
+        min_num_matches=MINIMAL_MATCHES,
+        ba_refine_focal_length=False,
+    )
+    mapper = options.mapper
+    mapper.init_min_tri_angle, mapper.filter_min_tri_angle, mapper.ba_local_min_tri_angle = 8.0, 0.5, 2.0
+    mapper.init_min_num_inliers, mapper.abs_pose_min_num_inliers = 40, MINIMAL_MATCHES
+    mapper.abs_pose_refine_focal_length = False
+    mapper.num_threads, mapper.random_seed = 1, SEED
+    options.triangulation.min_angle, options.triangulation.random_seed = 0.5, SEED
+    return options
+
+
+def _refine(scene: Any, focal_too: bool) -> None:
+    """Adjust cameras, points and focal length together; wrong points pull little (Cauchy's loss)."""
+    import pycolmap
+
+    options = pycolmap.BundleAdjustmentOptions(print_summary=False, refine_focal_length=focal_too)
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    options.ceres.loss_function_scale = 0.5
+    options.ceres.solver_options.num_threads = 1
+    pycolmap.bundle_adjustment(scene, options)
+    scene.update_point_3d_errors()
+
+
+def _misfit(scene: Any) -> float:
+    """Mean reprojection error over the observations, pixels, with none counted for more than two."""
+    errors = np.array([point.error for point in scene.points3D.values()])
+    lengths = np.array([point.track.length() for point in scene.points3D.values()])
+    return float(np.average(np.minimum(errors, 2.0), weights=lengths))
+
+
+def _write_database(path: Path, found: list[Features], chosen: np.ndarray, lens: Any) -> None:
+    import pycolmap
+
+    with pycolmap.Database.open(path) as database:
+        database.write_camera(lens, use_camera_id=True)
+        rig = pycolmap.Rig(rig_id=1)
+        rig.add_ref_sensor(lens.sensor_id)
+        database.write_rig(rig, use_rig_id=True)
+        for index in chosen.tolist():
+            image = pycolmap.Image(name=f"{index:06d}", camera_id=1, image_id=index + 1)
+            frame = pycolmap.Frame(frame_id=index + 1, rig_id=1)
+            frame.add_data_id(image.data_id)
+            database.write_image(image, use_image_id=True)
+            database.write_frame(frame, use_frame_id=True)
+            database.write_keypoints(index + 1, found[index].keypoints)
+            database.write_descriptors(index + 1, found[index].descriptors)
+
+
+def _require_parallax(scene: Any) -> None:
+    """Raise InputError where the keyframes stand so close together that depth is a guess."""
+    centres = np.stack([image.projection_center() for image in scene.images.values() if image.has_pose])
+    points = np.stack([point.xyz for point in scene.points3D.values()])
+    extent = np.percentile(np.linalg.norm(centres - np.median(centres, axis=0), axis=1), 90)
+    depth = np.median(np.linalg.norm(points[:, None] - centres[None, :: max(1, len(centres) // 8)], axis=2))
+    if extent < MINIMAL_PARALLAX * depth:
+        raise InputError(
+            NO_PARALLAX, expected=f"a way of {MINIMAL_PARALLAX:.0%} of the distance", found=f"{extent / depth:.1%}"
+        )
+
+
+def _place_frames(scene: Any, found: list[Features]) -> list[np.ndarray | None]:
+    """`world_from_cam` `[4, 4]` of every frame: keyframes as mapped, others against the scene's points."""
+    import pycolmap
+
+    known = {
+        image_id - 1: np.array([p.point3D_id if p.has_point3D() else -1 for p in image.points2D], np.int64)
+        for image_id, image in scene.images.items()
+        if image.has_pose
+    }
+    keys = np.array(sorted(known))
+    places = {identifier: point.xyz for identifier, point in scene.points3D.items()}
+    matcher = pycolmap.FeatureMatcher.create(_matching(), pycolmap.Device.cpu)
+    estimation = pycolmap.AbsolutePoseEstimationOptions()
+    estimation.ransac.max_error, estimation.ransac.random_seed = PNP_ERROR, SEED
+    poses: list[np.ndarray | None] = []
+    for index, features in enumerate(found):
+        if index in known:
+            poses.append(_inverse(scene.images[index + 1].cam_from_world().matrix()))
+            continue
+        after = int(np.searchsorted(keys, index))
+        near = keys[max(0, after - NEIGHBOURS) : after + NEIGHBOURS].tolist()
+        pairs: dict[tuple[int, int], None] = {}
+        for key in near:
+            for own, other in matcher.match(None, features.descriptors, None, found[key].descriptors).tolist():
+                if known[key][other] >= 0:
+                    pairs[own, int(known[key][other])] = None
+        poses.append(_pose(features.keypoints, list(pairs), places, scene.cameras[1], estimation))
+    return poses
+
+
+def _pose(
+    keypoints: np.ndarray, pairs: list[tuple[int, int]], places: dict[int, np.ndarray], lens: Any, options: Any
+) -> np.ndarray | None:
+    import pycolmap
+
+    if len(pairs) < MINIMAL_MATCHES:
+        return None
+    pixels = np.stack([keypoints[own, :2] for own, _ in pairs]).astype(np.float64)
+    points = np.stack([places[identifier] for _, identifier in pairs])
+    answer = pycolmap.estimate_and_refine_absolute_pose(pixels, points, lens, options)
+    if answer is None or answer["num_inliers"] < MINIMAL_MATCHES:
+        return None
+    return _inverse(answer["cam_from_world"].matrix())
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    """`[3, 4]` rigid motion to its inverse as `[4, 4]`."""
+    inverse = np.eye(4)
+    inverse[:3, :3] = matrix[:, :3].T
+    inverse[:3, 3] = -matrix[:, :3].T @ matrix[:, 3]
+    return inverse
+
+
+def _fill_short_gaps(poses: list[np.ndarray | None]) -> tuple[np.ndarray, np.ndarray]:
+    """Frames without a pose between near ones that have one get one between (slerp); the rest stays unregistered."""
+    import torch
+
+    registered = np.array([pose is not None for pose in poses])
+    filled = np.stack([np.eye(4) if pose is None else pose for pose in poses])
+    own = np.flatnonzero(registered)
+    for before, after in pairwise(own):
+        if not 1 < after - before <= LONGEST_GAP + 1:
+            continue
+        first, last = (torch.from_numpy(filled[frame, :3, :3]) for frame in (before, after))
+        for index in range(before + 1, after):
+            share = (index - before) / (after - before)
+            filled[index, :3, :3] = slerp(first, last, share).numpy()
+            filled[index, :3, 3] = (1 - share) * filled[before, :3, 3] + share * filled[after, :3, 3]
+            registered[index] = True
+    return filled, registered

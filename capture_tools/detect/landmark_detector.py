@@ -1,0 +1,167 @@
+"""MediaPipe's 478 face landmarks (face mesh with irises) in images and clips.
+
+Kartynnik et al., "Real-time facial surface geometry from monocular video on mobile GPUs", 2019, and Grishchenko et al.,
+"Attention mesh", 2020. The models are inside the mediapipe wheel: nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+from avatar.base.conventions import LANDMARK_COUNT
+from avatar.flame.landmark_sets import inter_ocular_distance
+from capture_tools.detect.native_logs import quiet_native_stderr
+
+PIXEL_CENTRE = 0.5
+"""MediaPipe puts the centre of the first pixel at 0; here it lies at 0.5. Measured by scaling frames by 0.35 to 3: the
+landmarks move by (1/scale - 1) * (-0.5, -0.5) px. At 60 px between the eyes that is one percent of the distance."""
+SEARCH_GROWTH = 2.5
+"""A lost face is looked for in a square of this many times its last size."""
+SEARCH_SIZE = 512
+"""Pixels; smaller search squares are enlarged to this, since the detector misses small faces."""
+MINIMAL_INSIDE = 0.85
+"""A face with a smaller share of its landmarks inside the image is no use. Five recordings, cut at each side of the
+face in turn: with this share inside, the landmarks in the picture lie 0.02 of the eye distance from where they lie in
+the whole picture; with 0.7 inside up to 0.08, because the network draws the face into the picture."""
+
+
+class LandmarkDetector:
+    """Finds the landmarks of up to `max_faces` faces.
+
+    `static=True` treats every image as a new one; otherwise calls must come in the order of the clip, and a face that
+    the detector loses is searched again around its last place. Use as a context manager, or call `close`.
+    """
+
+    def __init__(self, static: bool = False, max_faces: int = 2) -> None:
+        self.static, self.max_faces = static, max_faces
+        self._mesh = self._new_mesh(static)
+        self._search: Any = None
+        self._last: np.ndarray | None = None
+        self._spoken: list[Any] = []
+        """The graphs that found a face once: each prints its one warning on the first."""
+
+    def __enter__(self) -> LandmarkDetector:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the graphs."""
+        for mesh in (self._mesh, self._search):
+            if mesh is not None:
+                mesh.close()
+        self._mesh = self._search = None
+
+    def detect(self, rgb: np.ndarray) -> tuple[np.ndarray | None, int]:
+        """The face that continues the last one (else the largest) in uint8 `[H, W, 3]`, and how many faces there are.
+
+        Returns (float32 `[478, 2]` pixels, the first pixel's centre at 0.5, or None; faces found).
+        """
+        height, width = rgb.shape[:2]
+        faces = [face for face in self.detect_all(rgb) if share_inside(face, width, height) >= MINIMAL_INSIDE]
+        if not faces:
+            return None, 0
+        return choose_face(faces, None if self.static else self._last)[:, :2], len(faces)
+
+    def detect_all(self, rgb: np.ndarray) -> list[np.ndarray]:
+        """All faces as float32 `[478, 3]`: x, y in pixels, and MediaPipe's z (pixels, smaller is nearer).
+
+        Faces that the picture's edge cuts are among them (see `share_inside`).
+        """
+        faces = self._process(self._mesh, rgb)
+        if not faces and not self.static and self._last is not None:
+            faces = self._search_again(rgb)
+        if faces:
+            self._last = choose_face(faces, None if self.static else self._last)
+        return faces
+
+    def _search_again(self, rgb: np.ndarray) -> list[np.ndarray]:
+        import cv2
+
+        assert self._last is not None
+        low, high = self._last[:, :2].min(0), self._last[:, :2].max(0)
+        centre, half = (low + high) / 2, (high - low).max() * SEARCH_GROWTH / 2
+        x0, y0 = np.maximum(np.floor(centre - half), 0).astype(int)
+        x1, y1 = np.minimum(np.ceil(centre + half), rgb.shape[1::-1]).astype(int)
+        if x1 - x0 < 16 or y1 - y0 < 16:
+            return []
+        crop = rgb[y0:y1, x0:x1]
+        scale = max(1.0, SEARCH_SIZE / max(crop.shape[:2]))
+        if scale > 1:
+            crop = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        if self._search is None:
+            self._search = self._new_mesh(static=True)
+        faces = self._process(self._search, crop)
+        whole = [face for face in faces if share_inside(face, *crop.shape[1::-1]) >= MINIMAL_INSIDE]
+        return [face / scale + np.array([x0, y0, 0], np.float32) for face in whole]
+
+    def _new_mesh(self, static: bool) -> Any:
+        with quiet_native_stderr():
+            from mediapipe.python.solutions.face_mesh import FaceMesh
+
+            mesh = FaceMesh(static_image_mode=static, max_num_faces=self.max_faces, refine_landmarks=True)
+            # The first frame makes the graph's threads print; feed them an empty one while nobody listens.
+            mesh.process(np.zeros((64, 64, 3), np.uint8))
+        return mesh
+
+    def _process(self, mesh: Any, rgb: np.ndarray) -> list[np.ndarray]:
+        height, width = rgb.shape[:2]
+        with nullcontext() if mesh in self._spoken else quiet_native_stderr():
+            found = mesh.process(np.ascontiguousarray(rgb)).multi_face_landmarks or []
+        if found and mesh not in self._spoken:
+            self._spoken.append(mesh)
+        faces = []
+        for one in found:
+            face = np.array([(p.x, p.y, p.z) for p in one.landmark], np.float32) * np.array([width, height, width])
+            face[:, :2] += PIXEL_CENTRE
+            if len(face) == LANDMARK_COUNT:
+                faces.append(face.astype(np.float32))
+        return faces
+
+
+def choose_face(faces: list[np.ndarray], previous: np.ndarray | None) -> np.ndarray:
+    """The face that continues `previous` (nearest centre within its width and of like size), else the largest."""
+    if previous is not None:
+        size = float(inter_ocular_distance(previous[:, :2]))
+        near = [
+            (float(np.linalg.norm(face[:, :2].mean(0) - previous[:, :2].mean(0))), index)
+            for index, face in enumerate(faces)
+            if 0.6 < float(inter_ocular_distance(face[:, :2])) / max(size, 1e-6) < 1.7
+        ]
+        if near and min(near)[0] < 2.0 * size:
+            return faces[min(near)[1]]
+    return max(faces, key=lambda face: float(np.ptp(face[:, :2], axis=0).max()))
+
+
+def cut_share(images: Iterable[np.ndarray]) -> float | None:
+    """The share of the face that lies inside, in the middle of uint8 `[H, W, 3]` images that cut it too much to find.
+
+    The pictures are continued beyond their edges, so that the detector sees the outline it looks for. None where
+    fewer than a third of them show such a face.
+    """
+    shares = []
+    with LandmarkDetector(static=True) as detector:
+        for image in images:
+            height, width = image.shape[:2]
+            margin = max(height, width) // 2
+            faces = detector.detect_all(np.pad(image, ((margin, margin), (margin, margin), (0, 0)), "edge"))
+            place = np.array([margin, margin, 0], np.float32)
+            shares.append(min((share_inside(face - place, width, height) for face in faces), default=1.0))
+    cut = [share for share in shares if share < MINIMAL_INSIDE]
+    return float(np.median(cut)) if cut and 3 * len(cut) >= len(shares) else None
+
+
+def inside_picture(faces: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Which landmarks `[..., 2+]` lie in a picture: bool `[...]`. Those beyond its edge are the network's guess."""
+    x, y = faces[..., 0], faces[..., 1]
+    return (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
+
+
+def share_inside(face: np.ndarray, width: int, height: int) -> float:
+    """The share of a face's landmarks `[478, 2+]` that lie in the picture."""
+    return float(inside_picture(face, width, height).mean())

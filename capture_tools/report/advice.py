@@ -1,0 +1,158 @@
+"""What a user should be told about a finished capture, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from avatar.flame.landmark_sets import inter_ocular_distance, lid_distance, lip_distance
+from capture_tools.camera.background import BackgroundMotion
+from capture_tools.detect.hands import hides_mouth
+from capture_tools.detect.picture_quality import picture_warnings
+from capture_tools.detect.selection import Crop
+from capture_tools.detect.turning import turned_note
+from capture_tools.report.scores import ranges, yaw_degrees
+from capture_tools.stages.landmarks import FoundClip
+from capture_tools.track.clip_tracking import TrackResult
+
+MINIMAL_INSIDE = 0.9
+GOOD_ERROR = 0.035
+GOOD_EYES = 40.0
+"""Pixels between the outer eye corners in the crop below which the avatar's face will be soft."""
+TURNED_FAR = 60
+"""Degrees of yaw from which a face hides half of its landmarks."""
+TURNED_LITTLE = 12
+"""Degrees of yaw between a clip's extremes below which its views from the side are guesses. A speech to the camera
+reaches 18."""
+LIPS_APART = 0.08
+"""Gap between the lips over the eye distance that a clip with an open mouth reaches; speech reaches 0.17 and more."""
+LIDS_CLOSED = 0.5
+"""Opening of the eyes over the clip's median that a blink falls below; blinks seen reach 0.2."""
+BAD_LANDMARKS = 0.05
+"""Landmark error over the eye distance from which on a single frame fits badly."""
+BAD_DIFFERENCE, BAD_DIFFERENCE_TIMES = 15.0, 2.0
+"""Grey levels between frame and painted head, absolute and over the clip's median, from which on a frame fits badly."""
+LIGHT_CHANGE = 0.3
+"""Share by which a face's brightness must leave the clip's usual one to be a change of light; a webcam that adapts
+reaches 0.24."""
+
+
+def capture_warnings(
+    clip: FoundClip,
+    result: TrackResult,
+    crop: Crop,
+    motion: BackgroundMotion,
+    scores: Sequence[dict[str, Any]],
+    images: np.ndarray,
+) -> list[str]:
+    """What a user should know about a capture, in plain words; frame numbers are those of the frames looked at.
+
+    `result` holds the frames used, in their order; `scores` are report.frame_scores of them, `images` `[K, S, S, 3]`
+    what the crop cut from them.
+    """
+    used, pixels = clip.used, clip.pixels
+    warnings = turned_note(clip.rotate if clip.unasked else 0)
+    warnings += picture_warnings(images, crop.to_crop(pixels[used]), clip.details[used], np.ptp(pixels[used, :, 0], 1))
+    if len(clip.shots) > 1:
+        shot = clip.shots[clip.shot]
+        begin, end = clip.timestamps[shot.first], clip.timestamps[shot.last]
+        warnings.append(
+            f"the video was cut: of its {len(clip.shots)} shots, shot {clip.shot + 1} is used "
+            f"({begin:.2f} to {end:.2f} s); --shot N takes another, --start and --end more of its frames"
+        )
+    kinds: dict[str, list[int]] = {}
+    for index, reason in clip.reasons.items():
+        kinds.setdefault(reason.split(" (")[0], []).append(index)
+    warnings += [f"{len(held)} frames were left out, {kind}: {ranges(held)}" for kind, held in kinds.items()]
+    if motion.moves:
+        warnings.append(
+            f"the background moves by up to {motion.pixels:.1f} pixels ({motion.share:.1%} of the picture): the camera "
+            "is taken as still, so the background will be blurred; put the phone on a stand, or say --camera moving "
+            "where it was carried around"
+        )
+    if result.landmark_error_iod > GOOD_ERROR:
+        warnings.append(
+            f"the head model fits the landmarks to {result.landmark_error_iod:.1%} of the eye distance only "
+            f"(up to {GOOD_ERROR:.1%} is good): look at report/overlay.mp4"
+        )
+    warnings += _misfit_frames(scores)
+    shot = clip.shots[clip.shot]
+    second = [int(i) for i in np.nonzero(clip.others > 0)[0] if shot.first <= i <= shot.last]
+    if second:
+        warnings.append(
+            f"another face was seen in frames {ranges(second)}: the one that is larger over the whole video was "
+            "followed; film one person alone where you can"
+        )
+    hidden = [int(i) for i in used[hides_mouth(clip.occluded[used])]]
+    if hidden:
+        warnings.append(
+            f"a hand covers the mouth in frames {ranges(hidden)}: cut them off (--start, --end), or film again without"
+        )
+    yaw = np.abs(yaw_degrees(result.params.rotation.numpy()))
+    far = [int(i) for i in used[yaw > TURNED_FAR]]
+    if far:
+        warnings.append(f"the face turns past {TURNED_FAR} degrees in frames {ranges(far)}: landmarks are unsure there")
+    warnings += _light_changes(scores) + _never_seen(clip, result)
+    eyes = float(np.median(inter_ocular_distance(pixels[used]))) * crop.scale
+    if eyes < GOOD_EYES:
+        warnings.append(
+            f"the face is small: {eyes:.0f} pixels between the eyes in the images; come closer, or use a larger --size"
+        )
+    if crop.side < crop.size:
+        warnings.append(
+            f"the images were enlarged from {crop.side} to {crop.size} pixels: a smaller --size loses nothing"
+        )
+    outside = crop.to_crop(pixels[used])
+    inside = ((outside >= 0) & (outside <= crop.size)).all(-1).mean(-1)
+    cut = [int(i) for i in used[inside < MINIMAL_INSIDE]]
+    if cut:
+        warnings.append(f"the face reaches out of the picture in frames {ranges(cut)}")
+    return warnings
+
+
+def _misfit_frames(scores: Sequence[dict[str, Any]]) -> list[str]:
+    differences = np.array([_number(frame.get("photometric_error")) for frame in scores])
+    usual = float(np.nanmedian(differences)) if np.isfinite(differences).any() else np.inf
+    with np.errstate(invalid="ignore"):
+        bad = (differences > BAD_DIFFERENCE) & (differences > BAD_DIFFERENCE_TIMES * usual)
+    bad |= np.array([_number(frame.get("landmark_error_iod")) for frame in scores]) > BAD_LANDMARKS
+    frames = [frame["frame"] for frame, is_bad in zip(scores, bad, strict=True) if is_bad]
+    if not frames:
+        return []
+    return [f"the head fits the picture badly in frames {ranges(frames)}: look at them in report/overlay.mp4"]
+
+
+def _light_changes(scores: Sequence[dict[str, Any]]) -> list[str]:
+    exposures = np.array([_number(frame.get("exposure")) for frame in scores])
+    if not np.isfinite(exposures).any():
+        return []
+    with np.errstate(invalid="ignore"):
+        changed = np.abs(exposures / np.nanmedian(exposures) - 1) > LIGHT_CHANGE
+    frames = [frame["frame"] for frame, is_changed in zip(scores, changed, strict=True) if is_changed]
+    if not frames:
+        return []
+    return [f"the light on the face changes in frames {ranges(frames)}: film in even light, with the exposure locked"]
+
+
+def _never_seen(clip: FoundClip, result: TrackResult) -> list[str]:
+    """What an avatar needs and the clip does not show."""
+    warnings = []
+    yaw = yaw_degrees(result.params.rotation.numpy())
+    if np.ptp(yaw) < TURNED_LITTLE:
+        warnings.append(
+            f"the person hardly turns the head (yaw {yaw.min():.0f} to {yaw.max():.0f} degrees): views from the side "
+            "will be guesses"
+        )
+    faces = clip.pixels[clip.used]
+    if lip_distance(faces).max() < LIPS_APART:
+        warnings.append("the mouth never opens in this clip: the avatar cannot know how it looks inside")
+    opening = lid_distance(faces)
+    if opening.min() > LIDS_CLOSED * np.median(opening):
+        warnings.append("the eyes never close in this clip: the avatar cannot know how the closed lids look")
+    return warnings
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value

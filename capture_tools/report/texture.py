@@ -1,0 +1,190 @@
+"""The head's colours without the light: a texture in the head's UV, averaged over frames that see it best.
+
+Every texel is a point of the surface, followed through two dozen frames spread over the turns of the head; its colour
+in each, over the light that falls on it there, is an estimate of its albedo. Oblique, hidden and odd looks count less.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avatar.base.files import write_json
+from avatar.data.capture_arrays import write_arrays
+from avatar.flame.assets import HeadAsset
+from avatar.flame.model import HeadModel, HeadParameters
+from avatar.geometry.cameras import Camera, project
+from avatar.geometry.meshes import face_normals, vertex_normals
+from avatar.kernels.harmonics.op import spherical_harmonics
+from avatar.kernels.mesh.op import MeshQuery, interpolate
+from avatar.kernels.runtime.threads import one_torch_thread
+from avatar.media.images import linear_image, to_srgb, to_uint8, write_png
+from capture_tools.camera.background import fill_smoothly
+from capture_tools.track.photometric import HIDDEN, MATTE, look_up
+
+FOLDER = "appearance"
+SIZES = ((384, 1024), (4096, 2048))
+"""Pixels across the texture for crops of up to so many pixels: the face fills only a part of a head's map."""
+FRAMES = 24
+ODD = 0.15
+"""Difference from the mean albedo, as a share of it, from which on a look counts less."""
+DARK = 0.02
+MINIMAL_SHADE = 0.1
+
+
+@dataclass(frozen=True)
+class SurfaceSamples:
+    """Points of the surface: those of texels, or the vertices."""
+
+    face: Tensor
+    """`[P]`."""
+    barycentrics: Tensor
+    """`[P, 3]`."""
+    place: Tensor
+    """`[P]`: row-major index of the texel, or the vertex."""
+
+    def select(self, mask: Tensor) -> SurfaceSamples:
+        return SurfaceSamples(self.face[mask], self.barycentrics[mask], self.place[mask])
+
+
+@dataclass(frozen=True)
+class Albedo:
+    """Colours of the head under white light."""
+
+    linear: np.ndarray
+    """`[P, 3]` float32."""
+    seen: np.ndarray
+    """`[P]` bool."""
+
+
+def write_appearance(
+    capture: Path,
+    asset: HeadAsset,
+    params: HeadParameters,
+    camera: Camera,
+    images: np.ndarray,
+    mattes: np.ndarray,
+    light: np.ndarray,
+) -> dict[str, object]:
+    """Write `appearance/`: albedo.png in the head's UV (albedo.npz per vertex for heads without), and light.json.
+
+    Args:
+        params, camera: N frames as the camera sees them, a camera that does not move.
+        images, mattes: `[N, S, S, 3]` and `[N, S, S]` uint8 of that camera.
+        light: `[9, 3]` harmonics coefficients (photometric.PhotometricTerm.light_of).
+
+    Returns what report.json says of it. Raises OutputError where a file cannot be written.
+    """
+    folder = Path(capture) / FOLDER
+    has_uv = asset.uv is not None and asset.uv_faces is not None
+    size = next(size for most, size in SIZES if camera.width <= most)
+    samples = texels(asset, size) if has_uv else vertices_as_samples(asset)
+    with one_torch_thread():
+        samples = samples.select(_ever_facing(asset, params, camera)[samples.face])
+        albedo = gather_albedo(asset, samples, params, camera, images, mattes, torch.as_tensor(light))
+    if has_uv:
+        texture, known = np.zeros((size * size, 3), np.float32), np.zeros(size * size, bool)
+        texture[samples.place], known[samples.place] = albedo.linear, albedo.seen
+        srgb = 255 * to_srgb(texture.clip(0, 1)).astype(np.float32)
+        filled = fill_smoothly(srgb.reshape(size, size, 3), known.reshape(size, size))
+        name = write_png(folder / "albedo.png", to_uint8(filled / 255)).name
+    else:
+        name = "albedo.npz"
+        linear, seen = np.zeros((asset.vertex_count, 3), np.float32), np.zeros(asset.vertex_count, bool)
+        linear[samples.place], seen[samples.place] = albedo.linear, albedo.seen
+        write_arrays(folder / name, {"linear": linear, "seen": seen})
+    write_json(
+        folder / "light.json",
+        {
+            "harmonics": np.asarray(light).tolist(),
+            "basis": "real spherical harmonics up to degree 2 of the skin's normal in the tracked camera's world (x "
+            "right, y up, z towards the camera), in the order of avatar.kernels.reference.spherical_harmonics",
+            "meaning": "linear colour = albedo * sum over the nine of harmonic * coefficient, one column per channel",
+        },
+    )
+    return {"albedo": f"{FOLDER}/{name}", "light": f"{FOLDER}/light.json", "seen_share": float(albedo.seen.mean())}
+
+
+def texels(asset: HeadAsset, size: int) -> SurfaceSamples:
+    """The texels of a square map that lie on a triangle; the first row is the top (v = 1)."""
+    assert asset.uv is not None
+    assert asset.uv_faces is not None
+    flat = torch.cat([torch.as_tensor(asset.uv, dtype=torch.float32), torch.zeros(len(asset.uv), 1)], 1)
+    centres = (torch.arange(size) + 0.5) / size
+    v, u = torch.meshgrid(1 - centres, centres, indexing="ij")
+    origins = torch.stack([u, v, torch.ones_like(u)], -1).reshape(-1, 3).contiguous()
+    down = torch.tensor([0.0, 0.0, -1.0]).expand_as(origins).contiguous()
+    hits = MeshQuery(torch.as_tensor(asset.uv_faces)).update(flat).cast_rays(origins, down)
+    on = hits.face >= 0
+    return SurfaceSamples(hits.face[on].long(), hits.barycentrics[on], on.nonzero()[:, 0])
+
+
+def vertices_as_samples(asset: HeadAsset) -> SurfaceSamples:
+    """Every vertex as a corner of one of its triangles."""
+    face, corner = np.zeros(asset.vertex_count, np.int64), np.zeros(asset.vertex_count, np.int64)
+    for k in range(3):
+        face[asset.faces[:, k]], corner[asset.faces[:, k]] = np.arange(len(asset.faces)), k
+    return SurfaceSamples(torch.as_tensor(face), torch.eye(3)[torch.as_tensor(corner)], torch.arange(len(face)))
+
+
+@torch.no_grad()
+def _ever_facing(asset: HeadAsset, params: HeadParameters, camera: Camera) -> Tensor:
+    """`[F]` bool: the faces that are turned towards the camera in one of the frames looked at."""
+    head, faces = HeadModel(asset), torch.as_tensor(asset.faces).long()
+    centre = torch.tensor(camera.position, dtype=torch.float32)
+    facing = torch.zeros(len(faces), dtype=torch.bool)
+    for i in frames_by_turn(params.rotation.numpy(), FRAMES):
+        vertices = head(params.frame(i)).vertices[0]
+        facing |= (face_normals(vertices, faces) * (centre - vertices[faces[:, 0]])).sum(-1) > 0
+    return facing
+
+
+def frames_by_turn(rotation: np.ndarray, count: int) -> list[int]:
+    """Up to `count` frames spread evenly over the order of the head's turns; `rotation` `[N, 3]` axis-angle."""
+    order = np.argsort(rotation[:, 1], kind="stable")
+    chosen = np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int))
+    return sorted(int(i) for i in order[chosen])
+
+
+@torch.no_grad()
+def gather_albedo(
+    asset: HeadAsset,
+    samples: SurfaceSamples,
+    params: HeadParameters,
+    camera: Camera,
+    images: np.ndarray,
+    mattes: np.ndarray,
+    light: Tensor,
+) -> Albedo:
+    """The albedo of surface points: a weighted mean over frames, then once more without the odd looks."""
+    head, faces = HeadModel(asset), torch.as_tensor(asset.faces)
+    query = MeshQuery(faces)
+    centre = torch.tensor(camera.position, dtype=torch.float32)
+    colours, weights = [], []
+    for i in frames_by_turn(params.rotation.numpy(), FRAMES):
+        vertices = head(params.frame(i)).vertices[0]
+        points = interpolate(vertices, faces, samples.face, samples.barycentrics)
+        normals = interpolate(vertex_normals(vertices, faces.long()), faces, samples.face, samples.barycentrics)
+        normals = torch.nn.functional.normalize(normals, dim=-1)
+        ray = points - centre
+        distance = ray.norm(dim=-1)
+        ray = ray / distance[:, None]
+        hits = query.update(vertices).cast_rays(centre.expand_as(ray).contiguous(), ray)
+        picture = np.concatenate([linear_image(images[i]), np.asarray(mattes[i])[..., None] / np.float32(255)], -1)
+        places = project(points, camera)[0] / torch.tensor([camera.width, camera.height])
+        looked, matte = look_up(torch.from_numpy(picture).permute(2, 0, 1)[None], places[None])[0].split([3, 1], -1)
+        facing = -(normals * ray).sum(-1).clamp(max=0)
+        shown = (hits.depth > distance - HIDDEN) & (matte[:, 0] > MATTE)
+        shade = (spherical_harmonics(normals) @ light).clamp(min=MINIMAL_SHADE)
+        colours.append(looked / shade)
+        weights.append(shown * facing.square())
+    colour, weight = torch.stack(colours), torch.stack(weights)
+    for _ in range(2):
+        mean = (weight[..., None] * colour).sum(0) / weight.sum(0).clamp(min=1e-6)[:, None]
+        odd = (colour - mean).abs().mean(-1) / (ODD * (mean.mean(-1) + DARK))
+        weight = torch.stack(weights) / (1 + odd.square())
+    return Albedo(mean.numpy(), (torch.stack(weights).sum(0) > 0.05).numpy())

@@ -1,0 +1,164 @@
+"""The camera stage of a capture: whether the camera stood still, and where it was in each frame if it did not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from avatar.base.errors import InputError
+from avatar.base.progress import Progress
+from avatar.flame.assets import HeadAsset
+from avatar.flame.model import HeadModel, HeadParameters
+from avatar.geometry.cameras import Camera
+from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from capture_tools.camera.background import camera_travel
+from capture_tools.camera.head_world import align_to_head
+from capture_tools.camera.structure_from_motion import CameraPath, solve_cameras
+from capture_tools.detect.matting import PersonSegmenter
+from capture_tools.detect.selection import FrameSelection
+from capture_tools.stages.landmarks import FoundClip
+from capture_tools.stages.store import Stages
+from capture_tools.stages.tracking import leave_out
+from capture_tools.track.clip_tracking import TrackResult
+
+CAMERA_CHOICES = ("auto", "static", "moving")
+MOVING_TRAVEL = 0.03
+"""Travel of the background over the picture's longer side from which on a camera moves. Clips from a stand stay below
+0.004, hand-held ones that go around a person reach 0.3 and more."""
+NOT_LEARNED = "the camera moves: its background is not learned yet, the avatar stands before plain grey"
+MOST_LOST = 0.1
+"""Share of frames that may have no camera of their own; with more the whole way is not believed."""
+
+
+@dataclass(frozen=True)
+class Filming:
+    """How a clip was filmed."""
+
+    path: CameraPath | None
+    """The camera of every frame used; None for a camera that stood still, or is taken as one."""
+    note: str | None
+    """What a user should know about it."""
+
+    @property
+    def mode(self) -> str:
+        """The capture's camera_mode."""
+        return "static" if self.path is None else "moving"
+
+    def figures(self) -> dict[str, float] | None:
+        """What report.json says about a moving camera's way; lengths in pixels of the source."""
+        if self.path is None:
+            return None
+        return {
+            "focal_px": self.path.focal,
+            "points": self.path.points,
+            "reprojection_error_px": self.path.reprojection_error,
+        }
+
+    def focal_prior(self, clip: FoundClip) -> float | None:
+        """The focal length over the frame's longer side, where the camera's way tells it."""
+        return None if self.path is None else self.path.focal / max(clip.width, clip.height)
+
+
+def camera_stage(video: Path, selection: FrameSelection, clip: FoundClip, stages: Stages, setting: str) -> Filming:
+    """Decide between a fixed and a moving camera and find the way of a moving one.
+
+    setting: one of CAMERA_CHOICES; "auto" looks whether the background of the crops travels. A way that cannot be
+    found is no error: the camera is taken as fixed, with a note that says why.
+    """
+    if setting == "static":
+        return Filming(None, None)
+    stored = stages.load("camera")
+    if stored is None:
+        with stages.timed("camera"):
+            filming = _find(video, selection, clip, stages, setting)
+            stored = {"note": np.array(filming.note or "")}
+            if filming.path is not None:
+                stored |= {name: np.asarray(value) for name, value in vars(filming.path).items()}
+            stages.save("camera", **stored)
+    note = str(stored["note"]) or None
+    if "focal" not in stored:
+        return Filming(None, note)
+    focal, error, points = (stored[name].item() for name in ("focal", "reprojection_error", "points"))
+    return Filming(CameraPath(stored["world_from_cam"], focal, stored["registered"], error, points), note)
+
+
+def choose_camera_mode(travel: float | None, setting: str) -> str:
+    """ "static" or "moving" for a background's `travel` (None where too little of it is seen) under a setting."""
+    if setting != "auto":
+        return setting
+    return "moving" if travel is not None and travel > MOVING_TRAVEL else "static"
+
+
+def _find(video: Path, selection: FrameSelection, clip: FoundClip, stages: Stages, setting: str) -> Filming:
+    travel = camera_travel(stages.open_array("images"), stages.open_array("mattes")) if setting == "auto" else None
+    if choose_camera_mode(travel, setting) == "static":
+        return Filming(None, None)
+    try:
+        path = solve_cameras(_views(video, selection, clip))
+    except InputError as error:
+        return Filming(None, f"the camera moves, but is taken as fixed: {error.what}; put the phone on a stand")
+    lost = 1 - float(path.registered.mean())
+    if lost > MOST_LOST:
+        return Filming(
+            None,
+            f"the camera moves, but is taken as fixed: its way is unknown in {lost:.0%} of the frames; move it more "
+            "slowly, before a background with more to see, or put the phone on a stand",
+        )
+    return Filming(path, NOT_LEARNED)
+
+
+def _views(video: Path, selection: FrameSelection, clip: FoundClip) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The frames used, whole, with the person's confidence as uint8 `[256, 256]` over the whole frame."""
+    wanted = set(clip.used.tolist())
+    frames = selection.read(video)
+    with PersonSegmenter() as segmenter, Progress("camera", len(wanted)) as bar:
+        done = 0
+        for index, (_, image) in enumerate(frames):
+            if index in wanted:
+                yield image, np.rint(255 * segmenter.confidence(image)).astype(np.uint8)
+                done += 1
+                bar.update(done)
+
+
+def without_lost_cameras(
+    clip: FoundClip, result: TrackResult, rows: np.ndarray, filming: Filming
+) -> tuple[FoundClip, TrackResult, np.ndarray, Filming]:
+    """Leave out frames whose camera was not found. `rows`: which of the stages' frames `clip` and `result` still hold;
+    the path of `filming`, of all the stages' frames, comes back for the rows that stay."""
+    path = filming.path
+    if path is None:
+        return clip, result, rows, filming
+    reason = "the camera's place was not found"
+    lost = {place: reason for place, row in enumerate(rows.tolist()) if not path.registered[row]}
+    clip, result, kept = leave_out(clip, result, lost)
+    rows = rows[kept]
+    path = replace(path, world_from_cam=path.world_from_cam[rows], registered=path.registered[rows])
+    return clip, result, rows, replace(filming, path=path)
+
+
+def into_world(
+    path: np.ndarray, camera: Camera, params: HeadParameters, asset: HeadAsset
+) -> tuple[list[Camera], HeadParameters]:
+    """Cameras and heads of a moving camera in FLAME's world, in metres; every picture of the head stays the same.
+
+    path: `[N, 4, 4]` `world_from_cam` of the frames of `params`, any scale. camera: the fixed one for which `params`
+    were tracked; its lens is kept. The head's mean rotation becomes the identity and its mean translation zero.
+    Raises InputError where the head does not tell the scale.
+    """
+    neutral = HeadParameters.neutral(asset)
+    with torch.no_grad():
+        joint = HeadModel(asset)(replace(neutral, shape=params.shape, static_offset=params.static_offset)).joints[0, 0]
+    joint = joint.numpy().astype(np.float64)
+    heads = np.tile(np.eye(4), (len(path), 1, 1))
+    heads[:, :3, :3] = axis_angle_to_matrix(params.rotation.double()).numpy()
+    heads[:, :3, 3] = params.translation.double().numpy() + joint
+    world = align_to_head(path, camera.cam_from_world @ heads)
+    poses = world.world_from_cam.copy()
+    poses[:, :3, 3] += joint  # the root turns about its joint, which stands at `joint + translation`
+    turns = matrix_to_axis_angle(torch.from_numpy(world.world_from_head[:, :3, :3])).float()
+    shifts = torch.from_numpy(world.world_from_head[:, :3, 3]).float()
+    return [camera.moved(pose) for pose in poses], replace(params, rotation=turns, translation=shifts)

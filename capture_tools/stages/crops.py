@@ -1,0 +1,36 @@
+"""The second stage of a capture: the fixed square cut from every used frame, and the person's matte in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from avatar.base.progress import Progress
+from capture_tools.detect.matting import MODEL_SIZE, PersonSegmenter, fill_holes, refine_matte, steady
+from capture_tools.detect.selection import Crop, FrameSelection
+from capture_tools.stages.landmarks import FoundClip
+from capture_tools.stages.store import Stages
+
+
+def crop_stage(video: Path, selection: FrameSelection, clip: FoundClip, crop: Crop, stages: Stages) -> None:
+    if stages.load("crops") is not None:
+        return
+    used, size = clip.used, crop.size
+    with stages.timed("crops"), PersonSegmenter() as segmenter, Progress("crops and mattes", 2 * len(used)) as bar:
+        images = stages.open_array("images", (len(used), size, size, 3))
+        mattes = stages.open_array("mattes", (len(used), size, size))
+        confidences = np.zeros((len(used), MODEL_SIZE, MODEL_SIZE), np.uint8)
+        rows = {int(frame): row for row, frame in enumerate(used)}
+        frames = selection.read(video)
+        for index, (_, image) in enumerate(frames):
+            if (row := rows.get(index)) is not None:
+                images[row] = crop.cut(image)
+                confidences[row] = np.rint(255 * segmenter.confidence(images[row]))
+                bar.update(row + 1)
+        for row, confidence in enumerate(steady(confidences)):
+            mattes[row] = fill_holes(refine_matte(confidence, images[row]))
+            bar.update(len(used) + row + 1)
+        images.flush()
+        mattes.flush()
+        stages.save("crops", crop=[crop.x0, crop.y0, crop.side, crop.size])

@@ -1,0 +1,133 @@
+"""The last stage of a capture: the background plate, pictures to check, the report, and the capture folder itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avatar.base.errors import InputError
+from avatar.base.progress import Progress
+from avatar.data.capture import write_capture
+from avatar.flame.assets import HeadAsset
+from capture_tools.camera.background import BackgroundMotion, background_motion, background_plate
+from capture_tools.detect.selection import Crop
+from capture_tools.report.advice import capture_warnings
+from capture_tools.report.contact_sheet import write_contact_sheet
+from capture_tools.report.overlay import write_overlay
+from capture_tools.report.painting import MeshPainter, crop_camera, read_skin
+from capture_tools.report.scores import frame_scores, score_summary
+from capture_tools.report.texture import FOLDER as APPEARANCE
+from capture_tools.report.texture import write_appearance
+from capture_tools.stages.camera import Filming, into_world
+from capture_tools.stages.landmarks import FoundClip
+from capture_tools.stages.store import Stages
+from capture_tools.track.clip_tracking import TrackResult
+
+
+def write_stage(
+    out: Path,
+    video: Path,
+    clip: FoundClip,
+    crop: Crop,
+    result: TrackResult,
+    rows: np.ndarray,
+    filming: Filming,
+    asset: HeadAsset,
+    stages: Stages,
+    settings: Mapping[str, Any],
+) -> None:
+    """Write everything a capture leaves. `rows` `[K]`: which of the crops and mattes belong to the frames used."""
+    used, images, mattes = clip.used, _kept(stages, "images", rows), _kept(stages, "mattes", rows)
+    camera = crop_camera(result.camera, crop)
+    cameras, params = camera, result.params
+    if filming.path is not None:
+        try:
+            cameras, params = into_world(filming.path.world_from_cam, camera, result.params, asset)
+        except InputError as error:
+            filming = Filming(None, f"the camera moves, but is taken as fixed: {error.what}")
+    detected = crop.to_crop(clip.pixels[used])
+    inside = ((detected >= 0) & (detected <= crop.size)).all(-1)
+    with stages.timed("background"):
+        if filming.path is None:
+            plate, motion = background_plate(images, mattes), background_motion(images, mattes)
+        else:  # no picture is the background of a moving camera
+            plate, motion = None, BackgroundMotion(None, None)
+    with stages.timed("texture"):
+        appearance = write_appearance(out, asset, result.params, camera, images, mattes, result.light)
+    # Heads look the same through the fixed camera they were tracked with as through the moving ones.
+    with stages.timed("pictures"):
+        painter = MeshPainter(asset, read_skin(out / APPEARANCE))
+        with Progress("overlay", len(used)) as bar:
+            projected = crop.to_crop(result.projected)
+            seen = write_overlay(
+                *(out / "report" / "overlay.mp4", painter, images, mattes, result.params, camera, detected, projected),
+                numbers=used,
+                fps=clip.fps,
+                progress=bar.update,
+            )
+        times = clip.timestamps[used]
+        frames = frame_scores(used, times, result, crop.scale, clip.pixels[used], images, detected, seen)
+        sheet = out / "report" / "contact_sheet.png"
+        shown = np.full_like(images[0], 127) if plate is None else plate.image
+        write_contact_sheet(sheet, painter, images, mattes, shown, result.params, camera, detected, frames)
+    report: dict[str, Any] = {
+        "frames_read": len(clip.timestamps),
+        "frames_used": len(used),
+        "frames_dropped": [{"frame": i, "reason": reason} for i, reason in sorted(clip.reasons.items())],
+        "landmark_error_px": result.landmark_error_px * crop.scale,
+        "landmark_error_iod": result.landmark_error_iod,
+        "seconds_per_stage": stages.seconds(),
+        "camera_mode": filming.mode,
+        "focal_px": camera.fl_x,
+        "warnings": ([filming.note] if filming.note else [])
+        + capture_warnings(clip, result, crop, motion, frames, images),
+        "focal_source": _focal_source(clip, filming),
+        "focal_35mm": clip.focal_35mm,
+        "appearance": appearance,
+        "shots": clip.shot_entries(),
+        "shot": clip.shot + 1,
+        "background_motion_px": motion.pixels,
+        "background_seen_share": None if plate is None else float(plate.seen.mean()),
+        "structure_from_motion": filming.figures(),
+        "video": {"name": video.name, "width": clip.width, "height": clip.height, "fps": clip.fps}
+        | {"rotate": clip.rotate},
+        "crop": {"x0": crop.x0, "y0": crop.y0, "side": crop.side},
+        "settings": dict(settings),
+        "scores": score_summary(frames),
+        "frames": frames,
+    }
+    write_capture(
+        out,
+        images=iter(images),
+        masks=iter(mattes),
+        cameras=cameras,
+        params=params,
+        asset=asset,
+        fps=clip.fps,
+        timestamps=[float(t) for t in times],
+        landmarks=detected,
+        visible=result.facing & inside & ~clip.occluded[used],
+        background=None if plate is None else plate.image,
+        report=report,
+        camera_mode=filming.mode,
+    )
+
+
+def _focal_source(clip: FoundClip, filming: Filming) -> str:
+    if filming.path is not None:
+        return "structure from motion on the background"
+    return "the clip's metadata" if clip.focal_35mm else "estimated from the landmarks, with a prior"
+
+
+def _kept(stages: Stages, name: str, rows: np.ndarray) -> np.ndarray:
+    """Rows of an array on disk, as an array on disk."""
+    array = stages.open_array(name)
+    if len(rows) == len(array):
+        return array
+    kept = stages.open_array(f"{name}_kept", (len(rows), *array.shape[1:]))
+    for place, row in enumerate(rows):
+        kept[place] = array[row]
+    return kept

@@ -1,0 +1,94 @@
+"""The third stage of a capture: the head model fitted to the whole clip."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from avatar.base.progress import Progress
+from avatar.flame.assets import HeadAsset
+from capture_tools.detect.selection import Crop
+from capture_tools.stages.landmarks import FoundClip
+from capture_tools.stages.store import Stages
+from capture_tools.track.clip_tracking import PER_FRAME, TrackResult, TrackSettings, step_count, track
+from capture_tools.track.photometric import Pictures
+
+MISFIT, MISFIT_TIMES = 0.08, 4.0
+"""Error over the eye distance, absolute and over the clip's median, from which on a frame is no face. Real faces stay
+below 0.03, at the edge of a profile below 0.06."""
+
+MEASURED_FOCAL = 0.002
+"""Standard deviation of the logarithm of a focal length that structure from motion found."""
+
+
+def tracking_stage(
+    clip: FoundClip, crop: Crop, asset: HeadAsset, stages: Stages, settings: TrackSettings
+) -> TrackResult:
+    """Fit the head to the frames used: to their landmarks, then to the crops themselves."""
+    stored = stages.load("tracking")
+    if stored is not None:
+        return TrackResult.from_arrays(stored)
+    used = clip.used
+    with stages.timed("tracking"):
+        result = track_with_progress(
+            *(clip.pixels[used], clip.timestamps[used], clip.width, clip.height, asset, settings),
+            occluded=clip.unseen[used],
+            pictures=Pictures(stages.open_array("images"), stages.open_array("mattes"), crop),
+        )
+        stages.save("tracking", **result.to_arrays())
+    return result
+
+
+def lens_settings(expected: float | None, measured: float | None = None) -> TrackSettings:
+    """The tracker's settings for a focal length over the longer side of the frame.
+
+    expected: what the file tells, or None. measured: what structure from motion found, far better than faces tell it.
+    """
+    if measured is not None:
+        return TrackSettings(focal_prior=measured, focal_deviation=MEASURED_FOCAL)
+    return TrackSettings() if expected is None else TrackSettings(focal_prior=expected)
+
+
+def without_misfits(clip: FoundClip, result: TrackResult) -> tuple[FoundClip, TrackResult, np.ndarray]:
+    """Leave out frames that the head cannot be fitted to: the detector sometimes sees a face where there is none.
+
+    `result` holds the frames that `clip` uses. Returns both without those frames, and which of the rows stay, `[K]`.
+    """
+    errors = result.errors_iod
+    bad = (errors > MISFIT) & (errors > MISFIT_TIMES * np.median(errors))
+    reason = "the head does not fit what was taken for a face ({:.0%} of the eye distance)"
+    return leave_out(clip, result, {int(row): reason.format(errors[row]) for row in np.nonzero(bad)[0]})
+
+
+def leave_out(
+    clip: FoundClip, result: TrackResult, reasons: dict[int, str]
+) -> tuple[FoundClip, TrackResult, np.ndarray]:
+    """Clip and result without the rows of `result` that `reasons` names, and which rows stay, `[K]`."""
+    rows = np.array([row for row in range(len(result.errors_iod)) if row not in reasons], dtype=int)
+    if not reasons:
+        return clip, result, rows
+    known = clip.reasons | {int(clip.used[row]): reason for row, reason in reasons.items()}
+    per_frame = {name: getattr(result, name)[rows] for name in PER_FRAME}
+    return replace(clip, reasons=known), replace(result, params=result.params.select(rows), **per_frame), rows
+
+
+def track_with_progress(
+    pixels: np.ndarray,
+    times: np.ndarray,
+    width: int,
+    height: int,
+    asset: HeadAsset,
+    settings: TrackSettings | None = None,
+    *,
+    occluded: np.ndarray | None = None,
+    pictures: Pictures | None = None,
+) -> TrackResult:
+    """`track`, with a progress bar."""
+    settings = settings or TrackSettings()
+    with Progress("tracking", step_count(settings, pictures is not None), unit="step") as bar:
+        return track(
+            *(pixels, times, width, height, asset, settings, lambda done, _, note: bar.update(done, note)),
+            occluded=occluded,
+            pictures=pictures,
+        )

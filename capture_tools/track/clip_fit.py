@@ -1,0 +1,286 @@
+"""The variables of one clip's tracking and their optimisation.
+
+Identity, focal length and a smooth static offset are shared by the clip; head pose, expression, jaw and eyes are per
+frame and smooth in time. Adam over all of them at once, on surface points only: no vertex is computed in the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avatar.flame.assets import HeadAsset
+from avatar.flame.landmark_sets import inter_ocular_distance
+from avatar.flame.model import HeadModel, HeadParameters, landmark_vertices
+from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from capture_tools.track.energy import (
+    JAW_UNIT,
+    EnergyWeights,
+    ExpressionPrior,
+    landmark_term,
+    landmark_weights,
+    opening_term,
+    pose_prior,
+    smoothness,
+)
+from capture_tools.track.landmark_bias import bias_of
+from capture_tools.track.offset_space import offset_space
+from capture_tools.track.photometric import PhotometricTerm
+from capture_tools.track.surface_points import SurfacePoints
+
+WORLD_FROM_CAMERA_AXES = np.diag([1.0, -1.0, -1.0])
+"""The camera looks along -z of the world with y up: OpenCV's axes flipped, its own inverse."""
+REFRESH = 60
+"""Steps between updates of what is held fixed in between: which landmarks face the camera, light, visibility."""
+RATES = {
+    "rotation": 0.01,
+    "place": 0.01,
+    "size": 0.005,
+    "focal": 0.01,
+    "shape": 0.05,
+    "expr": 0.02,
+    "jaw": 0.01,
+    "gaze": 0.015,
+    "offset": 0.1,
+}
+"""Adam's rate of each variable."""
+
+
+@dataclass(frozen=True)
+class TrackSettings:
+    """How the tracker fits a clip."""
+
+    rigid_steps: int = 120
+    """Steps for pose, focal length and identity alone."""
+    face_steps: int = 250
+    """Steps with expression, jaw and eyes."""
+    offset_steps: int = 300
+    """Steps with the static offset; the learning rate falls to a twentieth over them."""
+    photometric_steps: int = 300
+    """Steps on the pictures themselves, where they are given."""
+    focal_prior: float = 1.4
+    """Expected focal length over the longer side of the frame, where the clip does not tell."""
+    focal_deviation: float = 0.3
+    """Deviation of the logarithm of the focal length from the expected one."""
+    weights: EnergyWeights = field(default_factory=EnergyWeights)
+    """Deviations and weights of the energy."""
+
+
+class ClipFit:
+    """The variables of one clip and their optimisation.
+
+    The head's centre is held as its place in the image and its size in pixels per metre, so that the focal length can
+    change without moving or scaling the picture of the head.
+    """
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        times: np.ndarray,
+        width: int,
+        height: int,
+        asset: HeadAsset,
+        settings: TrackSettings,
+        occluded: np.ndarray | None = None,
+    ) -> None:
+        self.asset, self.settings, self.w = asset, settings, settings.weights
+        self.width, self.height = width, height
+        self.model = HeadModel(asset, landmark_vertices(asset))
+        self.prior = ExpressionPrior.of(asset)
+        self.space = offset_space(asset)
+        embedding = asset.mediapipe_faces, asset.mediapipe_barycentrics
+        self.landmarks = SurfacePoints(asset, *embedding, self.space.basis, bias_of(asset))
+        self.done = 0
+        self.times = torch.as_tensor(np.asarray(times), dtype=torch.float32)
+        seen = np.isfinite(pixels).all(axis=(1, 2))
+        filled = _fill_gaps(pixels, seen, np.asarray(times, np.float64))
+        self.seen = torch.as_tensor(seen, dtype=torch.float32)
+        self.detected = torch.as_tensor(filled, dtype=torch.float32)
+        eyes = inter_ocular_distance(filled)
+        # A turned head brings the eyes together; the clip's scale keeps its noise from being counted up.
+        self.unit = torch.as_tensor(np.maximum(eyes, 0.7 * np.median(eyes[seen])), dtype=torch.float32)
+        self.scale = float(np.median(eyes[seen]))
+        hidden = torch.zeros(filled.shape[:2]) if occluded is None else torch.as_tensor(occluded, dtype=torch.float32)
+        self.free = self.seen[:, None] * (1 - hidden)
+        self.focal_prior = settings.focal_prior * max(width, height)
+        self.principal = torch.tensor([width / 2, height / 2])
+        with torch.no_grad():
+            rest = self.model(HeadParameters.neutral(asset))
+            self.root = rest.joints[0, 0]
+            corners = self.model.landmarks(rest.vertices)[0]
+            self.centre = corners.mean(0)
+            self.growth = growth_of(self.landmarks, asset.shape_count)
+        self._initialise(filled, corners.numpy())
+
+    def _initialise(self, filled: np.ndarray, template: np.ndarray) -> None:
+        rotations, places, sizes = _pose_by_pnp(
+            filled, template, self.centre.numpy(), self.focal_prior, self.width, self.height
+        )
+        count = len(filled)
+
+        def variable(value: Tensor | np.ndarray) -> Tensor:
+            return torch.as_tensor(value, dtype=torch.float32).clone().requires_grad_()
+
+        self.v = {
+            "rotation": variable(rotations),
+            "place": variable(places / self.scale),
+            "size": variable(np.log(sizes)),
+            "focal": variable(torch.zeros(())),
+            "shape": variable(torch.zeros(self.asset.shape_count)),
+            "expr": variable(torch.zeros(count, self.asset.expression_count)),
+            "jaw": variable(torch.zeros(count, 3)),
+            "gaze": variable(torch.zeros(count, 4)),
+            "offset": variable(torch.zeros(self.space.count, 3)),
+        }
+
+    def focal(self) -> Tensor:
+        return self.focal_prior * self.v["focal"].exp()
+
+    def parameters(self, with_offset: bool) -> HeadParameters:
+        """The variables as FLAME parameters; translations are relative to a camera at the world's origin."""
+        v = self.v
+        focal = self.focal()
+        depth = focal / v["size"].exp()
+        place = (v["place"] * self.scale - self.principal) * (depth / focal)[:, None]
+        centre = torch.stack([place[:, 0], -place[:, 1], -depth], -1)
+        arm = self.centre - self.root
+        turned = (axis_angle_to_matrix(v["rotation"]) @ arm[:, None]).squeeze(-1)
+        zero = torch.zeros_like(v["gaze"][:, :1])
+        return HeadParameters(
+            shape=v["shape"],
+            expr=v["expr"],
+            rotation=v["rotation"],
+            translation=centre - self.root - turned,
+            neck=torch.zeros_like(v["jaw"]),
+            jaw=v["jaw"],
+            eyes=torch.cat([v["gaze"][:, :2], zero, v["gaze"][:, 2:], zero], -1),
+            static_offset=self.space.offsets(v["offset"]) if with_offset else None,
+        )
+
+    def project(self, points: Tensor) -> Tensor:
+        """World points `[N, P, 3]` seen by a camera at the origin that looks along -z: pixels `[N, P, 2]`."""
+        depth = (-points[..., 2]).clamp(min=1e-3)
+        flat = torch.stack([points[..., 0], -points[..., 1]], -1)
+        return self.focal() * flat / depth[..., None] + self.principal
+
+    def energy(self, weights: Tensor, with_offset: bool, photometric: PhotometricTerm | None = None) -> Tensor:
+        """What is minimised; `weights` `[N, 478]` of the landmarks (`landmark_weights`)."""
+        v, w = self.v, self.w
+        p = self.parameters(with_offset=False)
+        points = self.landmarks.at(p, v["offset"] if with_offset else None)
+        residual = (self.project(points) - self.detected) / self.unit[:, None, None]
+        total = landmark_term(residual, weights, w) + opening_term(residual, self.free, w)
+        total = total + w.shape * v["shape"].square().sum() + (v["focal"] / self.settings.focal_deviation).square()
+        # A picture shows a head of any size at some distance: priors of lengths must not make a small head cheaper.
+        size = 1 + self.growth @ v["shape"]
+        total = total + self.prior.energy(v["expr"] / size, w) + pose_prior(p.jaw, p.eyes, w)
+        pose = torch.cat([v["rotation"], v["place"], v["size"][:, None]], -1)
+        total = total + smoothness(pose, self.times, w.smooth_pose)
+        face = torch.cat([v["expr"] / self.prior.pace, v["jaw"] / JAW_UNIT, v["gaze"]], -1)
+        total = total + smoothness(face, self.times, w.smooth_expression)
+        if with_offset:
+            total = total + w.offset * (v["offset"] / size).square().sum()
+            total = total + (self.space.orbit @ v["offset"][:, 2] / w.orbit).square().sum()
+        if photometric is not None:
+            total = total + photometric.energy(p, v["offset"], self.project)
+        return total
+
+    def run(self, progress: Callable[[int, str], None], photometric: PhotometricTerm | None = None) -> None:
+        """Fit in stages; progress is called with (steps done, a note)."""
+        s = self.settings
+        rigid = ("rotation", "place", "size", "focal", "shape")
+        face = (*rigid, "expr", "jaw", "gaze")
+        everything = (*face, "offset")
+        self._descend(s.rigid_steps, rigid, 1.0, 1.0, progress)
+        self._descend(s.face_steps, face, 1.0, 0.5, progress)
+        self._descend(s.offset_steps, everything, 0.7, 0.05, progress)
+        if photometric is not None:
+            for level, first, last in ((0, 0.4, 0.2), (1, 0.25, 0.02)):
+                photometric.choose_level(level)
+                self._descend(s.photometric_steps // 2, everything, first, last, progress, photometric)
+
+    def _descend(
+        self,
+        steps: int,
+        names: tuple[str, ...],
+        first: float,
+        last: float,
+        progress: Callable[[int, str], None],
+        photometric: PhotometricTerm | None = None,
+    ) -> None:
+        """Adam on the variables named, its rates falling from `first` to `last` times their own."""
+        with_offset = "offset" in names
+        groups = [{"params": [self.v[name]], "lr": RATES[name]} for name in names]
+        adam = torch.optim.Adam(groups, betas=(0.9, 0.99))
+        for step in range(steps):
+            if step % REFRESH == 0:
+                weights = self.landmark_weights(with_offset)
+                if photometric is not None:
+                    photometric.refresh(self.parameters(with_offset=True).detach(), self.project)
+            fall = first * (last / first) ** (step / max(1, steps - 1))
+            for name, group in zip(names, adam.param_groups, strict=True):
+                group["lr"] = RATES[name] * fall
+            adam.zero_grad()
+            energy = self.energy(weights, with_offset, photometric)
+            energy.backward()
+            adam.step()
+            self.done += 1
+            if self.done % 20 == 0:
+                progress(self.done, f"energy {float(energy.detach()):.1f}")
+
+    @torch.no_grad()
+    def landmark_weights(self, with_offset: bool) -> Tensor:
+        """`[N, 478]`: the fixed weights, less where the skin turns away, none in frames without a face."""
+        facing = self.facing(self.model(self.parameters(with_offset)).vertices)
+        turned = (facing / 0.3).clamp(0.1, 1.0)
+        return landmark_weights() * turned * self.free
+
+    def facing(self, vertices: Tensor) -> Tensor:
+        """Cosine `[N, 478]` between each landmark's triangle normal and the way to the camera at the origin."""
+        a, b, c = vertices[:, self.model.mediapipe_corners].unbind(2)
+        normal = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=-1)
+        return -(normal * torch.nn.functional.normalize(a, dim=-1)).sum(-1)
+
+
+def growth_of(points: SurfacePoints, shape_count: int) -> Tensor:
+    """`[S]`: relative change of the size of the neutral head's points per unit of each shape coefficient."""
+
+    def centred(values: Tensor) -> Tensor:
+        whole = values.new_zeros(points.count, *values.shape[1:]).index_add(0, points.point, values)
+        return whole - whole.mean(0)
+
+    rest, directions = centred(points.template), centred(points.shapedirs)
+    return (rest[..., None] * directions).sum((0, 1)) / rest.square().sum()
+
+
+def _fill_gaps(pixels: np.ndarray, seen: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Frames without a face get landmarks between their neighbours'; they carry no weight in the fit."""
+    filled = np.asarray(pixels, np.float64).reshape(len(pixels), -1).copy()
+    if not seen.all():
+        for column in range(filled.shape[1]):
+            filled[~seen, column] = np.interp(times[~seen], times[seen], filled[seen, column])
+    return filled.reshape(pixels.shape)
+
+
+def _pose_by_pnp(
+    pixels: np.ndarray, template: np.ndarray, centre: np.ndarray, focal: float, width: int, height: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rigid poses of the template: rotations `[N, 3]` (world), image place `[N, 2]` and pixels per metre `[N]`."""
+    import cv2
+
+    intrinsics = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    points = (template - centre).astype(np.float64)
+    rotations, places, sizes = [], [], []
+    for frame in pixels:
+        _, turn, shift = cv2.solvePnP(points, frame, intrinsics, None, flags=cv2.SOLVEPNP_SQPNP)
+        _, turn, shift = cv2.solvePnP(points, frame, intrinsics, None, turn, shift, useExtrinsicGuess=True)
+        rotations.append(WORLD_FROM_CAMERA_AXES @ cv2.Rodrigues(turn)[0])
+        depth = max(float(shift[2, 0]), 0.05)
+        places.append(focal * shift[:2, 0] / depth + intrinsics[:2, 2])
+        sizes.append(focal / depth)
+    turns = matrix_to_axis_angle(torch.as_tensor(np.stack(rotations))).numpy()
+    return turns, np.stack(places), np.array(sizes)

@@ -1,0 +1,171 @@
+"""The command line: what it offers, how it fails, how fast it answers. Commands themselves: tests/system."""
+
+import errno
+import subprocess
+import sys
+import time
+
+import pytest
+
+from avatar import __version__
+from avatar.app import cli
+from avatar.app.commands.build import Create, Eval, Train, metric_lines
+from avatar.app.commands.manage import Doctor, ModelImport
+from avatar.app.commands.outcome import Outcome
+from avatar.app.commands.show import Reanimate, Render
+from avatar.base.errors import InputError
+
+COMMANDS = ["create", "capture", "train", "eval", "reanimate", "render", "model", "model import", "doctor", "demo"]
+
+
+def test_help_answers_within_a_second_and_loads_nothing_heavy():
+    code = (
+        "import sys, avatar.app.cli; status = avatar.app.cli.main(['--help']);"
+        "heavy = {'torch', 'warp', 'mediapipe', 'cv2', 'av', 'imageio', 'numpy'} & set(sys.modules);"
+        "sys.exit(status or (f'imported {heavy}' if heavy else 0))"
+    )
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
+    assert "reanimate" in done.stdout
+    assert seconds < 1.0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_every_command_has_help(command, capsys):
+    assert cli.main([*command.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    lines = [line.strip("│ ").rstrip() for line in text.splitlines()]
+    options = [line for line in lines if line.startswith(("--", "-h"))]
+    assert options
+    for index, line in enumerate(lines):
+        if line.startswith("--"):
+            rest = line.split("  ", 1)[1] if "  " in line else lines[index + 1]
+            assert len(rest.strip()) > 8, f"{command}: no help for {line}"
+
+
+def test_arguments_reach_the_command():
+    create = cli.parse(["create", "me.mp4", "--out", "runs/me", "--minutes", "2.5", "--head-model", "flame.pkl"])
+    assert isinstance(create, Create)
+    assert (str(create.video), str(create.out)) == ("me.mp4", "runs/me")
+    assert (create.preset, create.minutes, create.size, create.head_model) == ("auto", 2.5, None, "flame.pkl")
+    assert create.rotate == "auto"
+    for command in (["create", "me.mp4"], ["capture", "me.mp4"], ["reanimate", "run", "--driver", "you.mp4"]):
+        assert cli.parse([*command, "--out", "o.mp4", "--rotate", "270"]).rotate == 270
+    train = cli.parse(["train", "cap", "--out", "run", "--resume", "--preset", "paper"])
+    assert isinstance(train, Train)
+    assert train.resume
+    assert train.preset == "paper"
+    evaluate = cli.parse(["eval", "run", "--splits", "val"])
+    assert isinstance(evaluate, Eval)
+    assert evaluate.splits == ("val",)
+    reanimate = cli.parse(["reanimate", "run", "--driver", "p.npz", "--out", "o.mp4", "--head-motion", "still"])
+    assert isinstance(reanimate, Reanimate)
+    assert (reanimate.head_motion, reanimate.overwrite, reanimate.live) == ("still", False, False)
+    assert cli.parse(["reanimate", "run", "--driver", "you.mp4", "--out", "o.mp4", "--live"]).live
+    render = cli.parse(
+        ["render", "run", "--path", "spiral", "--expression", "sweep:smile", "--out", "o.mp4", "--overwrite"]
+    )
+    assert isinstance(render, Render)
+    assert (render.path, render.expression, render.overwrite) == ("spiral", "sweep:smile", True)
+    model = cli.parse(["model", "import", "flame.pkl", "--name", "mine"])
+    assert isinstance(model.action, ModelImport)
+    assert model.action.name == "mine"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["create", "me.mp4"],
+        ["create", "--out", "x"],
+        ["create", "me.mp4", "--out", "x", "--preset", "best"],
+        ["create", "me.mp4", "--out", "x", "--minutes", "long"],
+        ["render", "run", "--out", "o.mp4", "--path", "zigzag"],
+        ["model"],
+        ["view", "run"],
+    ],
+)
+def test_wrong_usage_is_status_2_with_a_message_and_no_traceback(arguments, capsys):
+    assert cli.main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.err.strip()
+    assert "Traceback" not in printed.err
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == f"avatar {__version__}"
+
+
+def test_no_arguments_show_the_help(capsys):
+    assert cli.main([]) == 0
+    assert "create" in capsys.readouterr().out
+
+
+class Failing:
+    def __init__(self, error):
+        self.error = error
+
+    def run(self):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (
+            InputError("the clip is empty", where="a.mp4", fix="film again"),
+            1,
+            ["the clip is empty (a.mp4)", "film again"],
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/tmp/x"),
+            1,
+            ["the disk is full (/tmp/x)", "free some space"],
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), 1, ["cannot be written", "/x"]),
+        (KeyboardInterrupt(), 130, ["interrupted"]),
+        (MemoryError(), 1, ["there is not enough memory", "smaller --size"]),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, ["there is not enough memory", "fewer frames"]),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 120000000000 bytes."),
+            1,
+            ["there is not enough memory", "120000000000 bytes", "--max-frames"],
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB"), 1, ["there is not enough memory"]),
+        (RuntimeError("shapes differ"), 1, ["internal error: RuntimeError"]),
+        (ZeroDivisionError("division by zero"), 1, ["internal error: ZeroDivisionError", "AVATAR_DEBUG=1"]),
+    ],
+)
+def test_failures_are_one_message_and_a_status(error, status, words, capsys, monkeypatch):
+    monkeypatch.delenv("AVATAR_DEBUG", raising=False)
+    monkeypatch.setattr(cli, "parse", lambda arguments: Failing(error))
+    assert cli.main(["doctor"]) == status
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("avatar: ")
+    assert "Traceback" not in printed.err
+    for word in words:
+        assert word in printed.err
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    monkeypatch.setenv("AVATAR_DEBUG", "1")
+    monkeypatch.setattr(cli, "parse", lambda arguments: Failing(InputError("no")))
+    with pytest.raises(InputError):
+        cli.main(["doctor"])
+
+
+def test_success_lists_files_and_the_next_step(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = Outcome([(tmp_path / "a.mp4", "a video")], "watch it", ["a line"])
+    monkeypatch.setattr(Doctor, "run", lambda self: outcome)
+    assert cli.main(["doctor"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["a line", "wrote a.mp4  (a video)", "next: watch it"]
+
+
+def test_metric_lines_show_missing_values():
+    lines = metric_lines({"val": {"frames": 12, "psnr": 31.234, "face_psnr": None, "expression_error": 0.04321}})
+    assert lines[1].split() == ["val", "12", "31.2", "-", "-", "-", "0.0432"]

@@ -1,0 +1,82 @@
+"""The texture that a capture writes shows the paint of the head, in its UV or, without one, per vertex."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from painted_clip import LOOK, PaintedClip
+
+from avatar.flame.assets import HeadAsset
+from avatar.kernels.harmonics.op import spherical_harmonics
+from avatar.media.images import read_png, to_linear
+from capture_tools.report.texture import frames_by_turn, texels, write_appearance
+
+
+def square(painted: PaintedClip) -> tuple[np.ndarray, np.ndarray]:
+    """The clip's pictures and mattes, cut to the square that its camera sees in the middle."""
+    side, left = 240, 40
+    images = np.stack([image[:, left : left + side] for image in painted.images])
+    mattes = np.stack([255 * mask[:, left : left + side].astype(np.uint8) for mask in painted.masks])
+    return images, mattes
+
+
+def even_light() -> np.ndarray:
+    """Light of the same colour from everywhere."""
+    constant = float(spherical_harmonics(torch.tensor([[0.0, 0.0, 1.0]]))[0, 0])
+    light = np.zeros((9, 3), np.float32)
+    light[0] = 1 / constant
+    return light
+
+
+def test_texture_and_vertices_show_the_paint(painted: PaintedClip, head: HeadAsset, tmp_path: Path) -> None:
+    images, mattes = square(painted)
+    camera = painted.camera.cropped(40, 0, 240, 240)
+    arguments = (painted.params, camera, images, mattes, even_light())
+    said = write_appearance(tmp_path / "uv", head, *arguments)
+    texture = read_png(tmp_path / "uv" / str(said["albedo"]))
+    plain = replace(head, uv=None, uv_faces=None)
+    said_plain = write_appearance(tmp_path / "plain", plain, *arguments)
+    assert str(said_plain["albedo"]).endswith("albedo.npz")
+    with np.load(tmp_path / "plain" / str(said_plain["albedo"])) as file:
+        linear, seen = file["linear"], file["seen"]
+    assert linear.shape == (head.vertex_count, 3)
+    assert 0.05 < seen.mean() < 0.9  # the back of the head was never shown
+
+    # Cheeks are the skin that was painted, under about as much light as the picture's mean; brows and lips differ.
+    corners = head.faces[head.mediapipe_faces]
+
+    def of_vertices(mark: int) -> np.ndarray:
+        return linear[corners[mark]].mean(0)
+
+    cheek = of_vertices(50)
+    skin = to_linear(np.array(LOOK.skin))
+    np.testing.assert_allclose(cheek / cheek.sum(), skin / skin.sum(), atol=0.03)
+    assert of_vertices(16)[1] < 0.85 * cheek[1]  # lips
+    samples = texels(head, len(texture))
+    face = samples.face.numpy()
+    on_cheek = face == head.mediapipe_faces[50]
+    found = to_linear(texture.reshape(-1, 3)[samples.place.numpy()[on_cheek]] / 255).mean(0)
+    np.testing.assert_allclose(found, cheek, rtol=0.15)
+
+
+def test_light_is_written_as_it_was_given(painted: PaintedClip, head: HeadAsset, tmp_path: Path) -> None:
+    images, mattes = square(painted)
+    light = even_light()
+    light[3] = 0.1
+    write_appearance(tmp_path, head, painted.params, painted.camera.cropped(40, 0, 240, 240), images, mattes, light)
+    stored = json.loads((tmp_path / "appearance" / "light.json").read_text())
+    np.testing.assert_allclose(stored["harmonics"], light, rtol=1e-6)
+
+
+def test_frames_are_spread_over_the_turns_of_the_head() -> None:
+    rotation = np.zeros((50, 3))
+    rotation[:45, 1] = 0.01 * np.arange(45) / 45
+    rotation[45:, 1] = [0.2, 0.4, -0.3, 0.5, -0.6]
+    chosen = frames_by_turn(rotation, 10)
+    assert len(chosen) == 10
+    assert {49, 48} <= set(chosen)
+    assert frames_by_turn(rotation[:3], 10) == [0, 1, 2]

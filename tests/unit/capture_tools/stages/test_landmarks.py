@@ -1,0 +1,143 @@
+"""From a clip's frames to the face that is meant and the frames that can be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from painted_clip import PaintedClip
+from test_sharpness import smear
+
+from avatar.base.errors import InputError
+from avatar.flame.landmark_sets import inter_ocular_distance
+from avatar.media.video import probe_video, write_video
+from capture_tools.detect.observing import Observations, observe
+from capture_tools.detect.selection import select_frames
+from capture_tools.stages.landmarks import FoundClip, find_clip
+
+
+def look(path: Path) -> Observations:
+    return observe(path, select_frames(path)[1])
+
+
+def find(path: Path, images: list[np.ndarray], shot: int | None = None) -> FoundClip:
+    video = write_video(path, images, 25, synthetic=True)
+    return find_clip(look(video), video, shot)
+
+
+def test_black_and_blurred_frames_are_left_out(painted: PaintedClip, tmp_path: Path) -> None:
+    images = list(painted.images)
+    images[4] = np.zeros_like(images[4])
+    images[9] = painted.wall
+    images[17] = smear(images[17], 15, 90)
+    clip = find(tmp_path / "clip.mp4", images)
+    assert sorted(clip.reasons) == [4, 9, 17]
+    assert clip.reasons[4] == "the picture is black"
+    assert clip.reasons[9] == "no face was found"
+    assert clip.reasons[17].startswith("the face is blurred")
+    assert len(clip.used) == 25
+    assert clip.shots == [(0, 27)]
+    assert clip.focal_prior is None
+    assert not clip.occluded.any()
+
+
+def test_the_larger_of_two_people_is_followed(painted: PaintedClip, tmp_path: Path) -> None:
+    """The right half holds the same head smaller; the left one turns away for a while, into a bare wall."""
+    images = []
+    for i, image in enumerate(painted.images):
+        right = painted.wall.copy()
+        right[40:208, 48:272] = cv2.resize(image, (224, 168), interpolation=cv2.INTER_AREA)
+        images.append(np.concatenate([painted.wall if 10 <= i < 14 else image, right], axis=1))
+    clip = find(tmp_path / "two.mp4", images)
+    assert sorted(clip.reasons) == [10, 11, 12, 13]
+    assert np.nanmax(clip.pixels[..., 0]) < 320
+    assert (clip.others[clip.used] > 0.5).mean() > 0.9
+
+
+@pytest.fixture(scope="module")
+def cut(painted: PaintedClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty-eight frames, then twenty-two of the head, mirrored, before another wall."""
+    other = (255 - painted.wall) // 2
+    pairs = zip(painted.images[:22], painted.masks[:22], strict=True)
+    second = [np.where(mask[:, ::-1, None], image[:, ::-1], other) for image, mask in pairs]
+    path = tmp_path_factory.mktemp("cut") / "cut.mp4"
+    return write_video(path, [*painted.images, *second], 25, synthetic=True)
+
+
+def test_the_longest_shot_is_used_unless_asked_otherwise(cut: Path) -> None:
+    seen = look(cut)
+    clip = find_clip(seen, cut)
+    assert clip.shots == [(0, 27), (28, 49)]
+    assert clip.used.tolist() == list(range(28))
+    assert clip.reasons[30] == "it belongs to another shot"
+    entries = clip.shot_entries()
+    assert [entry["frames_with_face"] for entry in entries] == [28, 22]
+    assert entries[1]["seconds"] == pytest.approx([28 / 25, 49 / 25])
+    second = find_clip(seen, cut, shot=2)
+    assert second.used.tolist() == list(range(28, 50))
+    for wrong in (0, 3):
+        with pytest.raises(InputError, match="--shot is out of range") as caught:
+            find_clip(seen, cut, shot=wrong)
+        assert "1 to 2" in str(caught.value)
+
+
+def with_rotation(path: Path, images: list[np.ndarray], degrees: int) -> Path:
+    """Frames stored lying on their side, with the flag that sets them upright, as a phone does."""
+    import av
+
+    stored = [np.ascontiguousarray(np.rot90(image, -degrees // 90)) for image in images]
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *stored[0].shape[:2], "yuv420p"
+        stream.options = {"crf": "12"}
+        stream.set_display_rotation(degrees)
+        for image in stored:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_turned_phones(painted: PaintedClip, tmp_path: Path, degrees: int) -> None:
+    images = painted.images[:6]
+    upright = look(write_video(tmp_path / "upright.mp4", images, 25, synthetic=True))
+    path = with_rotation(tmp_path / "turned.mp4", images, degrees)
+    assert probe_video(path).rotation == degrees
+    turned = look(path)
+    assert turned.size.tolist() == upright.size.tolist()
+    eyes = inter_ocular_distance(upright.faces[0, :, :2])
+    assert np.abs(turned.faces[..., :2] - upright.faces[..., :2]).mean() < 0.02 * eyes
+
+
+def test_large_frames_are_searched_small_and_measured_large(painted: PaintedClip, tmp_path: Path) -> None:
+    """4K: the landmarks are those of the small clip, in the large one's pixels."""
+    images = painted.images[:4]
+    large = [cv2.resize(image, (3840, 2880), interpolation=cv2.INTER_CUBIC) for image in images]
+    small = look(write_video(tmp_path / "small.mp4", images, 25, synthetic=True))
+    found = look(write_video(tmp_path / "large.mp4", large, 25, synthetic=True))
+    assert found.size.tolist() == [3840, 2880]
+    eyes = inter_ocular_distance(small.faces[0, :, :2])
+    difference = (found.faces / 12 - small.faces)[..., :2]
+    assert np.abs(difference).mean() < 0.03 * eyes
+    assert np.abs(difference.mean(axis=(0, 1))).max() < 0.35
+
+
+@pytest.mark.real
+def test_two_real_people(real_clips: Path) -> None:
+    video = real_clips / "odd" / "two_people.gif"
+    clip = find_clip(look(video), video)
+    assert len(clip.used) == len(clip.timestamps) == 56
+    middles = np.nanmean(clip.pixels[..., 0], axis=1)
+    assert np.abs(np.diff(middles)).max() < inter_ocular_distance(clip.pixels).mean()
+    assert (clip.others > 0.5).mean() > 0.9
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["white_house/address_10s.mp4", "webcam_man/take1.mp4", "grid/lrwp9a.mpg"])
+def test_no_frame_of_a_good_clip_is_left_out(real_clips: Path, name: str) -> None:
+    video = real_clips / name
+    clip = find_clip(observe(video, select_frames(video, end=43.0)[1]), video)
+    assert clip.reasons == {}
+    assert not clip.occluded.any()
