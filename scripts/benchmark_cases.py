@@ -20,11 +20,13 @@ from avatar.flame.assets import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera
-from avatar.kernels import reference
-from avatar.kernels.march.op import MarchMotion, MarchSpace, march
+from avatar.kernels.march.op import march
+from avatar.kernels.march.types import MarchMotion, MarchSpace
 from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.mlp import reference as mlp_reference
 from avatar.kernels.mlp.op import fused_mlp, multiplies_bfloat16
 from avatar.kernels.volume import op as volume
+from avatar.kernels.volume import reference as volume_reference
 
 
 def all_contests(bench: Bench, *, compiled: bool, names: tuple[str, ...] = ()) -> Iterator[Contest]:
@@ -61,8 +63,8 @@ def mlp_contests(bench: Bench) -> Iterator[Contest]:
     functions = {
         "warp": run(fused_mlp, torch.float32),
         "warp bfloat16": run(fused_mlp, torch.bfloat16),
-        "torch": run(reference.mlp, torch.float32),
-        "torch bfloat16": run(reference.mlp, torch.bfloat16),
+        "torch": run(mlp_reference.mlp, torch.float32),
+        "torch bfloat16": run(mlp_reference.mlp, torch.bfloat16),
     }
     if bench.device.type == "cuda":
         bench.skip("mlp 24-64-64-16", "warp", "the fused kernel is for CPUs")
@@ -152,14 +154,14 @@ def volume_contests(bench: Bench) -> Iterator[Contest]:
 
     functions = {
         "warp": render(volume.render_weights, volume.sum_along_rays),
-        "torch": render(reference.render_weights, reference.sum_along_rays),
+        "torch": render(volume_reference.render_weights, volume_reference.sum_along_rays),
     }
     if bench.device.type == "cuda" and is_installed("nerfacc"):
-        from avatar.kernels.runtime import nerfacc as nerfacc_backend
+        from avatar.kernels.volume import nerfacc as volume_nerfacc
 
         ray = torch.repeat_interleave(torch.arange(rays, device=bench.device), first.diff())
         functions["nerfacc"] = render(
-            lambda t, _: nerfacc_backend.render_weights(t, ray, rays), reference.sum_along_rays
+            lambda t, _: volume_nerfacc.render_weights(t, ray, rays), volume_reference.sum_along_rays
         )
     else:
         bench.skip("volume_rendering", "nerfacc", "CUDA only, and nerfacc must be installed")

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from avatar.base.optional import is_installed
 from avatar.kernels.blended_grid.op import mixed_encode
-from avatar.kernels.hash_grid.op import PRIMES, HashGridSpec, hash_encode
+from avatar.kernels.hash_grid.op import hash_encode
+from avatar.kernels.hash_grid.types import PRIMES, HashGridSpec
 
 VARIANTS = ((2, torch.float32), (4, torch.float32), (2, torch.float16))
 """Features of an entry, and the table's type."""

@@ -95,7 +95,8 @@ def check_kernels() -> str:
     """The Warp kernels against their PyTorch twins on the device that training would use."""
     import torch
 
-    from avatar.kernels.hash_grid.op import HashGridSpec, hash_encode
+    from avatar.kernels.hash_grid.op import hash_encode
+    from avatar.kernels.hash_grid.types import HashGridSpec
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     spec = HashGridSpec(levels=4, log2_entries=10)

@@ -18,7 +18,8 @@ from avatar.field.torso import TorsoMotion
 from avatar.field.warp import NeckBlend, apply_rigid, rigid_inverse
 from avatar.geometry.cameras import Camera, project
 from avatar.geometry.meshes import vertex_normals
-from avatar.kernels.mesh.op import MeshQuery, interpolate
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.mesh.types import interpolate
 
 OUTER_MARGIN = 0.025
 """Outside the mesh, in metres: what tracking leaves, brows, glasses, short hair."""

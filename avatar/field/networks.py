@@ -8,8 +8,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from avatar.kernels import reference
-from avatar.kernels.mlp.op import Part, fused_mlp, multiplies_bfloat16
+from avatar.kernels.mlp import reference
+from avatar.kernels.mlp.op import fused_mlp, multiplies_bfloat16
+from avatar.kernels.mlp.types import Part
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:

@@ -16,7 +16,8 @@ from avatar.field.networks import Mlp
 from avatar.field.tcnn import TcnnGrid, TcnnMlp
 from avatar.kernels.blended_grid.op import mixed_encode
 from avatar.kernels.frequency.op import frequency_encode
-from avatar.kernels.hash_grid.op import HashGridSpec, hash_encode
+from avatar.kernels.hash_grid.op import hash_encode
+from avatar.kernels.hash_grid.types import HashGridSpec
 
 GEOMETRY_FEATURES = 15
 DENSITY_BIAS = -3.0

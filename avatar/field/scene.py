@@ -28,9 +28,10 @@ from avatar.field.radiance import FieldInputs, make_radiance
 from avatar.field.torso import TorsoMotion
 from avatar.field.warp import NeckBlend, RigidMotion, rigid_inverse
 from avatar.geometry.rotations import axis_angle_to_matrix
-from avatar.kernels import reference
-from avatar.kernels.march.op import MarchMotion, MarchSpace, march
+from avatar.kernels.march.op import march
+from avatar.kernels.march.types import MarchMotion, MarchSpace
 from avatar.kernels.runtime.backends import resolve_all
+from avatar.kernels.warp import reference as warp_reference
 from avatar.kernels.warp.op import place_samples
 from avatar.render.occupancy import Occupancy, dilate
 from avatar.render.sampling import Samples
@@ -238,7 +239,7 @@ class Scene(nn.Module):
 
     def place(self, states: FrameStates, rays: Rays, samples: Samples, shift: Tensor | None = None) -> Placed:
         """Samples with the head's rigid motion undone, less the surface's motion `shift` `[M, 3]`."""
-        run = reference.place_samples if self.backends.marching.name == "torch" else place_samples
+        run = warp_reference.place_samples if self.backends.marching.name == "torch" else place_samples
         motion = states.motion
         moved = {
             "canonical_from_world": None if motion is None else motion.canonical_from_world,

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from avatar.base.errors import ConfigError
 from avatar.base.optional import require
-from avatar.kernels.hash_grid.op import HashGridSpec
-from avatar.kernels.mlp.op import Part
+from avatar.kernels.hash_grid.types import HashGridSpec
+from avatar.kernels.mlp.types import Part
 
 WIDTHS = (16, 32, 64, 128)
 """Units per hidden layer for which tinycudann has fused kernels."""

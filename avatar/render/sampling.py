@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from avatar.kernels.volume.op import starts
+from avatar.kernels.volume.types import starts
 
 
 @dataclass

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from avatar.base.errors import ConfigError, InputError
-from avatar.kernels import reference
 from avatar.kernels.runtime.checks import FLOATS, check_tensor
 from avatar.kernels.volume import op as volume
+from avatar.kernels.volume import reference
 from avatar.render.sampling import Samples
 
 BACKENDS = ("auto", "warp", "nerfacc", "torch")
@@ -42,7 +42,7 @@ def render_weights(density: Tensor, samples: Samples, *, backend: str = "auto") 
         raise ConfigError("unknown backend of the volume rendering", expected=", ".join(BACKENDS), found=backend)
     thickness = density * samples.spacing * PER_CENTIMETRE
     if backend == "nerfacc" and len(samples):
-        from avatar.kernels.runtime.nerfacc import render_weights as render_by_nerfacc
+        from avatar.kernels.volume.nerfacc import render_weights as render_by_nerfacc
 
         return render_by_nerfacc(thickness, samples.ray, samples.rays)
     if backend == "torch" or thickness.dtype != torch.float32:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from avatar.flame.assets import HeadAsset
-from avatar.kernels.mesh.op import MeshQuery, interpolate
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.mesh.types import interpolate
 
 ANGLES = 120
 STEPS = 70

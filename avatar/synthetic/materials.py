@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatar.kernels.mesh.op import interpolate
+from avatar.kernels.mesh.types import interpolate
 from avatar.media.images import to_linear
 from avatar.synthetic import shading
 from avatar.synthetic.person import (

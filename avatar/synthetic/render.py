@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from avatar.geometry.cameras import Camera, image_rays, project
-from avatar.kernels.mesh.op import MeshQuery, interpolate
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.mesh.types import interpolate
 from avatar.kernels.runtime.threads import one_torch_thread
 from avatar.media.images import to_srgb, to_uint8
 from avatar.synthetic import shading

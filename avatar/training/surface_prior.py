@@ -21,7 +21,8 @@ from avatar.avatar import Avatar
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera, image_rays, turn_camera
 from avatar.geometry.meshes import vertex_normals
-from avatar.kernels.mesh.op import MeshQuery, interpolate
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.mesh.types import interpolate
 
 VIEWS, VIEW_SIZE = 32, 80
 """Cameras around the head, and pixels of their pictures' sides."""

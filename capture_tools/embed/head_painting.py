@@ -12,7 +12,8 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera
 from avatar.geometry.meshes import vertex_normals
-from avatar.kernels.mesh.op import MeshQuery, interpolate
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.mesh.types import interpolate
 
 IRIS_RADIUS = 0.0059
 """Metres; the visible iris of an adult is 11.8 mm across (Rufer et al., Cornea 24(3), 2005)."""

@@ -18,7 +18,8 @@ from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera
 from avatar.geometry.meshes import faces_inside, vertex_normals
 from avatar.kernels.harmonics.op import spherical_harmonics
-from avatar.kernels.mesh.op import MeshQuery, interpolate
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.mesh.types import interpolate
 from avatar.media.images import linear_image, read_png, to_srgb
 from capture_tools.detect.selection import Crop
 from capture_tools.track.photometric import look_up

@@ -20,7 +20,8 @@ from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.cameras import Camera, project
 from avatar.geometry.meshes import face_normals, vertex_normals
 from avatar.kernels.harmonics.op import spherical_harmonics
-from avatar.kernels.mesh.op import MeshQuery, interpolate
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.mesh.types import interpolate
 from avatar.kernels.runtime.threads import one_torch_thread
 from avatar.media.images import linear_image, to_srgb, to_uint8, write_png
 from capture_tools.camera.background import fill_smoothly
@@ -102,7 +103,7 @@ def write_appearance(
         {
             "harmonics": np.asarray(light).tolist(),
             "basis": "real spherical harmonics up to degree 2 of the skin's normal in the tracked camera's world (x "
-            "right, y up, z towards the camera), in the order of avatar.kernels.reference.spherical_harmonics",
+            "right, y up, z towards the camera), in the order of avatar.kernels.harmonics",
             "meaning": "linear colour = albedo * sum over the nine of harmonic * coefficient, one column per channel",
         },
     )

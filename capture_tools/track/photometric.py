@@ -20,7 +20,8 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.meshes import vertex_normals
 from avatar.kernels.harmonics.op import spherical_harmonics
-from avatar.kernels.mesh.op import MeshQuery, interpolate
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.mesh.types import interpolate
 from avatar.media.images import linear_image
 from capture_tools.detect.selection import Crop
 from capture_tools.track.offset_space import OffsetSpace

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from avatar.base.errors import InputError
-from avatar.kernels import reference
+from avatar.kernels.blended_grid import reference
 from avatar.kernels.blended_grid.op import mixed_encode
-from avatar.kernels.hash_grid.op import HashGridSpec
+from avatar.kernels.hash_grid.types import HashGridSpec
 
 GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")])
 SPECS = {

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from avatar.base.errors import InputError
-from avatar.kernels import reference
+from avatar.kernels.frequency import reference
 from avatar.kernels.frequency.op import MOST_ANGLES, frequency_encode
 
 

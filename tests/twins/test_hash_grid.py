@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from avatar.base.errors import ConfigError, InputError
-from avatar.kernels import reference
-from avatar.kernels.hash_grid.op import HashGridSpec, hash_encode
+from avatar.kernels.hash_grid import reference
+from avatar.kernels.hash_grid.op import hash_encode
+from avatar.kernels.hash_grid.types import HashGridSpec
 
 GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")])
 SPECS = {

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from avatar.base.errors import ConfigError
-from avatar.kernels.march.op import MarchMotion, MarchSpace, interpolate_grids, lookup, march
+from avatar.kernels.march.op import march
+from avatar.kernels.march.reference import interpolate_grids, lookup
+from avatar.kernels.march.types import MarchMotion, MarchSpace
 
 GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")])
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from avatar.base.errors import InputError
-from avatar.kernels import reference
-from avatar.kernels.mesh.op import MeshQuery, interpolate
+from avatar.kernels.mesh import reference
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.mesh.types import interpolate
 
 GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")])
 DEVICES = ["cpu", GPU]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from avatar.base.errors import InputError
-from avatar.kernels import reference
+from avatar.kernels.mlp import reference
 from avatar.kernels.mlp.op import fused_mlp, multiplies_bfloat16
 
 ROWS = 5

@@ -1,10 +1,9 @@
-"""Cells of points, what a grid remembers of them, and spherical harmonics, against their twins."""
+"""Cells of points and what a grid remembers of them, against their twins."""
 
 import pytest
 import torch
 
-from avatar.kernels import reference
-from avatar.kernels.harmonics import op as harmonics
+from avatar.kernels.occupancy import reference
 from avatar.kernels.occupancy.op import locate_cells, remember_largest
 
 GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")])
@@ -44,13 +43,3 @@ def test_memories_are_what_the_twin_makes_them(count, device):
         reference.remember_largest(twin, cells, values, decay=0.9, unseen=1e4)
     torch.testing.assert_close(ours, twin, atol=0, rtol=1e-6)
     assert torch.equal(ours[200:].cpu(), start[200:])
-
-
-@pytest.mark.parametrize("device", ["cpu", GPU])
-@pytest.mark.parametrize("count", [0, 1, 5000])
-def test_harmonics_agree(count, device):
-    generator = torch.Generator().manual_seed(count)
-    directions = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1).to(device)
-    torch.testing.assert_close(
-        harmonics.spherical_harmonics(directions), reference.spherical_harmonics(directions), atol=1e-6, rtol=1e-6
-    )

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from avatar.base.errors import InputError
-from avatar.kernels import reference
 from avatar.kernels.volume import op as volume
+from avatar.kernels.volume import reference
 
 GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")])
 COUNTS = {

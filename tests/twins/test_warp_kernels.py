@@ -5,7 +5,7 @@ import torch
 
 from avatar.base.errors import InputError
 from avatar.geometry.rotations import axis_angle_to_matrix
-from avatar.kernels import reference
+from avatar.kernels.warp import reference
 from avatar.kernels.warp.op import place_samples
 
 GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from avatar.kernels import reference
+from avatar.kernels.harmonics import reference
 from avatar.kernels.runtime.checks import FLOAT32, check_tensor
 from avatar.kernels.runtime.launch import get_warp, launch_chunks, view
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from avatar.kernels.hash_grid.cpu import make_cpu_kernels
-from avatar.kernels.hash_grid.op import HashGridSpec
 from avatar.kernels.hash_grid.portable import Level, make_kernels
+from avatar.kernels.hash_grid.types import HashGridSpec
 from avatar.kernels.runtime.launch import (
     get_warp,
     launch_chunks,

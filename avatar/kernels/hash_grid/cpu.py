@@ -8,7 +8,7 @@ portable kernels of `hash_grid_kernels`, which serve CUDA. Tables are float32 he
 from functools import cache
 from types import SimpleNamespace
 
-from avatar.kernels.hash_grid.op import PRIMES
+from avatar.kernels.hash_grid.types import PRIMES
 from avatar.kernels.runtime.launch import get_warp
 
 wp = get_warp()

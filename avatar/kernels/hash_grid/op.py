@@ -7,90 +7,15 @@ equation 4. Coordinates outside [0, 1] are clamped: the value is the border's an
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from functools import cached_property
-
 import torch
 from torch import Tensor
 
 from avatar.base.errors import ConfigError, InputError
+from avatar.kernels.hash_grid.types import HashGridSpec
 from avatar.kernels.runtime.checks import FLOAT32, FLOATS, INTEGERS, LARGEST, check_finite, check_range
 
-PRIMES = (1, 2654435761, 805459861)
-"""The factors of x, y and z in the spatial hash."""
-MAX_LOG2_ENTRIES = 24
 BACKENDS = ("auto", "warp", "torch")
 TABLE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-
-
-@dataclass(frozen=True)
-class HashGridSpec:
-    """The sizes of a hash grid."""
-
-    levels: int = 12
-    """Number of resolutions L."""
-    log2_entries: int = 16
-    """A level's table holds at most two to this power entries."""
-    features: int = 2
-    """Features F of an entry: 2 or 4."""
-    base_resolution: int = 16
-    """Cells along an axis of the coarsest level."""
-    finest_resolution: int = 512
-    """Cells along an axis of the finest level."""
-
-    def __post_init__(self) -> None:
-        checks = (
-            (self.levels >= 1, "levels of at least 1", self.levels),
-            (1 <= self.log2_entries <= MAX_LOG2_ENTRIES, f"log2_entries of 1 to {MAX_LOG2_ENTRIES}", self.log2_entries),
-            (self.features in (2, 4), "features of 2 or 4", self.features),
-            (self.base_resolution >= 1, "base_resolution of at least 1", self.base_resolution),
-            (
-                self.base_resolution <= self.finest_resolution <= 2**20,
-                "finest_resolution from base_resolution to 2^20",
-                self.finest_resolution,
-            ),
-        )
-        for fine, expected, found in checks:
-            if not fine:
-                raise ConfigError("a hash grid cannot have this size", expected=expected, found=found)
-
-    @cached_property
-    def level_resolutions(self) -> tuple[int, ...]:
-        """N_l: cells along an axis of each level, growing geometrically (equations 2 and 3)."""
-        if self.levels == 1:
-            return (self.base_resolution,)
-        growth = math.log(self.finest_resolution / self.base_resolution) / (self.levels - 1)
-        # the tiny share keeps the finest level at finest_resolution in spite of rounding
-        return tuple(int(self.base_resolution * math.exp(growth * level) + 1e-6) for level in range(self.levels))
-
-    @cached_property
-    def level_hashed(self) -> tuple[bool, ...]:
-        """Whether a level's corners outnumber its table, so that they are hashed."""
-        return tuple((n + 1) ** 3 > 2**self.log2_entries for n in self.level_resolutions)
-
-    @cached_property
-    def level_sizes(self) -> tuple[int, ...]:
-        """Entries of each level."""
-        return tuple(min((n + 1) ** 3, 2**self.log2_entries) for n in self.level_resolutions)
-
-    @cached_property
-    def level_offsets(self) -> tuple[int, ...]:
-        """Where each level begins in the table, and at the end the table's size: L + 1 numbers."""
-        offsets = [0]
-        for size in self.level_sizes:
-            offsets.append(offsets[-1] + size)
-        return tuple(offsets)
-
-    @property
-    def table_size(self) -> int:
-        """Entries T of all levels together."""
-        return self.level_offsets[-1]
-
-    @property
-    def output_size(self) -> int:
-        """Features of an encoded point: L * F."""
-        return self.levels * self.features
 
 
 def hash_encode(
@@ -121,7 +46,7 @@ def hash_encode(
     if table.dim() == 2:
         table = table.unsqueeze(0)
     if backend == "torch":
-        from avatar.kernels import reference
+        from avatar.kernels.hash_grid import reference
 
         return reference.hash_encode(positions, table, spec, table_index=table_index, level_weights=level_weights)
     from avatar.kernels.hash_grid.autograd import HashEncode

@@ -8,90 +8,20 @@ lies in an occupied cell. `march` does all of it in one Warp kernel, and in plai
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from avatar.base.errors import ConfigError, InputError
+from avatar.kernels.march import reference
+from avatar.kernels.march.types import Marched, MarchMotion, MarchSpace
 from avatar.kernels.runtime.checks import FLOATS, INTEGERS, LARGEST, check_finite, check_range, check_tensor
 from avatar.kernels.runtime.launch import get_warp, launch_chunks, view
-from avatar.kernels.volume.op import starts
+from avatar.kernels.volume.types import starts
 
 BACKENDS = ("auto", "warp", "nerfacc", "torch")
 MOST_STEPS = 2**20
 """Steps that are looked at on one ray; more are a mistake in near, far or step."""
-
-
-@dataclass
-class MarchSpace:
-    """What all rays share."""
-
-    low: Tensor
-    """`[3]` corner of the box of cells, metres."""
-    cell: Tensor
-    """`[3]` edge lengths of a cell."""
-    counts: tuple[int, int, int]
-    """Cells along each axis."""
-    neck: tuple[float, float]
-    """Heights above which the head's motion holds in full, and below which it has faded, metres."""
-    skull_from_canonical: Tensor
-    """`[4, 4]` rigid: where the displacement grids' coordinates are."""
-
-    @cached_property
-    def struct(self) -> Any:
-        """All this as the kernel takes it; made once, because reading numbers off a GPU waits for it."""
-        from avatar.kernels.march.portable import Space
-
-        warp, shared = get_warp(), Space()
-        shared.low = warp.vec3(*self.low.tolist())
-        shared.inverse_cell = warp.vec3(*(1 / self.cell).tolist())
-        shared.counts = warp.vec3i(*self.counts)
-        shared.top, shared.bottom = self.neck
-        shared.skull_rotation = warp.mat33(*self.skull_from_canonical[:3, :3].flatten().tolist())
-        shared.skull_shift = warp.vec3(*self.skull_from_canonical[:3, 3].tolist())
-        return shared
-
-
-@dataclass
-class MarchMotion:
-    """The motion of B frames; the parts may be None: no head motion, no displacement."""
-
-    canonical_from_world: Tensor | None
-    """`[B, 3, 4]`."""
-    height: Tensor | None
-    """`[B, 4]`: the height above the neck of a world point (x, 1)."""
-    grids: Tensor | None
-    """`[B, nodes, 3]` float16 displacements at the grids' nodes, skull axes, metres."""
-    grid_origin: Tensor | None = None
-    """`[G, 3]` first node of each grid; the first grid is the coarse one that contains the others."""
-    grid_cell: Tensor | None = None
-    """`[G]`."""
-    grid_counts: Tensor | None = None
-    """`[G, 3]` int64."""
-    grid_offsets: Tensor | None = None
-    """`[G]` int64 first node of each grid in the list; z fastest."""
-
-
-@dataclass
-class Marched:
-    """The samples of R rays, packed ray after ray."""
-
-    ray: Tensor
-    """`[M]` int64, ascending."""
-    depth: Tensor
-    """`[M]` metres along the ray, ascending on each ray."""
-    shift: Tensor
-    """`[M, 3]` the displacement d at the sample, canonical axes, metres."""
-    first: Tensor
-    """`[R + 1]` int64: ray r owns the samples first[r] to first[r + 1]."""
-
-    @property
-    def count(self) -> Tensor:
-        """`[R]` int64 samples of each ray."""
-        return self.first.diff()
 
 
 @torch.no_grad()
@@ -133,13 +63,13 @@ def march(
                 expected="rays without head motion and displacement",
                 fix="march with the backend warp",
             )
-        from avatar.kernels.runtime.nerfacc import traverse
+        from avatar.kernels.march.nerfacc import traverse
 
         ray, depth, shift, count = traverse(
             space, origins, directions, near, far, step, offset, search & occupied, max_samples
         )
         return Marched(ray, depth, shift, starts(count))
-    run = _march_torch if backend == "torch" else _march_warp
+    run = reference.march if backend == "torch" else _march_warp
     return run(space, motion, origins, directions, frame, near, far, step, offset, search, occupied, max_samples)
 
 
@@ -286,75 +216,3 @@ def _march_warp(
     packed = [view(ray), view(packed_depth), view(packed_shift, warp.vec3)]
     launch_chunks(pack_kernel, rays, [view(first), view(depth), view(shift, warp.vec3), *packed], device, smallest=256)
     return Marched(ray, packed_depth, packed_shift, first)
-
-
-def _march_torch(
-    space: MarchSpace,
-    motion: MarchMotion,
-    origins: Tensor,
-    directions: Tensor,
-    frame: Tensor,
-    near: Tensor,
-    far: Tensor,
-    step: float,
-    offset: Tensor,
-    search: Tensor,
-    occupied: Tensor,
-    max_samples: int,
-) -> Marched:
-    steps = int(((far - near).amax() / step).ceil().clamp_min(1)) + 1 if len(near) else 1
-    place = torch.arange(steps, device=near.device, dtype=near.dtype)
-    depths = near.unsqueeze(1) + (place + offset.unsqueeze(1)) * step
-    world = origins.unsqueeze(1) + directions.unsqueeze(1) * depths.unsqueeze(-1)
-    points = world
-    if motion.canonical_from_world is not None:
-        matrix, row = motion.canonical_from_world[frame], motion.height[frame]
-        moved = world @ matrix[..., :3].transpose(-1, -2) + matrix[:, None, :, 3]
-        height = (world * row[:, None, :3]).sum(-1) + row[:, None, 3]
-        top, bottom = space.neck
-        t = ((height - bottom) / (top - bottom)).clamp(0, 1)
-        points = world + (t * t * (3 - 2 * t)).unsqueeze(-1) * (moved - world)
-    shift = torch.zeros_like(points)
-    if motion.grids is not None:
-        matrix = space.skull_from_canonical
-        skull = points @ matrix[:3, :3].T + matrix[:3, 3]
-        which = frame.unsqueeze(1).expand(points.shape[:2]).reshape(-1)
-        shift = (interpolate_grids(motion, which, skull.reshape(-1, 3)) @ matrix[:3, :3]).view_as(points)
-    alive = lookup(space, search, points) & lookup(space, occupied, points - shift) & (depths < far.unsqueeze(1))
-    chosen = alive & (alive.cumsum(1) <= max_samples)
-    ray = chosen.nonzero()[:, 0]
-    return Marched(ray, depths[chosen], shift[chosen], starts(chosen.sum(1)))
-
-
-def lookup(space: MarchSpace, cells: Tensor, points: Tensor) -> Tensor:
-    """Whether points `[..., 3]` lie in true cells of a boolean grid `[X, Y, Z]`; false outside the box."""
-    place = ((points - space.low) / space.cell).floor()
-    counts = torch.tensor(space.counts, device=points.device)
-    inside = ((place >= 0) & (place < counts)).all(-1)
-    x, y, z = torch.where(inside.unsqueeze(-1), place, 0).long().unbind(-1)
-    return cells[x, y, z] & inside
-
-
-def interpolate_grids(motion: MarchMotion, frame: Tensor, points: Tensor) -> Tensor:
-    """Trilinear displacements `[M, 3]` at skull points `[M, 3]` of frames `[M]`: from the first finer grid that holds
-    a point, else the coarse grid, else zero. No gradient with respect to the points."""
-    points = points.detach()
-    origin, cell, all_counts = motion.grid_origin, motion.grid_cell, motion.grid_counts
-    inside = []
-    for index in range(len(cell)):
-        local = (points - origin[index]) / cell[index]
-        inside.append(((local >= 0) & (local <= all_counts[index] - 1)).all(-1))
-    chosen = torch.zeros(len(points), dtype=torch.int64, device=points.device)
-    for index in reversed(range(1, len(cell))):
-        chosen = torch.where(inside[index], index, chosen)
-    counts = all_counts[chosen]
-    local = (points - origin[chosen]) / cell[chosen].unsqueeze(-1)
-    lower = torch.minimum(local.floor().long().clamp_min(0), counts - 2)
-    part = (local - lower).clamp(0, 1)
-    strides = torch.stack([counts[:, 1] * counts[:, 2], counts[:, 2], torch.ones_like(counts[:, 2])], -1)
-    first = motion.grid_offsets[chosen] + frame * motion.grids.shape[1] + (lower * strides).sum(-1)
-    corner = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], device=points.device)
-    index = first.unsqueeze(1) + strides @ corner.T
-    weights = torch.where(corner.bool(), part.unsqueeze(1), 1 - part.unsqueeze(1)).prod(-1)
-    table = motion.grids.reshape(-1, 3)[index].to(points.dtype)
-    return (table * weights.unsqueeze(-1)).sum(1) * inside[0].unsqueeze(-1)

@@ -6,7 +6,7 @@ Interactive Rendering with Coherent Ray Tracing, Computer Graphics Forum 20(3), 
 themselves, takes the portable kernels of `mesh_kernels`.
 """
 
-from avatar.kernels.mesh.op import FADE_START
+from avatar.kernels.mesh.types import FADE_START
 from avatar.kernels.runtime.launch import get_warp
 
 wp = get_warp()

@@ -6,7 +6,6 @@ The peers in plain PyTorch, which try every triangle, are `reference.cast_rays`,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,37 +13,12 @@ import torch
 from torch import Tensor
 
 from avatar.base.errors import InputError
+from avatar.kernels.mesh.types import ClosestPoints, RayHits
 from avatar.kernels.runtime.checks import FLOAT32, check_finite, check_tensor
 from avatar.kernels.runtime.launch import get_warp, launch_chunks, view
 
 FAR = 1e9
 """Metres; stands for "no limit" in queries."""
-FADE_START = 0.6
-"""In `MeshQuery.spread` the cut to zero begins at this share of the reach."""
-
-
-@dataclass(frozen=True)
-class RayHits:
-    """Where rays meet the mesh first, from either side of a face."""
-
-    face: Tensor
-    """`[N]` int32, -1 for a miss."""
-    depth: Tensor
-    """`[N]` float32 in lengths of the ray's direction, infinite for a miss."""
-    barycentrics: Tensor
-    """`[N, 3]` float32 weights of the face's vertices in their order, zero for a miss."""
-
-
-@dataclass(frozen=True)
-class ClosestPoints:
-    """The nearest points of the mesh's surface."""
-
-    face: Tensor
-    """`[N]` int32, -1 where the surface is not nearer than the limit."""
-    barycentrics: Tensor
-    """`[N, 3]` float32 weights of the face's vertices in their order, zero where there is none."""
-    distance: Tensor
-    """`[N]` float32 metres, infinite where there is none."""
 
 
 class MeshQuery:
@@ -297,17 +271,6 @@ class MeshQuery:
         if self.device.type != "cuda":
             return warp.ScopedDevice("cpu")
         return warp.ScopedStream(warp.stream_from_torch(torch.cuda.current_stream(self.device)))
-
-
-def interpolate(values: Tensor, faces: Tensor, face: Tensor, barycentrics: Tensor) -> Tensor:
-    """Vertex values `[V, C]` at surface points `[N]` given by face and barycentrics `[N, 3]`: `[N, C]`.
-
-    Differentiable in values and barycentrics. Points without a face (-1) give zero.
-    """
-    found = face >= 0
-    corners = faces.long()[face.long().clamp_min(0)]
-    weights = barycentrics * found[..., None]
-    return (values[corners] * weights[..., None]).sum(-2)
 
 
 def _check(tensor: Tensor, name: str, device: torch.device) -> None:

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from avatar.kernels.mlp.op import MAX_LAYERS
+from avatar.kernels.mlp.types import MAX_LAYERS
 from avatar.kernels.runtime.launch import get_warp
 
 wp = get_warp()

@@ -9,7 +9,7 @@ from avatar.config import WarpConfig
 from avatar.field.displacement import DisplacementGrids, morton_order
 from avatar.flame.assets import load_head
 from avatar.flame.model import HeadModel, HeadParameters
-from avatar.kernels import reference
+from avatar.kernels.mesh import reference
 
 FRAMES = 20
 

@@ -11,8 +11,9 @@ from avatar.field.warp import NeckBlend, RigidMotion, apply_rigid, rigid_inverse
 from avatar.flame.assets import load_head
 from avatar.flame.model import HeadParameters
 from avatar.geometry.rotations import axis_angle_to_matrix
-from avatar.kernels.march.op import MarchMotion, interpolate_grids
-from avatar.kernels.reference import fade_with_distance
+from avatar.kernels.march.reference import interpolate_grids
+from avatar.kernels.march.types import MarchMotion
+from avatar.kernels.mesh.reference import fade_with_distance
 from avatar.kernels.warp.op import place_samples
 
 BLEND = NeckBlend(top=-0.10, bottom=-0.20)

@@ -9,8 +9,9 @@ from avatar.base.errors import ConfigError, InputError, MissingDependencyError
 from avatar.base.optional import is_installed
 from avatar.flame.rasterize import rasterize, silhouette
 from avatar.geometry.cameras import Camera, look_at, pixel_centres, pixel_rays
-from avatar.kernels import reference
-from avatar.kernels.mesh.op import MeshQuery, interpolate
+from avatar.kernels.mesh import reference
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.mesh.types import interpolate
 
 BACKENDS = [
     "warp",

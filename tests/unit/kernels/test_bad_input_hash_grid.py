@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from avatar.base.errors import ConfigError, InputError
-from avatar.kernels.hash_grid.op import HashGridSpec, hash_encode
+from avatar.kernels.hash_grid.op import hash_encode
+from avatar.kernels.hash_grid.types import HashGridSpec
 
 SPEC = HashGridSpec(levels=3, log2_entries=8, base_resolution=4, finest_resolution=32)
 POINTS = torch.rand(10, 3, generator=torch.Generator().manual_seed(0))

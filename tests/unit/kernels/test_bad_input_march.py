@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from avatar.base.errors import ConfigError, InputError
-from avatar.kernels.march.op import MOST_STEPS, MarchMotion, MarchSpace, march
+from avatar.kernels.march.op import MOST_STEPS, march
+from avatar.kernels.march.types import MarchMotion, MarchSpace
 
 RAYS, FRAMES, COUNTS = 6, 2, (4, 5, 6)
 NAN, INF = float("nan"), float("inf")

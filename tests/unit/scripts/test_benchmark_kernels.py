@@ -88,7 +88,8 @@ def test_a_backend_without_memory_is_skipped_with_the_reason(timing):
 def test_what_is_compiled_is_the_twin(timing):
     from benchmark_hash import vectorised_twin
 
-    from avatar.kernels.hash_grid.op import HashGridSpec, hash_encode
+    from avatar.kernels.hash_grid.op import hash_encode
+    from avatar.kernels.hash_grid.types import HashGridSpec
 
     spec = HashGridSpec(levels=5, log2_entries=9, features=2, base_resolution=4, finest_resolution=61)
     generator = torch.Generator().manual_seed(0)

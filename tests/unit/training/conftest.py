@@ -18,7 +18,8 @@ from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera, look_at, project
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from avatar.kernels.mesh.op import MeshQuery, interpolate
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.mesh.types import interpolate
 
 SIZE, FRAMES = 40, 24
 

@@ -12,7 +12,7 @@ from torch import nn
 from avatar.base.errors import ConfigError, MissingDependencyError
 from avatar.base.optional import is_installed
 from avatar.field.tcnn import TcnnGrid, TcnnMlp, grid_settings, network_settings
-from avatar.kernels.hash_grid.op import HashGridSpec
+from avatar.kernels.hash_grid.types import HashGridSpec
 from avatar.kernels.runtime import backends
 from avatar.training import step as learner
 from avatar.training.checkpoint import checkpoint_path, load_avatar, read_checkpoint

@@ -5,7 +5,8 @@ import torch
 
 from avatar.base.errors import ConfigError, MissingDependencyError
 from avatar.base.optional import is_installed
-from avatar.kernels.march.op import MarchMotion, MarchSpace, march
+from avatar.kernels.march.op import march
+from avatar.kernels.march.types import MarchMotion, MarchSpace
 from avatar.kernels.runtime import backends
 from avatar.render.sampling import Samples
 from avatar.render.volume import render_weights

@@ -1,0 +1,16 @@
+"""Blended hash grids in plain PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from avatar.kernels.hash_grid.reference import hash_encode
+from avatar.kernels.hash_grid.types import HashGridSpec
+
+
+def mixed_encode(positions: Tensor, bank: Tensor, coefficients: Tensor, frame: Tensor, spec: HashGridSpec) -> Tensor:
+    """Features `[N, L * F]`; arguments as `mixed_grid.mixed_encode`."""
+    mixed = torch.einsum("tfk,bk->btf", bank, coefficients)
+    features = hash_encode(positions, mixed, spec, table_index=frame.clamp_min(0))
+    return torch.where((frame >= 0).unsqueeze(1), features, 0)

@@ -1,0 +1,68 @@
+"""The autograd functions of volume rendering on Warp's kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from avatar.kernels.runtime.launch import launch_chunks, view
+
+SMALLEST_CHUNK = 256
+"""Rays that are worth a thread of their own on a CPU."""
+
+
+class Weights(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, thickness: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+        from avatar.kernels.volume.portable import weights_kernel
+
+        thickness = thickness.detach().contiguous()
+        weights, light = torch.empty_like(thickness), torch.empty_like(thickness)
+        arrays = [view(first), view(thickness), view(weights), view(light)]
+        launch_chunks(weights_kernel, len(first) - 1, arrays, first.device, smallest=SMALLEST_CHUNK, even=True)
+        ctx.save_for_backward(first, weights, light)
+        ctx.mark_non_differentiable(light)
+        return weights, light
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_weights: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        from avatar.kernels.volume.portable import weights_gradient_kernel
+
+        first, weights, light = ctx.saved_tensors
+        grad_weights, gradient = grad_weights.contiguous(), torch.empty_like(weights)
+        arrays = [view(first), view(weights), view(light), view(grad_weights), view(gradient)]
+        launch_chunks(weights_gradient_kernel, len(first) - 1, arrays, first.device, smallest=SMALLEST_CHUNK, even=True)
+        return gradient, None
+
+
+class Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, values: Tensor | None, first: Tensor) -> Tensor:
+        from avatar.kernels.volume.portable import sum_kernel
+
+        weights = weights.detach().contiguous()
+        values = None if values is None else values.detach().contiguous()
+        result = weights.new_empty(len(first) - 1, 1 if values is None else values.shape[1])
+        arrays = [view(first), view(weights), None if values is None else view(values), view(result)]
+        launch_chunks(sum_kernel, len(result), arrays, first.device, smallest=SMALLEST_CHUNK, even=True)
+        ctx.save_for_backward(first, weights, values)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, incoming: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        from avatar.kernels.volume.portable import sum_gradient_kernel
+
+        first, weights, values = ctx.saved_tensors
+        incoming = incoming.contiguous()
+        grad_weights = torch.empty_like(weights) if ctx.needs_input_grad[0] else None
+        grad_values = torch.empty_like(values) if values is not None and ctx.needs_input_grad[1] else None
+        optional = (values, grad_weights, grad_values)
+        seen, weights_out, values_out = (None if part is None else view(part) for part in optional)
+        arrays = [view(first), view(weights), seen, view(incoming), weights_out, values_out]
+        launch_chunks(sum_gradient_kernel, len(incoming), arrays, first.device, smallest=SMALLEST_CHUNK, even=True)
+        return grad_weights, grad_values, None

@@ -1,0 +1,24 @@
+"""Volume rendering of packed samples in plain PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def render_weights(thickness: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights and light `[M]`; arguments as `volume.render_weights`, in float32 or float64."""
+    ray = torch.repeat_interleave(torch.arange(len(first) - 1, device=first.device), first.diff())
+    # in double: the sum runs over all rays of the pack, and its differences are wanted
+    total = torch.cumsum(thickness.double(), 0)
+    before = total - thickness.double()
+    start = before[first[ray]] if len(ray) else before
+    light = torch.exp(-(before - start)).to(thickness.dtype)
+    return light * (1 - torch.exp(-thickness)), light
+
+
+def sum_along_rays(weights: Tensor, first: Tensor, values: Tensor | None = None) -> Tensor:
+    """Sums `[R]` or `[R, C]`; arguments as `volume.sum_along_rays`."""
+    ray = torch.repeat_interleave(torch.arange(len(first) - 1, device=first.device), first.diff())
+    product = weights if values is None else weights.unsqueeze(1) * values
+    return product.new_zeros(len(first) - 1, *product.shape[1:]).index_add(0, ray, product)
