@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from avatar.config import Config
-from avatar.field.contraction import REACH, through
-from avatar.field.frame_states import FrameStates, Placed, Rays
-from avatar.field.identity import Subject
+from avatar.field.frame_states import FrameStates, Rays
+from avatar.field.identity import Identity
+from avatar.field.ray_sampling import field_functions, march_rays, sample_rays
 from avatar.field.scene import Scene
 from avatar.field.warp import rigid_inverse
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera, image_rays
 from avatar.geometry.rotations import matrix_to_axis_angle
-from avatar.render.background import plate_view, same_view
-from avatar.render.rays import hierarchical_samples, render_visible
-from avatar.render.sampling import Samples, ray_box
+from avatar.render.background import background_view, same_view
+from avatar.render.rays import render_visible
+from avatar.render.sampling import ray_box
 from avatar.render.volume import over
 
 DARK = 0.004
@@ -31,7 +31,7 @@ class RenderedFrame:
     """One picture of an avatar."""
 
     image: Tensor
-    """`[H, W, 3]` sRGB in [0, 1], in front of the plate."""
+    """`[H, W, 3]` sRGB in [0, 1], in front of the background."""
     opacity: Tensor
     """`[H, W]` of the person."""
     mask: Tensor
@@ -41,41 +41,41 @@ class RenderedFrame:
 
 
 class Avatar:
-    """The field of one person with its head model, plate and the parameters of its training frames."""
+    """The field of one person with its head model, background and the parameters of its training frames."""
 
     def __init__(
         self,
         config: Config,
-        subject: Subject,
+        identity: Identity,
         scene: Scene,
         camera: Camera,
-        plate: Tensor,
+        background: Tensor,
         *,
         camera_mode: str,
         progress: float = 1.0,
     ) -> None:
-        """`plate` `[H, W, 3]` uint8 is the background `camera` sees, from which the clip was filmed (one frame of it,
-        where the `camera_mode` is "moving"); `progress` the share of the training that is done, which decides how far
-        the coarse-to-fine window is open."""
-        self.config, self.subject, self.scene, self.camera = config, subject, scene, camera
-        self.plate, self.camera_mode, self.progress = plate, camera_mode, progress
-        self.asset, self.head, self.device = subject.asset, subject.head, subject.device
+        """`background` `[H, W, 3]` uint8 is what `camera`, from which the clip was filmed, sees behind the person (one
+        frame's camera, where the `camera_mode` is "moving"). `progress`: the share of the training that is done; it
+        decides how far the coarse-to-fine window is open."""
+        self.config, self.identity, self.scene, self.camera = config, identity, scene, camera
+        self.background, self.camera_mode, self.progress = background, camera_mode, progress
+        self.asset, self.head, self.device = identity.asset, identity.head, identity.device
 
     @property
-    def has_surroundings(self) -> bool:
-        """Whether pictures show what stood around the person from the field itself, without a plate."""
+    def is_unbounded(self) -> bool:
+        """Whether pictures show what stood around the person from the field itself."""
         return self.scene.unbounded
 
     @cached_property
     def reference_vertices(self) -> Tensor:
         """`[P, 3]` vertices of the neutral head in the reference pose, above the neck's bend, metres."""
-        neutral = self.subject.neutral()
+        neutral = self.identity.neutral()
         return self.scene.in_canonical(neutral[neutral[:, 1] > self.scene.blend.top])
 
     @property
     def parameters(self) -> HeadParameters:
         """The training frames' head parameters with the learned pose corrections."""
-        tracked = self.subject.params
+        tracked = self.identity.params
         if self.scene.pose is None:
             return tracked
         with torch.no_grad():
@@ -102,28 +102,30 @@ class Avatar:
         Args:
             params: one frame (`N = 1`) of this head model. Its expression moves this person's own head: `shape` and
                 `static_offset` are the avatar's.
-            camera: any; the plate behind the person is exact for the captured one (see `avatar.render.background`).
+            camera: any; the background is exact for the captured one (see `avatar.render.background`).
             deform_code: `[code]`, or None for the mean of the training codes.
-            background: `[H, W, 3]` in [0, 1] to show in place of the plate, or of what the field holds around the
-                person.
+            background: `[H, W, 3]` in [0, 1] to show instead of the captured background, or of what the field
+                holds around the person.
         """
-        mask = self.subject.silhouette(params, camera)
-        states = self.scene.mean_states(self.subject.frame_data(params), deform_code)
-        plate = plate_view(self.plate.float() / 255, self.camera, camera) if background is None else background
-        rendered = self.render_states(states, camera, mask, surroundings=background is None)
+        mask = self.identity.silhouette(params, camera)
+        states = self.scene.mean_states(self.identity.frame_data(params), deform_code)
+        behind = background
+        if behind is None:
+            behind = background_view(self.background.float() / 255, self.camera, camera)
+        rendered = self.render_states(states, camera, mask, include_unbounded=background is None)
         size = (camera.height, camera.width)
-        image = over(rendered["colour"], rendered["opacity"], plate.reshape(-1, 3))
+        image = over(rendered["colour"], rendered["opacity"], behind.reshape(-1, 3))
         return RenderedFrame(
             image.view(*size, 3).clamp(0, 1), rendered["opacity"].view(size), mask, rendered["depth"].view(size)
         )
 
     def render_states(
-        self, states: FrameStates, camera: Camera, mask: Tensor, *, surroundings: bool = True
+        self, states: FrameStates, camera: Camera, mask: Tensor, *, include_unbounded: bool = True
     ) -> dict[str, Tensor]:
         """Colour `[P, 3]`, opacity `[P]` and depth `[P]` of all pixels of one frame's states, in chunks of rays."""
         origins, directions = (part.reshape(-1, 3) for part in image_rays(camera, device=self.device))
         occupancy = self.config.render.sampling == "occupancy"
-        search = self.scene.frame_reach(states.grids) if occupancy else None
+        dilated = self.scene.dilated_occupancy(states.grids) if occupancy else None
         seen_from = None
         if self.camera_mode == "static" and not same_view(self.camera, camera):
             position = torch.as_tensor(self.camera.position, dtype=torch.float32, device=self.device)
@@ -135,88 +137,47 @@ class Avatar:
             looks = None if seen_from is None else seen_from[part]
             rays = states.carry(Rays(origins[part], directions[part], frame, mask.reshape(-1)[part], looks))
             parts.append(
-                self._render_marched(states, rays, search)
-                if occupancy
-                else self._render_dense(states, rays, surroundings)
+                self._render_marched(states, rays, dilated)
+                if dilated is not None
+                else self._render_dense(states, rays, include_unbounded)
             )
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _render_dense(self, states: FrameStates, rays: Rays, surroundings: bool) -> dict[str, Tensor]:
-        alpha = self.scene.alpha(self.progress)
-        samples, placed = sample_rays(
-            self.scene, states, rays, alpha, generator=None, random=False, surroundings=surroundings
+    def _render_dense(self, states: FrameStates, rays: Rays, include_unbounded: bool) -> dict[str, Tensor]:
+        window = self.scene.window(self.progress)
+        samples, canonical = sample_rays(
+            self.scene, states, rays, window, jitter=False, include_unbounded=include_unbounded
         )
-        functions = self.scene.functions(states, rays, alpha, placed)
+        functions = field_functions(self.scene, states, rays, window, canonical)
         seen = render_visible(samples, *functions, backend=self.scene.backends.marching.name)
         return {"colour": seen.colour, "opacity": seen.opacity, "depth": seen.depth}
 
-    def _render_marched(self, states: FrameStates, rays: Rays, search: Tensor) -> dict[str, Tensor]:
+    def _render_marched(self, states: FrameStates, rays: Rays, dilated: Tensor) -> dict[str, Tensor]:
         """Rays in bursts of a few samples: most are opaque after the first, and what is behind is never looked at."""
         scene, step = self.scene, self.config.render.step
-        alpha = scene.alpha(self.progress)
+        window = scene.window(self.progress)
         near, far = ray_box(rays.origins, rays.directions, *states.boxes_of(rays.frame))
         colour, depth = torch.zeros_like(rays.origins), torch.zeros_like(near)
-        light = torch.ones_like(near)
+        transmittance = torch.ones_like(near)
         going = (far > near).nonzero().squeeze(1)
         left = self.config.render.max_samples
         while len(going) and left > 0:
             burst = min(self.config.render.burst, left)
             part = rays.select(going)
             middle = torch.full_like(near[going], 0.5)
-            samples, placed = scene.march(
-                states, part, near[going], far[going], offset=middle, search=search, max_samples=burst
+            samples, canonical = march_rays(
+                scene, states, part, near[going], far[going], offset=middle, dilated=dilated, max_samples=burst
             )
-            functions = scene.functions(states, part, alpha, placed)
+            functions = field_functions(scene, states, part, window, canonical)
             seen = render_visible(samples, *functions, backend=scene.backends.marching.name)
-            colour[going] += light[going].unsqueeze(1) * seen.colour
-            depth[going] += light[going] * seen.opacity * seen.depth
-            light[going] *= 1 - seen.opacity
+            colour[going] += transmittance[going].unsqueeze(1) * seen.colour
+            depth[going] += transmittance[going] * seen.opacity * seen.depth
+            transmittance[going] *= 1 - seen.opacity
             left -= burst
             full = torch.bincount(samples.ray, minlength=len(going)) == burst
             last = torch.zeros_like(near[going]).scatter_reduce_(0, samples.ray, samples.depth, "amax")
             # half a step further, so that the next burst begins with the next step's middle
             near[going] = last + 0.5 * step
-            going = going[full & (light[going] > DARK)]
-        opacity = 1 - light
+            going = going[full & (transmittance[going] > DARK)]
+        opacity = 1 - transmittance
         return {"colour": colour, "opacity": opacity, "depth": depth / opacity.clamp_min(1e-6)}
-
-
-def sample_rays(
-    scene: Scene,
-    states: FrameStates,
-    rays: Rays,
-    alpha: float,
-    *,
-    generator: torch.Generator | None,
-    random: bool,
-    hidden: bool = True,
-    surroundings: bool = True,
-) -> tuple[Samples, Placed | None]:
-    """Samples of rays by the configured scheme, and where they are placed, for `Scene.functions`.
-
-    `random` jitters them (training); `hidden` False leaves out cells that no light reaches in the training frames;
-    `surroundings` False leaves out what an unbounded field holds around the person's box.
-    """
-    render = scene.config.render
-    near, far = ray_box(rays.origins, rays.directions, *states.boxes_of(rays.frame))
-    if render.sampling == "occupancy":
-        jitter = (
-            torch.rand(len(near), generator=generator, device=near.device) if random else torch.full_like(near, 0.5)
-        )
-        return scene.march(states, rays, near, far, offset=jitter, hidden=hidden)
-    density, _ = scene.functions(states, rays, alpha)
-    beyond = REACH if scene.unbounded and surroundings else 0.0
-    if beyond:
-        near, far = through(near, far, rays.origins, rays.directions, *scene.core)
-    samples = hierarchical_samples(
-        near,
-        far,
-        render.coarse_samples,
-        render.fine_samples,
-        lambda s: density(s)[0],
-        generator,
-        random=random,
-        beyond=beyond,
-        backend=scene.backends.marching.name,
-    )
-    return samples, None

@@ -126,7 +126,7 @@ def march_contests(bench: Bench) -> Iterator[Contest]:
                     origins.new_full((count,), 1.3),
                     step=0.005,
                     offset=origins.new_full((count,), 0.5),
-                    search=distance < 0.04,
+                    dilated=distance < 0.04,
                     occupied=distance < 0.015,
                     max_samples=64,
                     backend=backend,
@@ -142,7 +142,7 @@ def volume_contests(bench: Bench) -> Iterator[Contest]:
     rays = bench.size(2048)
     counts = torch.randint(65, (rays,), generator=bench.generator())
     first = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]).to(bench.device)
-    thickness = (bench.rand(int(first[-1])) * 0.2).requires_grad_()
+    optical_depth = (bench.rand(int(first[-1])) * 0.2).requires_grad_()
     values = bench.rand(int(first[-1]), 4).requires_grad_()
 
     def render(weigh: Callable[..., tuple[Tensor, Tensor]], total: Callable[..., Tensor]) -> Differentiable:
@@ -165,8 +165,8 @@ def volume_contests(bench: Bench) -> Iterator[Contest]:
         )
     else:
         bench.skip("volume_rendering", "nerfacc", "CUDA only, and nerfacc must be installed")
-    contest = Contest("volume_rendering", "float32", "", len(thickness), bench.device)
-    yield from directions(contest, functions, {name: [thickness, values] for name in functions})
+    contest = Contest("volume_rendering", "float32", "", len(optical_depth), bench.device)
+    yield from directions(contest, functions, {name: [optical_depth, values] for name in functions})
 
 
 # -- meshes ------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from benchmark_timing import Bench, Contest, Differentiable, directions
 from torch import Tensor
 
 from avatar.base.optional import is_installed
-from avatar.kernels.blended_grid.op import mixed_encode
+from avatar.kernels.blended_grid.op import blended_encode
 from avatar.kernels.hash_grid.op import hash_encode
 from avatar.kernels.hash_grid.types import PRIMES, HashGridSpec
 
@@ -125,9 +125,9 @@ def bank_contests(bench: Bench) -> Iterator[Contest]:
         mixed = (b.flatten(0, 1) @ c.T).T.reshape(frames, *b.shape[:2])
         return hash_encode(p, mixed.contiguous(), spec, table_index=frame)
 
-    functions: dict[str, Differentiable] = {"warp": lambda p, b, c: mixed_encode(p, b, c, frame, spec)}
+    functions: dict[str, Differentiable] = {"warp": lambda p, b, c: blended_encode(p, b, c, frame, spec)}
     if bench.device.type == "cpu":
         functions["warp-blended"] = blend
-    functions["torch"] = lambda p, b, c: mixed_encode(p, b, c, frame, spec, backend="torch")
+    functions["torch"] = lambda p, b, c: blended_encode(p, b, c, frame, spec, backend="torch")
     contest = Contest(f"bank {tables}x{spec.levels}x2^{spec.log2_entries}", "float32", "", count, bench.device)
     yield from directions(contest, functions, {name: [positions, bank, coefficients] for name in functions})

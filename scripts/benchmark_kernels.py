@@ -59,7 +59,7 @@ def main() -> int:
     for entry in skipped:
         print(f"skipped on {entry.device}: {entry.kernel}, {entry.backend}: {entry.reason}")
     if settings.json is not None:
-        result = {**surroundings(settings), "rows": rows}
+        result = {**unbounded(settings), "rows": rows}
         result["skipped"] = [asdict(entry) for entry in skipped]
         write_json(settings.json, result)
         print(f"wrote {settings.json}")
@@ -82,7 +82,7 @@ def measure(settings: Settings, device: Any) -> tuple[list[dict[str, Any]], list
     return rows, skipped
 
 
-def surroundings(settings: Settings) -> dict[str, Any]:
+def unbounded(settings: Settings) -> dict[str, Any]:
     """What the figures depend on: commit, date, machine, versions, threads."""
     import datetime
     import platform

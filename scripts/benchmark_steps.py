@@ -25,7 +25,7 @@ from avatar.training.evaluate import frame_renderer, spread
 from avatar.training.metrics import box_psnr, psnr
 from avatar.training.prepare import TrainingData, load_training_data, make_avatar
 from avatar.training.schedule import Schedule
-from avatar.training.step import Learner
+from avatar.training.step import TrainState, train_step
 
 NOWHERE = Path("no run")
 """Benchmarks write no checkpoints; an error message would name this."""
@@ -39,7 +39,7 @@ class Trial:
     capture: Capture
     training: TrainingData
     avatar: Avatar
-    learner: Learner
+    state: TrainState
     device: torch.device
     preparation_seconds: float
     step: int = 0
@@ -53,8 +53,8 @@ class Trial:
         asset = load_head(capture.head_name)
         training = load_training_data(read_capture(folder, expect_head=asset), asset, config, target)
         avatar = make_avatar(config, training)
-        learner = Learner.make(avatar, training, config)
-        return Trial(config, capture, training, avatar, learner, target, time.perf_counter() - began)
+        state = TrainState.make(avatar, training)
+        return Trial(config, capture, training, avatar, state, target, time.perf_counter() - began)
 
     @property
     def frames(self) -> int:
@@ -73,7 +73,7 @@ class Trial:
         settings = self.config.training
         schedule = Schedule(1, 0.0, settings.final_rate, settings.warmup)
         factor = schedule.rate_factor(self.step, progress)
-        terms, samples = self.learner.take_step(self.step, progress, factor, NOWHERE)
+        terms, samples = train_step(self.state, self.step, progress, factor, NOWHERE)
         {name: float(value.detach()) for name, value in terms.items()}  # as training does: waits for the device
         self.step += 1
         return samples
@@ -92,7 +92,7 @@ class Trial:
     def time_image(self, size: int, rounds: int) -> dict[str, float]:
         """Seconds a square picture of a training frame takes, everything that driving does included."""
         camera = self.training.camera.scaled(size, size)
-        params, times = self.training.subject.params, []
+        params, times = self.training.identity.params, []
         for i in range(rounds + 1):
             began = time.perf_counter()
             self.avatar.render(params.frame(i * len(params) // (rounds + 1)), camera).image.cpu()
@@ -180,7 +180,7 @@ def recorded(trial: Trial):
     """Listen to one step."""
     from avatar.field import deformation as deformation_module
     from avatar.field import radiance as radiance_module
-    from avatar.field import scene as scene_module
+    from avatar.field import ray_sampling as ray_sampling_module
     from avatar.field.networks import Mlp
 
     record, undo = Record(), []
@@ -231,13 +231,13 @@ def recorded(trial: Trial):
         return make
 
     replace_attribute(radiance_module, "hash_encode", listen_encoding)
-    replace_attribute(radiance_module, "mixed_encode", listen_encoding)
+    replace_attribute(radiance_module, "blended_encode", listen_encoding)
     replace_attribute(radiance_module, "frequency_encode", listen_encoding)
     replace_attribute(deformation_module, "frequency_encode", listen_encoding)
-    replace_attribute(scene_module, "place_samples", listen_placing)
+    replace_attribute(ray_sampling_module, "to_canonical", listen_placing)
     replace_attribute(Mlp, "forward", listen_network)
-    replace_attribute(scene_module, "march", clock("marching"))
-    replace_attribute(trial.learner.optimizer, "step", clock("optimiser"))
+    replace_attribute(ray_sampling_module, "march", clock("marching"))
+    replace_attribute(trial.state.optimizer, "step", clock("optimiser"))
     try:
         yield record
     finally:
@@ -285,9 +285,7 @@ def compare_backends(trial: Trial, names: tuple[str, ...], rounds: int) -> list[
         other = make_avatar(config, trial.training)
         weights = {k: v for k, v in trial.avatar.scene.state_dict().items() if name != "tcnn" or "radiance" not in k}
         other.scene.load_state_dict(weights, strict=name != "tcnn")
-        trials[name] = replace(
-            trial, config=config, avatar=other, learner=Learner.make(other, trial.training, config), step=1
-        )
+        trials[name] = replace(trial, config=config, avatar=other, state=TrainState.make(other, trial.training), step=1)
     times: dict[str, list[float]] = {name: [] for name in trials}
     for turn in range(rounds + 1):
         for name, one in trials.items():

@@ -72,7 +72,7 @@ def main() -> int:
 
 def measure(settings: Settings) -> dict[str, Any]:
     """All figures of one run of this script."""
-    from benchmark_kernels import surroundings
+    from benchmark_kernels import unbounded
     from benchmark_steps import Trial, compare_backends, peak_memory_mib, step_shares, train_for
 
     from avatar.config import load_preset
@@ -82,7 +82,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     trial = Trial.make(settings.capture, config, settings.device)
     curve = train_for(trial, seconds, every=settings.every, frames=settings.frames)
     result = {
-        **surroundings(settings),
+        **unbounded(settings),
         "preset": settings.preset,
         "capture": {"frames": trial.frames, "width": trial.width, "height": trial.height},
         "preparation_seconds": round(trial.preparation_seconds, 2),

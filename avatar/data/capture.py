@@ -73,14 +73,14 @@ class Capture:
         """Frame `index` as sRGB uint8 [H, W, 3]; raises CaptureError where it is damaged or of another size."""
         return self._sized(index, self.frames[index].file_path, (self.height, self.width, 3))
 
-    def read_picture(self, index: int, *, surroundings: bool = False) -> np.ndarray:
+    def read_picture(self, index: int, *, unbounded: bool = False) -> np.ndarray:
         """What an avatar of this capture has to show in frame `index`, sRGB uint8 [H, W, 3].
 
-        The frame itself, or the person over plain grey where the camera moves: no plate holds a moving background. An
-        avatar that shows its surroundings all the same has to show the frame. Raises CaptureError like `read_image`.
+        The frame itself, or the person over plain grey where the camera moves, which has no background image. An
+        avatar that shows its unbounded all the same has to show the frame. Raises CaptureError like `read_image`.
         """
         image = self.read_image(index)
-        if surroundings or self.camera_mode == "static":
+        if unbounded or self.camera_mode == "static":
             return image
         share = self.read_mask(index)[..., None].astype(np.float32) / 255
         return np.rint(image * share + PLAIN_GREY * (1 - share)).astype(np.uint8)
@@ -101,7 +101,7 @@ class Capture:
         return image
 
     def background(self) -> np.ndarray | None:
-        """The plate without the person, uint8 [H, W, 3], or None where the capture has none."""
+        """The background without the person, uint8 [H, W, 3], or None where the capture has none."""
         path = self.path(BACKGROUND)
         if not path.exists():
             return None

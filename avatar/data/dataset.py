@@ -21,7 +21,7 @@ READERS = 2
 
 @dataclass
 class FrameSet:
-    """N frames of one split. Images stay 8-bit: a minute at 512 x 512 and 25 fps takes 1.6 GB with its mattes.
+    """N frames of one split. Images stay 8-bit: a minute at 512 x 512 and 25 fps takes 1.6 GB with its masks.
 
     Boxes are (x0, y0, x1, y1) in whole pixels, upper ends excluded, inside the image; (0, 0, 0, 0) where the frame's
     landmarks are missing.
@@ -29,7 +29,7 @@ class FrameSet:
 
     images: Tensor
     """[N, H, W, 3] uint8, sRGB."""
-    mattes: Tensor
+    masks: Tensor
     """[N, H, W] uint8, 255 = person."""
     cameras: list[Camera]
     params: HeadParameters
@@ -55,16 +55,16 @@ class FrameSet:
 
     @property
     def byte_count(self) -> int:
-        """Memory of images and mattes."""
-        return self.images.nbytes + self.mattes.nbytes
+        """Memory of images and masks."""
+        return self.images.nbytes + self.masks.nbytes
 
     @property
     def device(self) -> torch.device:
         return self.images.device
 
     def to(self, device: torch.device | str) -> FrameSet:
-        """A copy with images, mattes and boxes on `device`."""
-        moved = {name: getattr(self, name).to(device) for name in ("images", "mattes", "mouth_boxes", "eye_boxes")}
+        """A copy with images, masks and boxes on `device`."""
+        moved = {name: getattr(self, name).to(device) for name in ("images", "masks", "mouth_boxes", "eye_boxes")}
         return replace(self, **moved)
 
     @staticmethod
@@ -73,21 +73,21 @@ class FrameSet:
         split: str | Sequence[int],
         progress: Callable[[int, int], None] | None = None,
         *,
-        surroundings: bool = False,
+        unbounded: bool = False,
     ) -> FrameSet:
         """Read the frames of a split, or those at the given positions in `capture.frames`.
 
-        `progress(done, total)` is called after each frame. surroundings: as `Capture.read_picture` takes it. Raises
+        `progress(done, total)` is called after each frame. unbounded: as `Capture.read_picture` takes it. Raises
         CaptureError where a file is damaged.
         """
         indices = list(capture.splits[split] if isinstance(split, str) else split)
         count, height, width = len(indices), capture.height, capture.width
         images = torch.empty(count, height, width, 3, dtype=torch.uint8)
-        mattes = torch.empty(count, height, width, dtype=torch.uint8)
-        image_array, matte_array = images.numpy(), mattes.numpy()
+        masks = torch.empty(count, height, width, dtype=torch.uint8)
+        image_array, matte_array = images.numpy(), masks.numpy()
 
         def read(position: int) -> None:
-            image_array[position] = capture.read_picture(indices[position], surroundings=surroundings)
+            image_array[position] = capture.read_picture(indices[position], unbounded=unbounded)
             matte_array[position] = capture.read_mask(indices[position])
 
         with ThreadPoolExecutor(READERS) as pool:
@@ -100,7 +100,7 @@ class FrameSet:
         frames = [capture.frames[i] for i in indices]
         return FrameSet(
             images=images,
-            mattes=mattes,
+            masks=masks,
             cameras=[frame.camera for frame in frames],
             params=capture.parameters().select(indices),
             mouth_boxes=boxes_around(known, (LIPS,), width, height, grow=0.25)[:, 0],

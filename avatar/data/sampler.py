@@ -1,7 +1,7 @@
 """Which rays a training step sees: a few frames, many rays from the mouth and the person, some from everywhere.
 
-Uniform rays leave a mouth that never opens: it is a hundredth of the picture. The shares below follow the trial in
-docs/design.md (a third of the rays from the mouth's box gave 2 to 3 dB there).
+Uniform rays leave a mouth that never opens: it is a hundredth of the picture. The presets draw a third of the rays
+from the mouth's box (`training.mouth_share`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from avatar.data.dataset import FrameSet
 MOUTH, EYES, PERSON, ANYWHERE = range(4)
 """The regions rays are drawn from, as in `RayBatch.region`."""
 BLOCKS_ACROSS = 64
-"""The person's dilated matte is kept as blocks of about 1/64 of the picture's longer side."""
-MATTE_THRESHOLD = 12
-"""Matte values above this count as person: about 5 % opacity, so that hair's soft edge is in."""
+"""The person's dilated mask is kept as blocks of about 1/64 of the picture's longer side."""
+MASK_THRESHOLD = 12
+"""Mask values above this count as person: about 5 % opacity, so that hair's soft edge is in."""
 
 
 @dataclass
@@ -37,12 +37,10 @@ class RayBatch:
     """[R, 2] float32 x, y of pixel centres (+0.5)."""
     colour: Tensor
     """[R, 3] float32 sRGB in [0, 1]."""
-    matte: Tensor
+    mask: Tensor
     """[R] float32, 1 = person."""
     region: Tensor
     """[R] int64, where the ray was asked from: MOUTH, EYES, PERSON or ANYWHERE."""
-    patches: Tensor
-    """[P, side * side] int64, the rays of each square patch of neighbouring pixels, row by row; [0, 1] without."""
 
 
 class RaySampler:
@@ -50,7 +48,7 @@ class RaySampler:
 
     Frames come in shuffled passes, so that each is seen equally often. Of each frame's rays `mouth_share` fall in
     the mouth's box, `eye_share` in the eyes' boxes, `background_share` anywhere in the picture, the rest on the
-    person's dilated matte, uniform within each. Where a frame has no landmarks those rays go to the person, and
+    person's dilated mask, uniform within each. Where a frame has no landmarks those rays go to the person, and
     where it has no person to the whole picture.
     """
 
@@ -63,10 +61,8 @@ class RaySampler:
         mouth_share: float = 1 / 3,
         eye_share: float = 0.1,
         background_share: float = 0.1,
-        patch: int = 0,
         seed: int = 0,
     ) -> None:
-        """`patch`: pixels of a side of the squares in which a batch may ask for the mouth's rays. 0 for none."""
         shares = (mouth_share, eye_share, background_share)
         if min(shares) < 0 or sum(shares) > 1 + 1e-6:
             raise ConfigError(
@@ -89,23 +85,16 @@ class RaySampler:
         within = (place % rays).float() / rays
         edges = torch.tensor([mouth_share, mouth_share + eye_share, 1 - background_share])
         self.region = torch.bucketize(within, edges, right=True).to(device)
-        self.patch, self.patches = patch, self.mouth_patches(patch) if patch else self.region.new_zeros(0, 1)
+        self.block, self.block_start, self.block_count, self.blocks = person_blocks(frames.masks)
 
-        self.block, self.block_start, self.block_count, self.blocks = person_blocks(frames.mattes)
-
-    def batch(self, *, patched: bool = False) -> RayBatch:
-        """The next batch, on the FrameSet's device.
-
-        `patched`: the mouth's rays lie together in squares of `patch` pixels a side, as far as they fill them.
-        """
+    def batch(self) -> RayBatch:
+        """The next batch, on the FrameSet's device."""
         device = self.frames.device
         frames = self._next_frames().to(device)
         frame_index = frames[self.slot]
         draws = torch.rand(4, self.rays, generator=self.generator).to(device)
-        patches = self.patches if patched else self.region.new_zeros(0, 1)
-        draws[:, patches] = draws[:, patches[:, :1]]  # a patch is drawn as one
 
-        # Every ray is uniform in a box: the mouth's, an eye's, the picture, or one block of the person's matte.
+        # Every ray is uniform in a box: the mouth's, an eye's, the picture, or one block of the person's mask.
         count = self.block_count.index_select(0, frame_index)
         chosen = self.block_start.index_select(0, frame_index) + torch.minimum((draws[2] * count).long(), count - 1)
         corner = self.blocks.index_select(0, chosen).long()
@@ -124,30 +113,15 @@ class RaySampler:
 
         x = boxes[:, 0] + (draws[0] * (boxes[:, 2] - boxes[:, 0])).long()
         y = boxes[:, 1] + (draws[1] * (boxes[:, 3] - boxes[:, 1])).long()
-        if len(patches):
-            side = self.patch
-            inside = torch.arange(side**2, device=device)
-            for place, within, size in ((x, inside % side, self.width), (y, inside // side, self.height)):
-                corner = (place[patches[:, 0]] - side // 2).clamp(0, size - side)
-                place[patches] = corner[:, None] + within
         return RayBatch(
             frames=frames,
             slot=self.slot,
             frame_index=frame_index,
             pixels=torch.stack([x, y], dim=1).float() + 0.5,
             colour=self.frames.images[frame_index, y, x].float() / 255,
-            matte=self.frames.mattes[frame_index, y, x].float() / 255,
+            mask=self.frames.masks[frame_index, y, x].float() / 255,
             region=self.region,
-            patches=patches,
         )
-
-    def mouth_patches(self, side: int) -> Tensor:
-        """[P, side * side] int64: the mouth's rays of each frame, as many whole patches as they make."""
-        whole = []
-        for slot in range(self.frames_per_batch):
-            rays = ((self.slot == slot) & (self.region == MOUTH)).nonzero().squeeze(1)
-            whole.append(rays[: len(rays) // side**2 * side**2].view(-1, side**2))
-        return torch.cat(whole)
 
     def _next_frames(self) -> Tensor:
         """[F] int64, different frames, from a shuffled pass over all; what is left of a pass opens the next batch."""
@@ -182,18 +156,18 @@ class RaySampler:
         self.order, self.cursor = order.clone(), int(state["cursor"])
 
 
-def person_blocks(mattes: Tensor) -> tuple[int, Tensor, Tensor, Tensor]:
-    """The person's matte of each frame [N, H, W], dilated, as lists of square blocks.
+def person_blocks(masks: Tensor) -> tuple[int, Tensor, Tensor, Tensor]:
+    """The person's mask of each frame [N, H, W], dilated, as lists of square blocks.
 
     A block counts where it or one of its eight neighbours holds any person: a dilation by one to two blocks. Returns
     the block's side in pixels, start [N] and count [N] of each frame's blocks, and their corners x, y [B, 2] int32.
     At 64 blocks a side a frame takes at most 32 KB; lists of single pixels would not fit for long clips.
     """
-    height, width = mattes.shape[1:]
+    height, width = masks.shape[1:]
     side = max(1, round(max(height, width) / BLOCKS_ACROSS))
     corners, counts = [], []
-    for matte in mattes:
-        person = (matte > MATTE_THRESHOLD)[None, None].float()
+    for mask in masks:
+        person = (mask > MASK_THRESHOLD)[None, None].float()
         coarse = F.max_pool2d(person, side, ceil_mode=True)
         dilated = F.max_pool2d(coarse, 3, stride=1, padding=1)[0, 0] > 0
         if not dilated.any():
@@ -201,5 +175,5 @@ def person_blocks(mattes: Tensor) -> tuple[int, Tensor, Tensor, Tensor]:
         where = dilated.nonzero().flip(1) * side
         corners.append(where.to(torch.int32))
         counts.append(len(where))
-    counted = torch.tensor(counts, device=mattes.device)
+    counted = torch.tensor(counts, device=masks.device)
     return side, counted.cumsum(0) - counted, counted, torch.cat(corners)

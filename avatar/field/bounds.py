@@ -1,7 +1,7 @@
 """Where the field lives: the reference pose, the canonical box, and the cells that may hold anything at the start.
 
-A cell may hold something where it is close to the head's mesh, or where the mattes show the person beside the head
-(hair, torso): seen through it, in enough of the frames, the matte is on and the mesh's silhouette is not. One still
+A cell may hold something where it is close to the head's mesh, or where the masks show the person beside the head
+(hair, torso): seen through it, in enough of the frames, the mask is on and the mesh's silhouette is not. One still
 camera says nothing about depth, so what is beside the head is looked for in a slab around the head's own depth.
 """
 
@@ -29,11 +29,11 @@ SLAB_BEHIND = 0.10
 SLAB_BEFORE = 0.07
 """The slab of hair and torso reaches this far behind and before the neck's middle, metres."""
 HULL_SHARE = 0.1
-"""A cell is kept where the mattes show something beside the head through it in this share of the frames."""
+"""A cell is kept where the masks show something beside the head through it in this share of the frames."""
 HEAD_BOX_MARGIN = 0.11
 """The box reaches this far around the head's mesh, for hair."""
 HULL_FRAMES = 32
-MATTE_ON = 64
+MASK_ON = 64
 
 
 @dataclass
@@ -43,11 +43,11 @@ class FrameViews:
     world_from_skull: Tensor
     """`[F, 4, 4]`."""
     cameras: list[Camera]
-    mattes: Tensor
+    masks: Tensor
     """`[F, H, W]` uint8."""
     silhouettes: Tensor
     """`[F, H, W]` bool, of the posed mesh."""
-    world_from_still: Tensor | None = None
+    world_from_torso: Tensor | None = None
     """`[F, 4, 4]` motion of the torso, None where it stays."""
 
     @cached_property
@@ -61,19 +61,19 @@ class FrameViews:
     @torch.no_grad()
     def lean(self, torso: TorsoMotion) -> None:
         """Let the torso go along with the heads as `torso` says."""
-        self.world_from_still = torso.world_from_still(torso.twists(self.world_from_skull))
+        self.world_from_torso = torso.world_from_torso(torso.torso_transforms(self.world_from_skull))
 
-    def still_cameras(self) -> list[Camera]:
+    def torso_cameras(self) -> list[Camera]:
         """The cameras as the torso sees them."""
-        if self.world_from_still is None:
+        if self.world_from_torso is None:
             return self.cameras
-        undone = rigid_inverse(self.world_from_still).double().cpu().numpy()
+        undone = rigid_inverse(self.world_from_torso).double().cpu().numpy()
         return [camera.moved(pose @ camera.world_from_cam) for pose, camera in zip(undone, self.cameras, strict=True)]
 
-    def placed(self, index: int, reference: Tensor, blend: NeckBlend, points: Tensor) -> Tensor:
+    def in_frame(self, index: int, reference: Tensor, blend: NeckBlend, points: Tensor) -> Tensor:
         """Canonical points `[P, 3]` where frame `index` shows them."""
         one = slice(index, index + 1)
-        torso = None if self.world_from_still is None else self.world_from_still[one]
+        torso = None if self.world_from_torso is None else self.world_from_torso[one]
         return apply_rigid(self.world_from_skull[one], reference, blend, points, torso)[0]
 
 
@@ -128,16 +128,16 @@ def beside_head(points: Tensor, views: FrameViews, reference: Tensor, blend: Nec
     """
     count = torch.zeros(len(points), device=points.device)
     seen = torch.zeros(len(points), device=points.device)
-    height, width = views.mattes.shape[1:]
+    height, width = views.masks.shape[1:]
     for i, camera in enumerate(views.cameras):
         placed = points
         if blend is not None:
-            placed = views.placed(i, reference, blend, points)
+            placed = views.in_frame(i, reference, blend, points)
         pixels, depth = project(placed, camera)
         x, y = pixels[:, 0].floor().long(), pixels[:, 1].floor().long()
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (depth > 0)
         x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
-        beside = (views.mattes[i, y, x] > MATTE_ON) & ~views.silhouettes[i, y, x]
+        beside = (views.masks[i, y, x] > MASK_ON) & ~views.silhouettes[i, y, x]
         seen += inside
         count += inside & beside
     return count / seen.clamp_min(1)

@@ -1,8 +1,8 @@
-"""Space without bounds: the person's box at full scale, and all that stands around it drawn in.
+"""Contraction of unbounded space: the person's box at full scale, the rest of the world compressed around it.
 
-A camera that moves has no plate. Where the settings ask for it (`field.background_in_field`), what stands around the
-person is learned in the same field, as in FLAME-in-NeRF, whose poses come from a hand-held clip. Positions are
-contracted as in mip-NeRF 360 (Barron et al. 2022, equation 10), in the largest norm, because the field is a box.
+A moving camera has no single background image. With `field.background_in_field` the surroundings are learned in the
+same field, as in FLAME-in-NeRF. Positions are contracted as in mip-NeRF 360 (Barron et al. 2022, equation 10), in the
+maximum norm, because the field is a box.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-REACH = 30.0
+FARTHEST = 30.0
 """Metres from the camera at which a ray ends: a wall further away looks like one there."""
 
 
@@ -22,7 +22,7 @@ def contract(points: Tensor, middle: Tensor, radius: float) -> Tensor:
     return 0.5 + 0.25 * offset * (2 - 1 / size) / size
 
 
-def through(
+def unbounded_interval(
     near: Tensor, far: Tensor, origins: Tensor, directions: Tensor, middle: Tensor, radius: float
 ) -> tuple[Tensor, Tensor]:
     """Where rays `[R, 3]` are near the person, distances `[R]` each: `near` to `far`, where they meet the box.

@@ -29,14 +29,17 @@ class TranslationField(nn.Module):
             inputs, config.width, config.layers, 3, skip=config.skip, dtype=dtype, final_scale=1e-4, backend=backend
         )
 
-    def alpha(self, progress: float) -> float:
-        """How many bands are open at a fraction `progress` of the training; rises linearly from 0."""
+    def window(self, progress: float) -> float:
+        """Bands that are open at a share `progress` of the training; rises linearly from 0."""
         if not self.config.coarse_to_fine:
             return float(self.config.bands)
         return self.config.bands * min(progress / max(self.config.coarse_to_fine_end, 1e-6), 1.0)
 
-    def forward(self, points: Tensor, codes: Tensor, frame: Tensor, alpha: float) -> Tensor:
-        """Translations `[N, 3]` of points `[N, 3]` in box units, under the codes `[B, code_size]` of frames `[N]`."""
-        window = band_window(self.config.bands, alpha, device=points.device)
-        encoded = frequency_encode(points, self.config.bands, window, backend=self.backend)
+    def forward(self, points: Tensor, codes: Tensor, frame: Tensor, window: float) -> Tensor:
+        """Translations `[N, 3]` of points `[N, 3]` in box units, under the codes `[B, code_size]` of frames `[N]`.
+
+        window: open bands, as `window` gives them.
+        """
+        weights = band_window(self.config.bands, window, device=points.device)
+        encoded = frequency_encode(points, self.config.bands, weights, backend=self.backend)
         return OUTPUT_SCALE * self.network([(encoded, None), (codes, frame)]).to(points.dtype)

@@ -11,13 +11,13 @@ from avatar.kernels.frequency.op import frequency_encode
 from avatar.kernels.harmonics import op as harmonics
 
 
-def band_window(bands: int, alpha: float, *, device: torch.device | None = None) -> Tensor:
+def band_window(bands: int, window: float, *, device: torch.device | None = None) -> Tensor:
     """Weights `[bands]` that open frequency bands one after another.
 
-    Band j is weighted by (1 - cos(pi clamp(alpha - j, 0, 1))) / 2 (Nerfies, Park et al. 2021, equation 8):
-    0 while alpha <= j, 1 from alpha >= j + 1 on.
+    Band j is weighted by (1 - cos(pi clamp(window - j, 0, 1))) / 2 (Nerfies, Park et al. 2021, equation 8):
+    0 while window <= j, 1 from window >= j + 1 on; the paper calls `window` alpha.
     """
-    opened = (min(max(alpha - band, 0.0), 1.0) for band in range(bands))
+    opened = (min(max(window - band, 0.0), 1.0) for band in range(bands))
     return torch.tensor([(1 - math.cos(math.pi * share)) / 2 for share in opened], device=device)
 
 

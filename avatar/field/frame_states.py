@@ -40,9 +40,9 @@ class FrameStates:
     """`[B, code]` deformation codes."""
     appearance: Tensor | None
     """`[B, code]` appearance codes."""
-    twists: Tensor | None
+    torso_transforms: Tensor | None
     """`[B, 6]` motion of the torso (`field.torso`), for its gradient."""
-    still_from_world: Tensor | None
+    torso_from_world: Tensor | None
     """`[B, 4, 4]` that undo the torso's motion: `motion`, `low` and `high` are of the space where it stands still."""
 
     def boxes_of(self, frame: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,16 +51,16 @@ class FrameStates:
 
     def carry(self, rays: Rays) -> Rays:
         """World rays as the field takes them: in the space where the torso stands still."""
-        if self.still_from_world is None:
+        if self.torso_from_world is None:
             return rays
-        moved = self.still_from_world.index_select(0, rays.frame)
+        moved = self.torso_from_world.index_select(0, rays.frame)
         turn, shift = moved[:, :3, :3], moved[:, :3, 3]
 
         def turned(vectors: Tensor) -> Tensor:
             return (turn * vectors.unsqueeze(1)).sum(-1)
 
         seen_from = None if rays.seen_from is None else turned(rays.seen_from) + shift
-        return Rays(turned(rays.origins) + shift, turned(rays.directions), rays.frame, rays.gate, seen_from)
+        return Rays(turned(rays.origins) + shift, turned(rays.directions), rays.frame, rays.mask, seen_from)
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Rays:
     """`[R, 3]` unit."""
     frame: Tensor
     """`[R]` int64, which of the B frames a ray belongs to."""
-    gate: Tensor
+    mask: Tensor
     """`[R]` bool, whether the posed head's silhouette covers the ray's pixel."""
     seen_from: Tensor | None = None
     """`[R, 3]` points from which colours are looked at, None for the rays' origins. Before a camera that stands still
@@ -81,12 +81,12 @@ class Rays:
     cameras therefore see the colours that the captured one would."""
 
     def select(self, index: Tensor) -> Rays:
-        parts = (self.origins, self.directions, self.frame, self.gate, self.seen_from)
+        parts = (self.origins, self.directions, self.frame, self.mask, self.seen_from)
         return Rays(*(None if part is None else part.index_select(0, index) for part in parts))
 
 
 @dataclass
-class Placed:
+class CanonicalSamples:
     """Where M samples lie before the deformation field moves them."""
 
     points: Tensor
@@ -102,8 +102,14 @@ class Probes:
     points: Tensor
     """`[P, 3]` x', metres."""
     frame: Tensor
-    """`[P]` int64, which of the B frames a point is asked in; the gate is open."""
-    density: Tensor | None = None
-    """The field's answer, `[P]` per centimetre."""
-    translation: Tensor | None = None
-    """The deformation field's, `[P, 3]` metres."""
+    """`[P]` int64, which of the B frames a point is asked in; the ray mask is on."""
+
+
+@dataclass
+class ProbeAnswers:
+    """What the field answered to P probes."""
+
+    density: Tensor
+    """`[P]` per centimetre."""
+    translation: Tensor
+    """`[P, 3]` of the deformation field, metres."""

@@ -19,7 +19,7 @@ from avatar.kernels.mesh.op import MeshQuery
 
 
 @dataclass
-class Subject:
+class Identity:
     """One person's head, on one device."""
 
     asset: HeadAsset
@@ -36,19 +36,19 @@ class Subject:
     @staticmethod
     def make(
         asset: HeadAsset, params: HeadParameters, field: FieldConfig, device: torch.device, rasteriser: str = "auto"
-    ) -> Subject:
+    ) -> Identity:
         params = params.to(device)
         head = HeadModel(asset).to(device)
         query = MeshQuery(torch.as_tensor(asset.faces, device=device), device)
         grids = DisplacementGrids(head, asset, params, field.warp) if field.warp.enabled else None
-        return Subject(asset, head, params, grids, query, field, rasteriser)
+        return Identity(asset, head, params, grids, query, field, rasteriser)
 
     @property
     def device(self) -> torch.device:
         return self.params.expr.device
 
     def with_identity(self, params: HeadParameters) -> HeadParameters:
-        """Anyone's frames on this person's head: `shape` and `static_offset` are the subject's."""
+        """Anyone's frames on this person's head: `shape` and `static_offset` are the identity's."""
         return replace(params.to(self.device), shape=self.params.shape, static_offset=self.params.static_offset)
 
     @torch.no_grad()

@@ -14,7 +14,7 @@ from avatar.config import BankConfig, FieldConfig, HashConfig
 from avatar.field.encodings import direction_size, encode_direction, frequency_size
 from avatar.field.networks import Mlp
 from avatar.field.tcnn import TcnnGrid, TcnnMlp
-from avatar.kernels.blended_grid.op import mixed_encode
+from avatar.kernels.blended_grid.op import blended_encode
 from avatar.kernels.frequency.op import frequency_encode
 from avatar.kernels.hash_grid.op import hash_encode
 from avatar.kernels.hash_grid.types import HashGridSpec
@@ -34,19 +34,19 @@ class FieldInputs:
     """`[M, 3]` canonical, in [0, 1] of the box."""
     frame: Tensor
     """`[M]` int64, index of the sample's frame among the batch's B frames."""
-    gate: Tensor
-    """`[M]` bool, whether the posed head's silhouette covers the sample's pixel."""
+    mask: Tensor
+    """`[M]` bool ray mask: whether the posed head's silhouette covers the sample's pixel."""
     coefficients: Tensor
     """`[B, K]` the frames' projected conditions."""
 
     def select(self, wanted: Tensor) -> FieldInputs:
         """Those of the samples `wanted` `[P]` int64."""
-        parts = (part.index_select(0, wanted) for part in (self.positions, self.frame, self.gate))
+        parts = (part.index_select(0, wanted) for part in (self.positions, self.frame, self.mask))
         return FieldInputs(*parts, self.coefficients)
 
     def first(self, count: int) -> FieldInputs:
         """The first `count` of the samples."""
-        return FieldInputs(self.positions[:count], self.frame[:count], self.gate[:count], self.coefficients)
+        return FieldInputs(self.positions[:count], self.frame[:count], self.mask[:count], self.coefficients)
 
 
 def density_activation(raw: Tensor) -> Tensor:
@@ -68,10 +68,10 @@ def grid_spec(config: HashConfig | BankConfig) -> HashGridSpec:
     )
 
 
-class TableBank(nn.Module):
-    """K small hash tables; a frame's table is their sum weighted by its coefficients.
+class BlendedGrids(nn.Module):
+    """K small hash grids; a frame's grid is their sum weighted by its coefficients.
 
-    Expression-mixed grids in the manner of NeRFBlendShape (Gao et al. 2022), with learned coefficients. Zero
+    Expression-blended grids in the manner of NeRFBlendShape (Gao et al. 2022), with learned coefficients. Zero
     coefficients give the zero table: the neutral expression and everything outside the silhouette see none of it.
     """
 
@@ -86,21 +86,20 @@ class TableBank(nn.Module):
         return self.spec.levels * self.spec.features
 
     def forward(self, inputs: FieldInputs) -> Tensor:
-        """Features `[M, levels * features]`; zero where the gate is closed, without looking the grid up there."""
-        frame = torch.where(inputs.gate, inputs.frame, -1)
+        """Features `[M, levels * features]`; zero where the ray mask is off, without looking the grid up there."""
+        frame = torch.where(inputs.mask, inputs.frame, -1)
         arguments = (inputs.positions, self.tables, inputs.coefficients, frame, self.spec)
-        return mixed_encode(*arguments, backend=self.backend)
+        return blended_encode(*arguments, backend=self.backend)
 
 
 class HashRadiance(nn.Module):
-    """Hash grid, bank of mixed tables and small networks.
+    """Hash grid, blended hash grids and small networks.
 
-    Density sees the grids' features and the gated coefficients; colour sees geometry features, view direction, gated
-    coefficients and the appearance code. With the encoding `tcnn` grid and networks are tinycudann's, and `dtype` has
-    no say; the bank, whose tables are mixed for each frame, is ours even then.
+    Density sees the grids' features; colour sees geometry features, view direction and the appearance code. With the
+    encoding `tcnn` grid and networks are tinycudann's and ignore `dtype`; the blended grids are ours even then.
     """
 
-    def __init__(self, config: FieldConfig, coefficients: int, dtype: torch.dtype, encoding: str = "auto") -> None:
+    def __init__(self, config: FieldConfig, dtype: torch.dtype, encoding: str = "auto") -> None:
         super().__init__()
         self.spec = grid_spec(config.hash)
         self.grid = TcnnGrid(self.spec) if encoding == "tcnn" else None
@@ -108,14 +107,11 @@ class HashRadiance(nn.Module):
         if self.grid is None:
             self.table = nn.Parameter(torch.empty(self.spec.table_size, config.hash.features))
             nn.init.uniform_(self.table, -1e-4, 1e-4)
-        self.bank = TableBank(config.bank, self.backend) if config.bank.enabled else None
+        self.blended = BlendedGrids(config.bank, self.backend) if config.bank.enabled else None
         self.direction_bands = config.direction_bands
-        self.conditioned = config.condition_networks
-        if not self.conditioned:
-            coefficients = 0
-        encoded = self.spec.levels * self.spec.features + (self.bank.size if self.bank else 0)
-        seen = GEOMETRY_FEATURES + direction_size(config.direction_bands) + coefficients + config.appearance_code_size
-        density = (encoded + coefficients, config.width, config.hidden_layers, 1 + GEOMETRY_FEATURES)
+        encoded = self.spec.levels * self.spec.features + (self.blended.size if self.blended else 0)
+        seen = GEOMETRY_FEATURES + direction_size(config.direction_bands) + config.appearance_code_size
+        density = (encoded, config.width, config.hidden_layers, 1 + GEOMETRY_FEATURES)
         colour = (seen, config.width, config.colour_layers, 3)
         if self.grid is not None:
             self.density_network, self.colour_network = TcnnMlp(*density), TcnnMlp(*colour)
@@ -132,10 +128,8 @@ class HashRadiance(nn.Module):
     def density(self, inputs: FieldInputs) -> tuple[Tensor, Tensor]:
         """Densities `[M]` per centimetre and geometry features `[M, 15]`."""
         parts = [self.encode(inputs.positions)]
-        if self.bank is not None:
-            parts.append(self.bank(inputs))
-        if self.conditioned:
-            parts.append(gated(inputs))
+        if self.blended is not None:
+            parts.append(self.blended(inputs))
         return split_density(self.density_network([(part, None) for part in parts]))
 
     def colour(self, features: Tensor, inputs: FieldInputs, directions: Tensor, appearance: Tensor | None) -> Tensor:
@@ -144,8 +138,6 @@ class HashRadiance(nn.Module):
         appearance: `[B, code]` codes of the frames, or None.
         """
         parts = [(features, None), (encode_direction(directions, self.direction_bands, backend=self.backend), None)]
-        if self.conditioned:
-            parts.append((gated(inputs), None))
         if appearance is not None:
             parts.append((appearance, inputs.frame))
         return torch.sigmoid(self.colour_network(parts).float())
@@ -184,13 +176,14 @@ def split_density(out: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gated(inputs: FieldInputs) -> Tensor:
-    """The samples' coefficients `[M, K]`, zero where the gate is closed: m_i(p) psi_i of the paper."""
-    return inputs.coefficients.index_select(0, inputs.frame) * inputs.gate.to(inputs.coefficients.dtype).unsqueeze(-1)
+    """The samples' coefficients `[M, K]`, zero where the ray mask is off: m_i(p) psi_i of the paper."""
+    return inputs.coefficients.index_select(0, inputs.frame) * inputs.mask.to(inputs.coefficients.dtype).unsqueeze(-1)
 
 
 def make_radiance(
     config: FieldConfig, coefficients: int, dtype: torch.dtype, encoding: str = "auto"
 ) -> HashRadiance | MlpRadiance:
     """The canonical field the settings ask for; `encoding` is a name that `kernels.backends` resolved."""
-    kind = HashRadiance if config.canonical == "hash" else MlpRadiance
-    return kind(config, coefficients, dtype, encoding)
+    if config.canonical == "hash":
+        return HashRadiance(config, dtype, encoding)
+    return MlpRadiance(config, coefficients, dtype, encoding)

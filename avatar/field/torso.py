@@ -34,7 +34,7 @@ class TorsoMotion(nn.Module):
         self.register_buffer("skull_from_reference", rigid_inverse(reference), persistent=False)
         self.register_buffer("pivot", reference[:3, :3] @ neck + reference[:3, 3], persistent=False)
 
-    def twists(self, world_from_skull: Tensor) -> Tensor:
+    def torso_transforms(self, world_from_skull: Tensor) -> Tensor:
         """`[B, 6]` turns (axis-angle, radians) and shifts (metres) of the torso about the neck's foot, for heads posed
         by `world_from_skull` `[B, 4, 4]`; differentiable in poses and `follow`."""
         moved = world_from_skull @ self.skull_from_reference
@@ -42,11 +42,11 @@ class TorsoMotion(nn.Module):
         shift = moved[:, :3, :3] @ self.pivot + moved[:, :3, 3] - self.pivot
         return torch.cat([turn, shift], -1) @ self.follow.T
 
-    def world_from_still(self, twists: Tensor) -> Tensor:
-        """`[B, 4, 4]` that carry the torso of the reference pose to where `twists` `[B, 6]` put it."""
-        turn = axis_angle_to_matrix(twists[:, :3])
-        shift = self.pivot + twists[:, 3:] - turn @ self.pivot
-        last = twists.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(twists), 1, 4)
+    def world_from_torso(self, torso_transforms: Tensor) -> Tensor:
+        """`[B, 4, 4]` that carry the torso of the reference pose to where `torso_transforms` `[B, 6]` put it."""
+        turn = axis_angle_to_matrix(torso_transforms[:, :3])
+        shift = self.pivot + torso_transforms[:, 3:] - turn @ self.pivot
+        last = torso_transforms.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(torso_transforms), 1, 4)
         return torch.cat([torch.cat([turn, shift.unsqueeze(-1)], -1), last], 1)
 
     def bent(self, height: Tensor) -> Tensor:
@@ -61,12 +61,12 @@ class TorsoMotion(nn.Module):
         height = self.bent(self.skull_from_reference[1])
         return 1 - self.blend.share(points @ height[:3] + height[3])
 
-    def with_gradient(self, points: Tensor, twists: Tensor, frame: Tensor) -> Tensor:
-        """Canonical points `[M, 3]` (metres) of frames `[M]`, unchanged, but differentiable in `twists` `[B, 6]`.
+    def with_gradient(self, points: Tensor, torso_transforms: Tensor, frame: Tensor) -> Tensor:
+        """Canonical points `[M, 3]` (metres) of frames `[M]`, unchanged, but differentiable in `[B, 6]` transforms.
 
         Rays are carried by values alone; here is what the points would do, to first order, did the torso move further.
         """
-        turn, shift = (twists - twists.detach()).index_select(0, frame).split(3, -1)
+        turn, shift = (torso_transforms - torso_transforms.detach()).index_select(0, frame).split(3, -1)
         with torch.no_grad():
             share, arm = self.share(points).unsqueeze(-1), points - self.pivot
         return points - share * (shift + torch.linalg.cross(turn, arm))

@@ -1,8 +1,8 @@
-"""How far the torso goes along with the head, as the mattes show it before anything is learned.
+"""How far the torso goes along with the head, as the masks show it before anything is learned.
 
 Somebody who leans back takes the shoulders along; somebody who nods does not. Of a sheet of points below the chin, each
 is on the person in all frames or in none where its motion is right, and sometimes on and sometimes off where it is not.
-So the matrix is chosen that makes the mattes agree, on blurred mattes first, which tell from afar where the edges are.
+So the matrix is chosen that makes the masks agree, on blurred masks first, which tell from afar where the edges are.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ BLURS = (0.024, 0.012, 0.004)
 STEPS, RATE = 40, 0.04
 """Steps of Adam with each blur, and its learning rate with the first; it falls as the blur does."""
 RIDGE = 1e-4
-"""What the matrix's squares count: motion that the mattes do not show is left out."""
+"""What the matrix's squares count: motion that the masks do not show is left out."""
 
 
 def start_follow(torso: TorsoMotion, views: FrameViews) -> None:
-    """Set `torso.follow`, all zeros so far, to the matrix under which the mattes of `views`, frames spread over the
+    """Set `torso.follow`, all zeros so far, to the matrix under which the masks of `views`, frames spread over the
     clip, agree best."""
     points = torso_sheet(torso)
-    mattes = views.mattes.float()[:, None] / 255
+    masks = views.masks.float()[:, None] / 255
     for blur in BLURS:
-        blurred = gaussian_blur(mattes, blur * mattes.shape[2])
+        blurred = gaussian_blur(masks, blur * masks.shape[2])
         optimizer = torch.optim.Adam([torso.follow], lr=RATE * blur / BLURS[0])
         for _ in range(STEPS):
             optimizer.zero_grad()
@@ -51,17 +51,17 @@ def torso_sheet(torso: TorsoMotion) -> Tensor:
     return torso.pivot + torch.stack([x, y, torch.zeros_like(x)], -1).view(-1, 3)
 
 
-def disagreement(points: Tensor, torso: TorsoMotion, views: FrameViews, mattes: Tensor) -> Tensor:
-    """Mean variance over F frames of the `mattes` `[F, 1, H, W]` at canonical points `[P, 3]` of a torso that moves as
+def disagreement(points: Tensor, torso: TorsoMotion, views: FrameViews, masks: Tensor) -> Tensor:
+    """Mean variance over F frames of the `masks` `[F, 1, H, W]` at canonical points `[P, 3]` of a torso that moves as
     `torso` says. Frames in which a point lies outside the picture or behind the head say nothing about it."""
-    moved = torso.world_from_still(torso.twists(views.world_from_skull))
-    size = points.new_tensor([mattes.shape[3], mattes.shape[2]])
+    moved = torso.world_from_torso(torso.torso_transforms(views.world_from_skull))
+    size = points.new_tensor([masks.shape[3], masks.shape[2]])
     pixels, _ = project_points(carry(moved, points), *views.lenses)
     at = (2 * pixels / size - 1).unsqueeze(1)
     with torch.no_grad():
         head = functional.grid_sample(views.silhouettes.float()[:, None], at, mode="nearest", align_corners=False)
         counts = ((at.abs() < 1).all(-1) & (head[:, 0] < 0.5)).squeeze(1).float()
-    values = functional.grid_sample(mattes, at, padding_mode="border", align_corners=False)[:, 0, 0]
+    values = functional.grid_sample(masks, at, padding_mode="border", align_corners=False)[:, 0, 0]
     mean = (values * counts).sum(0) / counts.sum(0).clamp_min(1)
     return ((values - mean).square() * counts).sum() / counts.sum().clamp_min(1)
 

@@ -70,9 +70,9 @@ def apply_rigid(
     reference: Tensor,
     blend: NeckBlend,
     points: Tensor,
-    world_from_still: Tensor | None = None,
+    world_from_torso: Tensor | None = None,
 ) -> Tensor:
-    """Canonical points `[P, 3]` carried to the world of B frames `[B, P, 3]`; the torso by `world_from_still`
+    """Canonical points `[P, 3]` carried to the world of B frames `[B, P, 3]`; the torso by `world_from_torso`
     `[B, 4, 4]`, None where it stays.
 
     The inverse of `avatar.kernels.warp.op` up to the bend of the neck (exact where the share is 0 or 1).
@@ -80,7 +80,7 @@ def apply_rigid(
     skull = points @ rigid_inverse(reference)[:3, :3].T + rigid_inverse(reference)[:3, 3]
     share = blend.share(skull[:, 1])[None, :, None]
     head = carry(world_from_skull, skull)
-    torso = points[None] if world_from_still is None else carry(world_from_still, points)
+    torso = points[None] if world_from_torso is None else carry(world_from_torso, points)
     return torso + share * (head - torso)
 
 

@@ -11,7 +11,7 @@ DECAY = 0.9
 """What a cell's remembered density shrinks by at every look that finds less (Mueller et al. 2022, appendix C)."""
 UNSEEN = 1e4
 """Remembered density of a cell that has not been looked at: it stays until it has been."""
-SIGHT_DECAY = 0.9
+VISIBILITY_DECAY = 0.9
 HIDDEN = 3e-3
 """A cell that less than this share of the light reaches, in every frame looked at, is hidden."""
 
@@ -34,7 +34,7 @@ class Occupancy(nn.Module):
         self.register_buffer("allowed", torch.zeros(counts, dtype=torch.bool))
         self.register_buffer("occupied", torch.zeros(counts, dtype=torch.bool))
         self.register_buffer("density", torch.zeros(counts))
-        self.register_buffer("sight", torch.zeros(counts))
+        self.register_buffer("visibility", torch.zeros(counts))
         self.register_buffer("visible", torch.zeros(counts, dtype=torch.bool))
         self.register_buffer("sizes", torch.tensor(counts, dtype=torch.float32), persistent=False)
 
@@ -53,7 +53,7 @@ class Occupancy(nn.Module):
         self.allowed.copy_(allowed)
         self.occupied.copy_(allowed)
         self.density.copy_(allowed.float() * UNSEEN)
-        self.sight.copy_(allowed.float())
+        self.visibility.copy_(allowed.float())
         self.visible.copy_(allowed)
 
     def index(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,21 +88,23 @@ class Occupancy(nn.Module):
         noise = torch.rand(len(cells), 3, generator=generator, device=device)
         return (corner + noise) * self.cell + self.low, cells.int()
 
-    def update(self, cells: Tensor, density: Tensor, threshold: float, light: Tensor | None = None) -> None:
+    def update(self, cells: Tensor, density: Tensor, threshold: float, transmittance: Tensor | None = None) -> None:
         """Remember densities `[P]` seen in `cells` `[P]` int32 (-1 for none); one is occupied from `threshold` on.
 
-        `light` `[P]`: the share of light that reached the points, where they lay on rays.
+        `transmittance` `[P]`: the share of light that reached the points, where they lay on rays.
         """
         remember_largest(self.density.view(-1), cells, density.detach().float(), decay=DECAY, unseen=UNSEEN)
         torch.logical_and(self.density >= threshold, self.allowed, out=self.occupied)
-        if light is not None:
+        if transmittance is not None:
             # light is at most 1: no cell's memory of it counts as unseen
-            remember_largest(self.sight.view(-1), cells, light.detach().float(), decay=SIGHT_DECAY, unseen=UNSEEN)
-        torch.logical_and(self.sight >= HIDDEN, self.occupied, out=self.visible)
+            remember_largest(
+                self.visibility.view(-1), cells, transmittance.detach().float(), decay=VISIBILITY_DECAY, unseen=UNSEEN
+            )
+        torch.logical_and(self.visibility >= HIDDEN, self.occupied, out=self.visible)
 
-    def observe(self, points: Tensor, density: Tensor, threshold: float, light: Tensor) -> None:
+    def observe(self, points: Tensor, density: Tensor, threshold: float, transmittance: Tensor) -> None:
         """`update` with points `[P, 3]` in metres."""
-        self.update(locate_cells(points.detach(), self.low, self.cell, self.counts), density, threshold, light)
+        self.update(locate_cells(points.detach(), self.low, self.cell, self.counts), density, threshold, transmittance)
 
 
 def dilate(grid: Tensor, cells: int) -> Tensor:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from avatar.render.sampling import Samples, dense_samples, importance, stratified
-from avatar.render.volume import accumulate, opacity_of, render_weights
+from avatar.render.volume import accumulate, render_weights
 
-Density = Callable[[Samples], tuple[Tensor, Any]]
-"""From samples to densities `[M]` per centimetre and whatever the colour function wants of them."""
-Colour = Callable[[Samples, Any, Tensor | None], Tensor]
-"""From samples, what the density function gave and the indices `[P]` wanted (None for all) to colours `[P, 3]`."""
+QueryDensity = Callable[[Samples], tuple[Tensor, Any]]
+"""From samples to densities `[M]` per centimetre, and a state that is handed on to the colours."""
+QueryColour = Callable[[Samples, Any, Tensor | None], Tensor]
+"""From samples, the state of their densities and the indices `[P]` wanted (None for all) to colours `[P, 3]`."""
 INVISIBLE = 1e-4
 """A sample with a smaller weight is not coloured when a picture is rendered."""
 
@@ -34,8 +34,10 @@ class Rendered:
     samples: Samples
     density: Tensor
     """`[M]` per centimetre."""
-    light: Tensor
+    transmittance: Tensor
     """`[M]` share of the light that reaches the samples."""
+    state: Any
+    """What `query_density` returned beside the densities."""
     backend: str
     """Who composed them."""
 
@@ -47,31 +49,36 @@ class Rendered:
         return distance / self.opacity.detach().clamp_min(1e-6)
 
 
-def render_samples(samples: Samples, density: Density, colour: Colour, *, backend: str = "auto") -> Rendered:
+def render_samples(
+    samples: Samples, query_density: QueryDensity, query_colour: QueryColour, *, backend: str = "auto"
+) -> Rendered:
     """Render samples with gradients: every sample is coloured. backend: who composes them (`render_weights`)."""
-    values, state = density(samples)
-    weights, light = render_weights(values, samples, backend=backend)
-    colours = colour(samples, state, None)
-    return _compose(weights, light, values, samples, accumulate(weights, samples, colours, backend=backend), backend)
+    density, state = query_density(samples)
+    weights, transmittance = render_weights(density, samples, backend=backend)
+    colours = query_colour(samples, state, None)
+    colour = accumulate(weights, samples, colours, backend=backend)
+    return _compose(weights, transmittance, density, samples, colour, state, backend)
 
 
 @torch.no_grad()
-def render_visible(samples: Samples, density: Density, colour: Colour, *, backend: str = "auto") -> Rendered:
+def render_visible(
+    samples: Samples, query_density: QueryDensity, query_colour: QueryColour, *, backend: str = "auto"
+) -> Rendered:
     """Render samples for a picture: what is behind an opaque surface is not coloured."""
-    values, state = density(samples)
-    weights, light = render_weights(values, samples, backend=backend)
+    density, state = query_density(samples)
+    weights, transmittance = render_weights(density, samples, backend=backend)
     seen = (weights > INVISIBLE).nonzero().squeeze(1)
-    colours = colour(samples, state, seen)
+    colours = query_colour(samples, state, seen)
     visible = samples.select(seen)
     colour_sum = accumulate(weights[seen], visible, colours, backend=backend)
-    return _compose(weights, light, values, samples, colour_sum, backend)
+    return _compose(weights, transmittance, density, samples, colour_sum, state, backend)
 
 
 def _compose(
-    weights: Tensor, light: Tensor, density: Tensor, samples: Samples, colour: Tensor, backend: str
+    weights: Tensor, transmittance: Tensor, density: Tensor, samples: Samples, colour: Tensor, state: Any, backend: str
 ) -> Rendered:
     opacity = accumulate(weights, samples, backend=backend)
-    return Rendered(colour, opacity, weights, samples, density.detach(), light.detach(), backend)
+    return Rendered(colour, opacity, weights, samples, density.detach(), transmittance.detach(), state, backend)
 
 
 @torch.no_grad()
@@ -80,7 +87,7 @@ def hierarchical_samples(
     far: Tensor,
     coarse: int,
     fine: int,
-    density: Callable[[Samples], Tensor],
+    query_density: Callable[[Samples], Tensor],
     generator: torch.Generator | None = None,
     *,
     random: bool,
@@ -108,9 +115,6 @@ def hierarchical_samples(
     first = dense_samples(depths, far, valid)
     weights = depths.new_zeros(depths.shape)
     if len(first):
-        weights[valid] = render_weights(density(first), first, backend=backend)[0].view(-1, coarse)
+        weights[valid] = render_weights(query_density(first), first, backend=backend)[0].view(-1, coarse)
     further = importance(depths, weights, fine, noise(fine))
     return dense_samples(torch.cat([depths, further], 1).sort(1).values, far, valid)
-
-
-__all__ = ["Rendered", "hierarchical_samples", "opacity_of", "render_samples", "render_visible"]

@@ -22,7 +22,7 @@ class Samples:
     """`[M]` int64, ascending."""
     depth: Tensor
     """`[M]` distance along the ray, metres."""
-    spacing: Tensor
+    deltas: Tensor
     """`[M]` length of ray a sample stands for, metres."""
     rays: int
     """Number of rays R, with or without samples."""
@@ -34,7 +34,7 @@ class Samples:
 
     def select(self, chosen: Tensor) -> Samples:
         """Those of a mask `[M]`, or of ascending indices."""
-        return Samples(self.ray[chosen], self.depth[chosen], self.spacing[chosen], self.rays)
+        return Samples(self.ray[chosen], self.depth[chosen], self.deltas[chosen], self.rays)
 
     @cached_property
     def first(self) -> Tensor:
@@ -42,10 +42,6 @@ class Samples:
         if self.starts is not None:
             return self.starts
         return starts(torch.bincount(self.ray, minlength=self.rays))
-
-    def slots(self) -> Tensor:
-        """`[M]` int64 rank of every sample on its ray, from 0."""
-        return torch.arange(len(self.ray), device=self.ray.device) - self.first[self.ray]
 
 
 def ray_box(origins: Tensor, directions: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,7 +93,7 @@ def dense_samples(depths: Tensor, far: Tensor, valid: Tensor) -> Samples:
 
     `valid` `[R]` is false for rays that miss the box; they get no samples.
     """
-    spacing = torch.diff(torch.cat([depths, far.unsqueeze(1)], 1), dim=1).clamp_min(0)
+    deltas = torch.diff(torch.cat([depths, far.unsqueeze(1)], 1), dim=1).clamp_min(0)
     ray = valid.nonzero().squeeze(1)
     index = ray.repeat_interleave(depths.shape[1])
-    return Samples(index, depths[ray].reshape(-1), spacing[ray].reshape(-1), len(depths))
+    return Samples(index, depths[ray].reshape(-1), deltas[ray].reshape(-1), len(depths))

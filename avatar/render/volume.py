@@ -16,9 +16,9 @@ PER_CENTIMETRE = 100.0
 """Densities are per centimetre, lengths in metres."""
 
 
-def opacity_of(density: Tensor, spacing: Tensor) -> Tensor:
-    """How much light a stretch of `spacing` metres of `density` per centimetre takes: 1 - exp(-density spacing)."""
-    return 1 - torch.exp(-density * spacing * PER_CENTIMETRE)
+def opacity_of(density: Tensor, deltas: Tensor) -> Tensor:
+    """How much light a stretch of `deltas` metres of `density` per centimetre takes: 1 - exp(-density spacing)."""
+    return 1 - torch.exp(-density * deltas * PER_CENTIMETRE)
 
 
 def render_weights(density: Tensor, samples: Samples, *, backend: str = "auto") -> tuple[Tensor, Tensor]:
@@ -40,14 +40,14 @@ def render_weights(density: Tensor, samples: Samples, *, backend: str = "auto") 
     check_samples(density, samples)
     if backend not in BACKENDS:
         raise ConfigError("unknown backend of the volume rendering", expected=", ".join(BACKENDS), found=backend)
-    thickness = density * samples.spacing * PER_CENTIMETRE
+    optical_depth = density * samples.deltas * PER_CENTIMETRE
     if backend == "nerfacc" and len(samples):
         from avatar.kernels.volume.nerfacc import render_weights as render_by_nerfacc
 
-        return render_by_nerfacc(thickness, samples.ray, samples.rays)
-    if backend == "torch" or thickness.dtype != torch.float32:
-        return reference.render_weights(thickness, samples.first)
-    return volume.render_weights(thickness, samples.first)
+        return render_by_nerfacc(optical_depth, samples.ray, samples.rays)
+    if backend == "torch" or optical_depth.dtype != torch.float32:
+        return reference.render_weights(optical_depth, samples.first)
+    return volume.render_weights(optical_depth, samples.first)
 
 
 def accumulate(weights: Tensor, samples: Samples, values: Tensor | None = None, *, backend: str = "auto") -> Tensor:
@@ -69,10 +69,10 @@ def check_samples(density: Tensor, samples: Samples) -> None:
     check_tensor("densities", density, (count,), FLOATS, device)
     check_tensor("ray indices", samples.ray, (count,), (torch.int64,), device)
     check_tensor("depths", samples.depth, (count,), FLOATS, device)
-    check_tensor("spacings", samples.spacing, (count,), FLOATS, device)
+    check_tensor("deltas", samples.deltas, (count,), FLOATS, device)
     if device.type != "cpu" or count == 0:
         return
-    for name, values in (("densities", density), ("spacings", samples.spacing)):
+    for name, values in (("densities", density), ("deltas", samples.deltas)):
         low, high = (float(value) for value in torch.aminmax(values.detach()))
         if not (low >= 0 and high < float("inf")):
             raise InputError(f"{name} must be finite and not negative", found=f"{low:g} to {high:g}")

@@ -1,8 +1,9 @@
 """Checkpoints of a run: one safetensors file each, written atomically, with all that rendering or resuming needs.
 
-The file's tensors are the scene (`scene.`), the subject's parameters (`params.`), the plate, and for resuming the
-optimizer (`optimizer.`), the sampler (`sampler.`) and the random generator. What is not a tensor is JSON in the file's
-header. `checkpoints/latest` names the newest file; where that is damaged, the one before is taken. Nothing is pickled.
+The file's tensors are the scene (`scene.`), the identity's parameters (`params.`), the background (`plate`), and for
+resuming the optimizer (`optimizer.`), the sampler (`sampler.`) and the random generator. What is not a tensor is JSON
+in the file's header. `checkpoints/latest` names the newest file; where that is damaged, the one before is taken.
+Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from avatar.base.errors import RunError
 from avatar.base.files import write_bytes, write_text
 from avatar.base.progress import warn
 from avatar.config import Config, read_config
-from avatar.field.identity import Subject
+from avatar.field.identity import Identity
 from avatar.field.warp import NeckBlend
 from avatar.flame.assets import HeadAsset, check_same_head, load_head
 from avatar.flame.model import HeadParameters
@@ -34,10 +35,17 @@ from avatar.training.checkpoint_files import (
     step_file,
     train_again,
 )
-from avatar.training.prepare import Space, has_surroundings, make_scene
+from avatar.training.prepare import Space, is_unbounded, make_scene
 
 FORMAT_VERSION = 3
 HEADER = "avatar"
+STORED_NAMES = {
+    "radiance.blended.tables": "radiance.bank.tables",
+    "occupancy.visibility": "occupancy.sight",
+    "dilated_memory": "reach_memory",
+    "dilated": "reach",
+}
+"""Names of the scene's tensors that the file spells differently."""
 
 
 class DamagedCheckpointError(RunError):
@@ -63,12 +71,12 @@ def save_checkpoint(run: Path, avatar: Avatar, state: TrainingState, keep: int) 
     """
     from safetensors.torch import save
 
-    tensors = {f"scene.{name}": value for name, value in avatar.scene.state_dict().items()}
+    tensors = {f"scene.{stored_name(name)}": value for name, value in avatar.scene.state_dict().items()}
     for field in fields(HeadParameters):
-        value = getattr(avatar.subject.params, field.name)
+        value = getattr(avatar.identity.params, field.name)
         if value is not None:
             tensors[f"params.{field.name}"] = value
-    tensors["plate"] = avatar.plate
+    tensors["plate"] = avatar.background
     tensors |= state.tensors
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     header = {
@@ -153,6 +161,16 @@ def read_newest(run: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
     )
 
 
+def stored_name(name: str) -> str:
+    """The file's name of the scene's tensor `name`."""
+    return STORED_NAMES.get(name, name)
+
+
+def name_of(stored: str) -> str:
+    """The scene's name of the tensor that the file calls `stored`."""
+    return next((name for name, other in STORED_NAMES.items() if other == stored), stored)
+
+
 def load_avatar(run: Path, *, device: str = "auto", checkpoint: str = LATEST) -> Avatar:
     """The trained avatar of a run folder, ready to render: of its newest checkpoint that can be read, or one by name.
 
@@ -197,40 +215,22 @@ def _build(
     config: Config, asset: HeadAsset, header: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
 ) -> Avatar:
     saved = {field.name: tensors.get(f"params.{field.name}") for field in fields(HeadParameters)}
-    subject = Subject.make(asset, HeadParameters(**saved), config.field, device, config.backends.rasterising)
-    scene_tensors = {key.removeprefix("scene."): value for key, value in tensors.items() if key.startswith("scene.")}
+    identity = Identity.make(asset, HeadParameters(**saved), config.field, device, config.backends.rasterising)
+    scene_tensors = {
+        name_of(key.removeprefix("scene.")): value for key, value in tensors.items() if key.startswith("scene.")
+    }
     space = Space(
         scene_tensors["low"].to(device),
         scene_tensors["high"].to(device),
         scene_tensors["reference"].to(device),
         NeckBlend(**header["blend"]),
-        has_surroundings(config, str(header["camera_mode"])),
+        is_unbounded(config, str(header["camera_mode"])),
     )
-    scene = make_scene(config, subject, space, len(scene_tensors["condition.scale"]))
+    scene = make_scene(config, identity, space, len(scene_tensors["condition.scale"]))
     scene.load_state_dict(scene_tensors)
     camera = Camera(**header["camera"])
-    plate, mode = tensors["plate"].to(device), str(header["camera_mode"])
-    return Avatar(config, subject, scene, camera, plate, camera_mode=mode, progress=float(header["progress"]))
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimizer's state as tensors with names."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"optimizer.{index}.{key}": torch.as_tensor(value)
-        for index, values in state.items()
-        for key, value in values.items()
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    background, mode = tensors["plate"].to(device), str(header["camera_mode"])
+    return Avatar(config, identity, scene, camera, background, camera_mode=mode, progress=float(header["progress"]))
 
 
 def pick_device(name: str) -> torch.device:

@@ -64,7 +64,7 @@ class CapturedFrames:
     """The frames of a capture as an avatar of it has to show them."""
 
     capture: Capture
-    surroundings: bool
+    unbounded: bool
     """What stands around the person is in the avatar's field, where the camera moves too."""
 
     @property
@@ -73,7 +73,7 @@ class CapturedFrames:
 
     def read_picture(self, index: int) -> np.ndarray:
         """uint8 [H, W, 3]."""
-        return self.capture.read_picture(index, surroundings=self.surroundings)
+        return self.capture.read_picture(index, unbounded=self.unbounded)
 
 
 Detect = Callable[[np.ndarray], tuple[np.ndarray | None, int]]
@@ -129,7 +129,7 @@ def evaluate(
     lpips, lpips_reason = metrics.load_lpips()
     result: dict[str, Any] = {}
     try:
-        shown = CapturedFrames(capture, avatar.has_surroundings)
+        shown = CapturedFrames(capture, avatar.is_unbounded)
         jobs = [(split, frame_renderer(avatar, capture), shown, capture.splits[split]) for split in splits]
         for held in held_out:
             pairs = dict(match_frames(held, capture))
@@ -187,10 +187,10 @@ def held_out_renderer(
 def render_for_measuring(
     avatar: Avatar, frame: HeadParameters, camera: Camera, background: torch.Tensor | None = None
 ) -> Rendering:
-    """One frame (N = 1) with the boxes around its mouth and eyes; `background` in place of the plate."""
+    """One frame (N = 1) with the boxes around its mouth and eyes; `background` in place of the captured one."""
     shown = avatar.render(frame, camera, background=background)  # under the mean of the training codes
     image, mask = to_uint8(shown.image.float().cpu().numpy()), shown.mask.cpu().numpy().astype(bool)
-    pose = avatar.head(avatar.subject.with_identity(frame))
+    pose = avatar.head(avatar.identity.with_identity(frame))
     pixels, depth = project(avatar.head.landmarks(pose.vertices)[0].cpu(), camera)
     points = np.where((depth > 0).numpy()[:, None], pixels.numpy(), np.nan)
 

@@ -12,24 +12,9 @@ def photometric(rendered: Tensor, truth: Tensor, delta: float) -> Tensor:
     return 2 * F.huber_loss(rendered, truth, delta=delta)
 
 
-def dssim(rendered: Tensor, truth: Tensor, side: int) -> Tensor:
-    """Structural dissimilarity (1 - SSIM) / 2 of patches `[P, side * side, 3]` in [0, 1] (Wang et al. 2004).
-
-    Windows of 5 x 5 pixels with equal weights, where they lie inside the patch.
-    """
-    a, b = (part.view(-1, side, side, 3).permute(0, 3, 1, 2) for part in (rendered, truth))
-    mean_a, mean_b = F.avg_pool2d(a, 5, 1), F.avg_pool2d(b, 5, 1)
-    variance_a = F.avg_pool2d(a * a, 5, 1) - mean_a**2
-    variance_b = F.avg_pool2d(b * b, 5, 1) - mean_b**2
-    covariance = F.avg_pool2d(a * b, 5, 1) - mean_a * mean_b
-    likeness = (2 * mean_a * mean_b + 1e-4) * (2 * covariance + 9e-4)
-    likeness = likeness / ((mean_a**2 + mean_b**2 + 1e-4) * (variance_a + variance_b + 9e-4))
-    return (1 - likeness).mean() / 2
-
-
-def opacity_loss(opacity: Tensor, matte: Tensor) -> Tensor:
-    """Mean squared difference of rendered opacity `[R]` and matte `[R]`: keeps the plate's colours out of the field."""
-    return F.mse_loss(opacity, matte)
+def opacity_loss(opacity: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared difference of rendered opacities `[R]` and the person's mask `[R]`, both in [0, 1]."""
+    return F.mse_loss(opacity, mask)
 
 
 def opacity_entropy(opacity: Tensor) -> Tensor:

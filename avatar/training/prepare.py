@@ -23,14 +23,14 @@ from avatar.field.bounds import (
     spread_frames,
 )
 from avatar.field.frame_states import FrameData
-from avatar.field.identity import Subject
+from avatar.field.identity import Identity
 from avatar.field.scene import Scene
 from avatar.field.torso import TorsoMotion
 from avatar.field.torso_fit import start_follow
 from avatar.field.warp import NeckBlend, neck_blend
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera, image_rays
-from avatar.render.background import mean_plate
+from avatar.render.background import mean_background
 
 FEWEST_FRAMES = 2
 REACH_FRAMES = 64
@@ -44,11 +44,11 @@ class TrainingData:
     """The training frames, with what never changes about them."""
 
     frames: FrameSet
-    subject: Subject
+    identity: Identity
     data: FrameData
     silhouettes: Tensor
     """`[N, H, W]` bool, of the posed head."""
-    plate: Tensor
+    background: Tensor
     """`[H, W, 3]` uint8."""
     camera: Camera
     camera_mode: str
@@ -57,19 +57,19 @@ class TrainingData:
     def cameras(self) -> tuple[Tensor, Tensor]:
         """Origins `[N, 3]` and rotations to the world `[N, 3, 3]` of the frames' cameras, metres."""
         poses = np.stack([camera.world_from_cam for camera in self.frames.cameras]).astype(np.float32)
-        held = torch.as_tensor(poses, device=self.plate.device)
+        held = torch.as_tensor(poses, device=self.background.device)
         return held[:, :3, 3].contiguous(), held[:, :3, :3].contiguous()
 
     @cached_property
     def pixel_rays(self) -> Tensor:
         """Unit directions `[H, W, 3]` of the rays through all pixels' centres in the camera's axes; the lens is one."""
-        return image_rays(self.camera.moved(np.eye(4)), device=self.plate.device)[1]
+        return image_rays(self.camera.moved(np.eye(4)), device=self.background.device)[1]
 
 
 def load_training_data(capture: Capture, asset: HeadAsset, config: Config, device: torch.device) -> TrainingData:
     """Read the training split and pose the head in each frame. Raises CaptureError where it cannot be used.
 
-    Of a clip whose camera moves the person alone is learned, over plain grey, unless the field holds its surroundings.
+    Of a clip whose camera moves the person alone is learned, over plain grey, unless the field holds its unbounded.
     """
     if len(capture.splits["train"]) < FEWEST_FRAMES:
         raise CaptureError(
@@ -78,23 +78,23 @@ def load_training_data(capture: Capture, asset: HeadAsset, config: Config, devic
             expected=f"at least {FEWEST_FRAMES}",
             found=len(capture.splits["train"]),
         )
-    surroundings = has_surroundings(config, capture.camera_mode)
-    frames = FrameSet.load(capture, "train", surroundings=surroundings).to(device)
-    background = capture.background()
+    unbounded = is_unbounded(config, capture.camera_mode)
+    frames = FrameSet.load(capture, "train", unbounded=unbounded).to(device)
+    stored = capture.background()
     if capture.camera_mode != "static":
-        plate = torch.full_like(frames.images[0], PLAIN_GREY)
-    elif background is None:
-        plate = mean_plate(frames.images, frames.mattes)
+        background = torch.full_like(frames.images[0], PLAIN_GREY)
+    elif stored is None:
+        background = mean_background(frames.images, frames.masks)
     else:
-        plate = torch.as_tensor(background).to(device)
-    subject = Subject.make(asset, frames.params, config.field, device, config.backends.rasterising)
-    silhouettes = [subject.silhouette(subject.params.frame(i), camera) for i, camera in enumerate(frames.cameras)]
+        background = torch.as_tensor(stored).to(device)
+    identity = Identity.make(asset, frames.params, config.field, device, config.backends.rasterising)
+    silhouettes = [identity.silhouette(identity.params.frame(i), camera) for i, camera in enumerate(frames.cameras)]
     return TrainingData(
         frames,
-        subject,
-        subject.frame_data(subject.params),
+        identity,
+        identity.frame_data(identity.params),
         torch.stack(silhouettes),
-        plate,
+        background,
         frames.cameras[len(frames) // 2],
         capture.camera_mode,
     )
@@ -102,7 +102,7 @@ def load_training_data(capture: Capture, asset: HeadAsset, config: Config, devic
 
 @dataclass
 class Space:
-    """The canonical space of a scene: all that its construction needs besides the settings and the subject."""
+    """The canonical space of a scene: all that its construction needs besides the settings and the identity."""
 
     low: Tensor
     """`[3]` corner of the box, metres."""
@@ -116,26 +116,28 @@ class Space:
     """`[6, 6]` `TorsoMotion.follow` to begin with, None for a torso that stands still."""
 
 
-def has_surroundings(config: Config, camera_mode: str) -> bool:
-    """Whether the field holds what stands around the person: no plate does where the camera moves."""
+def is_unbounded(config: Config, camera_mode: str) -> bool:
+    """Whether the field holds what stands around the person: no background does where the camera moves."""
     return config.field.background_in_field and camera_mode == "moving"
 
 
-def make_scene(config: Config, subject: Subject, space: Space, condition_size: int) -> Scene:
+def make_scene(config: Config, identity: Identity, space: Space, condition_size: int) -> Scene:
     """A scene with fresh weights, drawn from the settings' seed; torch's own random state is left as it was."""
     device = space.low.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.training.seed)
         scene = Scene(
-            config,
-            frames=len(subject.params),
+            config.field,
+            config.render,
+            config.backends,
+            frames=len(identity.params),
             condition_size=condition_size,
             expression_size=condition_size - 9,
             low=space.low,
             high=space.high,
             reference=space.reference,
             blend=space.blend,
-            layout=None if subject.grids is None else subject.grids.layout,
+            layout=None if identity.grids is None else identity.grids.layout,
             unbounded=space.unbounded,
         )
     if space.follow is not None:
@@ -146,7 +148,7 @@ def make_scene(config: Config, subject: Subject, space: Space, condition_size: i
 def make_avatar(config: Config, training: TrainingData) -> Avatar:
     """A fresh avatar for the training data: bounds, conditions and occupancy are set, nothing is learned yet."""
     space = choose_space(config, training)
-    scene = make_scene(config, training.subject, space, training.data.condition.shape[1])
+    scene = make_scene(config, training.identity, space, training.data.condition.shape[1])
     scene.condition.fit(training.data.condition)
     if config.render.sampling == "occupancy":
         views = hull_views(training)
@@ -157,15 +159,17 @@ def make_avatar(config: Config, training: TrainingData) -> Avatar:
         grids = training.data.grids
         chosen = spread_frames(len(training.frames), REACH_FRAMES)
         scene.start_occupancy(allowed, None if grids is None else grids[chosen])
-    return Avatar(config, training.subject, scene, training.camera, training.plate, camera_mode=training.camera_mode)
+    return Avatar(
+        config, training.identity, scene, training.camera, training.background, camera_mode=training.camera_mode
+    )
 
 
 def choose_space(config: Config, training: TrainingData) -> Space:
     """The reference pose, the neck's blend, how the torso follows at first, and the box shrunk to what can hold
     anything."""
-    subject, warp = training.subject, config.field.warp
+    identity, warp = training.identity, config.field.warp
     reference = reference_pose(training.data.world_from_skull)
-    blend = neck_blend(subject.asset, subject.neutral(), warp.neck_fade)
+    blend = neck_blend(identity.asset, identity.neutral(), warp.neck_fade)
     follow, views = None, hull_views(training)
     if warp.enabled and warp.torso:
         torso = TorsoMotion(reference, blend).to(reference.device)
@@ -173,7 +177,7 @@ def choose_space(config: Config, training: TrainingData) -> Space:
         views.lean(torso)
         follow = torso.follow.detach()
     surface = torch.cat(surfaces(config, training, reference))
-    corners = [canonical_box(surface, camera) for camera in views.still_cameras()]
+    corners = [canonical_box(surface, camera) for camera in views.torso_cameras()]
     low, high = torch.stack([c[0] for c in corners]).amin(0), torch.stack([c[1] for c in corners]).amax(0)
     cell = float((high - low).max()) / config.render.occupancy_resolution
     counts = ((high - low) / cell).ceil().int().tolist()
@@ -182,16 +186,16 @@ def choose_space(config: Config, training: TrainingData) -> Space:
     cells = allowed_cells(config, training, centres, views, reference, blend).nonzero()
     margin = CELL_MARGIN * cell
     low, high = low + cells.amin(0) * cell - margin, low + (cells.amax(0) + 1) * cell + margin
-    return Space(low, high, reference, blend, has_surroundings(config, training.camera_mode), follow)
+    return Space(low, high, reference, blend, is_unbounded(config, training.camera_mode), follow)
 
 
 def hull_views(training: TrainingData) -> FrameViews:
-    """Frames spread over the clip, for what their mattes say."""
+    """Frames spread over the clip, for what their masks say."""
     chosen = spread_frames(len(training.frames), HULL_FRAMES)
     return FrameViews(
         training.data.world_from_skull[chosen],
         [training.frames.cameras[i] for i in chosen.tolist()],
-        training.frames.mattes[chosen],
+        training.frames.masks[chosen],
         training.silhouettes[chosen],
     )
 
@@ -199,8 +203,8 @@ def hull_views(training: TrainingData) -> FrameViews:
 def allowed_cells(
     config: Config, training: TrainingData, centres: Tensor, views: FrameViews, reference: Tensor, blend: NeckBlend
 ) -> Tensor:
-    """Cells `[X, Y, Z]` that may hold anything: near the mesh, or beside it where the mattes show the person."""
-    faces = training.subject.query.faces
+    """Cells `[X, Y, Z]` that may hold anything: near the mesh, or beside it where the masks show the person."""
+    faces = training.identity.query.faces
     neck = blend if config.field.warp.enabled else None
     return initial_cells(centres, surfaces(config, training, reference), faces, views, reference, neck)
 
@@ -209,8 +213,8 @@ def allowed_cells(
 def surfaces(config: Config, training: TrainingData, reference: Tensor) -> list[Tensor]:
     """Canonical meshes `[V, 3]`: the neutral head in the reference pose; without the FLAME warp, where canonical
     space is the world, the posed heads of frames spread over the clip."""
-    subject = training.subject
+    identity = training.identity
     if config.field.warp.enabled:
-        return [subject.neutral() @ reference[:3, :3].T + reference[:3, 3]]
-    chosen = spread_frames(len(subject.params), HULL_FRAMES).tolist()
-    return [subject.head(subject.params.frame(i)).vertices[0] for i in chosen]
+        return [identity.neutral() @ reference[:3, :3].T + reference[:3, 3]]
+    chosen = spread_frames(len(identity.params), HULL_FRAMES).tolist()
+    return [identity.head(identity.params.frame(i)).vertices[0] for i in chosen]

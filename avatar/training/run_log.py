@@ -17,7 +17,7 @@ LOG, CURVES, PREVIEWS = "log.jsonl", "tensorboard", "previews"
 GREY = 128
 
 
-class Journal:
+class RunLog:
     """Writes a run's log, curves and previews; a context manager.
 
     On resuming at `step` the lines and curves of later steps, which training is about to repeat, are dropped.
@@ -31,7 +31,7 @@ class Journal:
         self._writer: Any = None
         self.shown = preview_frames(training)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> RunLog:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(self.run / CURVES), purge_step=self._purge_from, flush_secs=30)
@@ -69,7 +69,7 @@ class Journal:
         silhouette, side by side."""
         rows = []
         for index in self.shown:
-            shown = avatar.render(avatar.subject.params.frame(index), avatar.camera)
+            shown = avatar.render(avatar.identity.params.frame(index), avatar.camera)
             real = self.training.frames.images[index].cpu().numpy()
             mask = np.where(shown.mask.cpu().numpy()[..., None], real, np.uint8(GREY))
             rows.append(np.concatenate([real, to_uint8(shown.image.cpu().numpy()), mask], 1))
@@ -81,7 +81,7 @@ class Journal:
 def preview_frames(training: TrainingData) -> list[int]:
     """Two telling training frames: the one with the jaw widest open and the one nearest to the mean expression."""
     jaw = training.data.condition[:, -9:-6].norm(dim=-1)
-    opened = training.subject.params.expr.norm(dim=-1)
+    opened = training.identity.params.expr.norm(dim=-1)
     spread = training.data.condition - training.data.condition.mean(0)
     chosen = [int((jaw + 1e-3 * opened).argmax()), int(spread.norm(dim=-1).argmin())]
     return list(dict.fromkeys(chosen))

@@ -62,7 +62,7 @@ class SurfacePrior:
     def make(avatar: Avatar, seed: int) -> SurfacePrior:
         """Rays from cameras drawn at random around the head, at the captured camera's distance."""
         scene, asset = avatar.scene, avatar.asset
-        neutral = scene.in_canonical(avatar.subject.neutral())
+        neutral = scene.in_canonical(avatar.identity.neutral())
         faces = torch.as_tensor(asset.faces, device=avatar.device)
         query = MeshQuery(faces, avatar.device).update(neutral)
         cameras = cameras_around(avatar.camera, avatar.reference_vertices, seed)

@@ -21,17 +21,16 @@ from avatar.flame.assets import load_head
 from avatar.kernels.runtime.backends import resolve_all
 from avatar.training.checkpoint import (
     TrainingState,
-    optimizer_tensors,
     pick_device,
     restore,
-    restore_optimizer,
     save_checkpoint,
 )
 from avatar.training.checkpoint_files import FOLDER, has_checkpoint
+from avatar.training.optimizer import optimizer_tensors, restore_optimizer
 from avatar.training.prepare import load_training_data, make_avatar
-from avatar.training.run_log import CURVES, LOG, PREVIEWS, Journal
+from avatar.training.run_log import CURVES, LOG, PREVIEWS, RunLog
 from avatar.training.schedule import Schedule
-from avatar.training.step import Learner
+from avatar.training.step import TrainState, train_step
 
 PREVIEW_PAUSE = 9.0
 """After a preview, training goes on for so many times as long as the preview took: a tenth of the time goes to them."""
@@ -70,11 +69,11 @@ def train(
         avatar, state = restore(run, target, config=config)
         capture = open_run_capture(run, expect_head=avatar.asset)
         training = load_training_data(capture, avatar.asset, config, target)
-        if len(training.frames) != len(avatar.subject.params):
+        if len(training.frames) != len(avatar.identity.params):
             raise RunError(
                 "the capture has other training frames than the run was trained on",
                 where=run,
-                expected=len(avatar.subject.params),
+                expected=len(avatar.identity.params),
                 found=len(training.frames),
             )
         schedule = Schedule(settings.steps, settings.minutes, settings.final_rate, settings.warmup, state.elapsed)
@@ -89,54 +88,54 @@ def train(
         write_capture_reference(run, capture)
     write_config(run / "config.yaml", config)
 
-    learner = Learner.make(avatar, training, config)
+    learning = TrainState.make(avatar, training)
     if resume:
-        restore_optimizer(learner.optimizer, state.tensors)
-        learner.sampler.set_state(with_prefix(state.tensors, "sampler."))
-        learner.generator.set_state(state.tensors["generator"])
+        restore_optimizer(learning.optimizer, avatar.scene, state.tensors)
+        learning.sampler.set_state(with_prefix(state.tensors, "sampler."))
+        learning.generator.set_state(state.tensors["generator"])
 
     step = state.step
     saved_at = schedule.seconds()
     preview_due = saved_at + settings.preview_interval
-    journal = Journal(run, step, training)
+    run_log = RunLog(run, step, training)
     began, first = schedule.seconds(), step
     with (
-        journal,
+        run_log,
         Progress("train", settings.steps, unit="step", start=step, **({} if progress else {"stream": _Quiet()})) as bar,
     ):
         while not schedule.finished(step):
             progress_now = schedule.progress(step)
             factor = schedule.rate_factor(step, progress_now)
-            terms, sample_count = learner.take_step(step, progress_now, factor, run)
+            terms, sample_count = train_step(learning, step, progress_now, factor, run)
             step += 1
 
             seconds = schedule.seconds()
             values = {name: float(value.detach()) for name, value in terms.items()}
             if step % settings.log_interval == 0 or step == 1:
-                journal.log(step, seconds, values, learning_rate=factor, samples_per_ray=sample_count / settings.rays)
+                run_log.log(step, seconds, values, learning_rate=factor, samples_per_ray=sample_count / settings.rays)
             left = schedule.seconds_left(step, (step - first) / max(seconds - began, 1e-9))
             bar.update(step, note=f"loss {sum(values.values()):.4f}", seconds_left=left)
             if seconds >= preview_due:
-                journal.preview(step, avatar)
+                run_log.preview(step, avatar)
                 shown_at = schedule.seconds()
                 preview_due = shown_at + max(settings.preview_interval, PREVIEW_PAUSE * (shown_at - seconds))
             due = settings.checkpoint_steps and step % settings.checkpoint_steps == 0
             if due or seconds - saved_at >= settings.checkpoint_interval:
-                save(run, learner, step, schedule)
+                save(run, learning, step, schedule)
                 saved_at = schedule.seconds()
 
         avatar.progress = schedule.progress(step)
-        save(run, learner, step, schedule)
-        journal.preview(step, avatar)
+        save(run, learning, step, schedule)
+        run_log.preview(step, avatar)
 
 
-def save(run: Path, learner: Learner, step: int, schedule: Schedule) -> None:
+def save(run: Path, state: TrainState, step: int, schedule: Schedule) -> None:
     """Write a checkpoint from which training goes on exactly."""
-    tensors = optimizer_tensors(learner.optimizer)
-    tensors |= {f"sampler.{name}": value for name, value in learner.sampler.get_state().items()}
-    tensors["generator"] = learner.generator.get_state()
-    state = TrainingState(step, schedule.seconds(), tensors)
-    save_checkpoint(run, learner.avatar, state, learner.avatar.config.training.keep_checkpoints)
+    tensors = optimizer_tensors(state.optimizer, state.avatar.scene)
+    tensors |= {f"sampler.{name}": value for name, value in state.sampler.get_state().items()}
+    tensors["generator"] = state.generator.get_state()
+    saved = TrainingState(step, schedule.seconds(), tensors)
+    save_checkpoint(run, state.avatar, saved, state.avatar.config.training.keep_checkpoints)
 
 
 def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

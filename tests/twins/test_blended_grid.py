@@ -5,7 +5,7 @@ import torch
 
 from avatar.base.errors import InputError
 from avatar.kernels.blended_grid import reference
-from avatar.kernels.blended_grid.op import mixed_encode
+from avatar.kernels.blended_grid.op import blended_encode
 from avatar.kernels.hash_grid.types import HashGridSpec
 
 GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")])
@@ -41,7 +41,7 @@ def run(function, positions, bank, coefficients, frame, incoming, spec):
 def test_features_and_gradients_agree(name, count, tables, device):
     spec = SPECS[name]
     arguments = make(spec, count, tables, device)
-    ours, twin = run(mixed_encode, *arguments, spec), run(reference.mixed_encode, *arguments, spec)
+    ours, twin = run(blended_encode, *arguments, spec), run(reference.blended_encode, *arguments, spec)
     for found, expected in zip(ours, twin, strict=True):
         assert found.shape == expected.shape
         if found.numel():
@@ -52,7 +52,7 @@ def test_points_without_a_frame_get_and_give_nothing():
     spec = SPECS["mixed"]
     positions, bank, coefficients, _, incoming = make(spec, 100, 3)
     none = torch.full((100,), -1)
-    features, *gradients = run(mixed_encode, positions, bank, coefficients, none, incoming, spec)
+    features, *gradients = run(blended_encode, positions, bank, coefficients, none, incoming, spec)
     assert not features.any()
     assert not any(gradient.any() for gradient in gradients)
 
@@ -73,4 +73,4 @@ def test_what_does_not_fit_is_refused(place, change, message):
     arguments = make(SPECS["mixed"], 20, 3)[:4]
     arguments[place] = change(arguments[place])
     with pytest.raises(InputError, match=message):
-        mixed_encode(*arguments, SPECS["mixed"])
+        blended_encode(*arguments, SPECS["mixed"])

@@ -56,7 +56,7 @@ def make_case(seed: int = 0, frames: int = 3, rays: int = 400):
         "far": 1.3 + 0.2 * rand(rays),
         "step": 0.02,
         "offset": rand(rays),
-        "search": rand(*counts) < 0.8,
+        "dilated": rand(*counts) < 0.8,
         "occupied": rand(*counts) < 0.4,
         "max_samples": 6,
     }
@@ -91,7 +91,7 @@ def compare(parts, device="cpu", **sizes):
     same = ~differing
     kept, twin_kept = same[found.ray.cpu()], same[twin.ray]
     torch.testing.assert_close(found.depth.cpu()[kept], twin.depth[twin_kept], atol=1e-5, rtol=0)
-    torch.testing.assert_close(found.shift.cpu()[kept], twin.shift[twin_kept], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.displacement.cpu()[kept], twin.displacement[twin_kept], atol=1e-5, rtol=0)
     return twin
 
 
@@ -102,7 +102,7 @@ def test_kernel_matches_its_twin(device, parts):
     assert 1 < float(twin.count.float().mean()) < 6
     assert int(twin.count.max()) == 6
     if parts == "all":
-        assert float(twin.shift.norm(dim=-1).mean()) > 0.003
+        assert float(twin.displacement.norm(dim=-1).mean()) > 0.003
 
 
 @pytest.mark.parametrize("device", ["cpu", GPU])
@@ -110,7 +110,7 @@ def test_kernel_matches_its_twin(device, parts):
 def test_any_number_of_rays_and_frames_agrees(device, rays, frames):
     twin = compare("all", device, rays=rays, frames=frames, seed=rays)
     assert len(twin.count) == rays
-    assert int(twin.count.sum()) == len(twin.depth) == len(twin.shift)
+    assert int(twin.count.sum()) == len(twin.depth) == len(twin.displacement)
 
 
 @pytest.mark.parametrize("backend", ["warp", "torch"])
@@ -128,7 +128,7 @@ def test_a_straight_ray_through_one_cell(backend):
         torch.tensor([1.2, 1.2]),
         step=0.03,
         offset=torch.tensor([0.5, 0.5]),
-        search=torch.ones_like(occupied),
+        dilated=torch.ones_like(occupied),
         occupied=occupied,
         max_samples=8,
         backend=backend,
@@ -156,7 +156,7 @@ def test_the_head_moves_and_what_is_below_the_neck_does_not(backend):
         torch.full((4,), 1.5),
         step=0.02,
         offset=torch.full((4,), 0.5),
-        search=torch.ones_like(occupied),
+        dilated=torch.ones_like(occupied),
         occupied=occupied,
         max_samples=8,
         backend=backend,

@@ -72,7 +72,7 @@ MUTATIONS = [
     ("march.portable", "march", "point - move", "point + move"),
     ("march.portable", "march", "weight * (part[1]", "weight * (part[0]"),
     ("march.portable", "march", "packed_depth[start + k] = depth[ray, k]", "packed_depth[start + k] = depth[ray, 0]"),
-    ("warp.portable", "warp", "point - shift[i]", "point + shift[i]"),
+    ("warp.portable", "warp", "point - displacement[i]", "point + displacement[i]"),
     ("warp.portable", "warp", "6.0 * t * (1.0 - t)", "6.0 * t"),
     ("warp.portable", "warp", "share * g[axis] * place", "g[axis] * place"),
     ("volume.portable", "volume", "weights[i] = left - passed", "weights[i] = left"),

@@ -21,24 +21,24 @@ def make(counts, device="cpu", dtype=torch.float32):
     generator = torch.Generator().manual_seed(len(counts))
     first = torch.cat([torch.zeros(1, dtype=torch.int64), torch.tensor(counts, dtype=torch.int64).cumsum(0)])
     count = int(first[-1])
-    thickness = torch.rand(count, generator=generator) ** 4 * 20
-    thickness[::5] = 0.0
+    optical_depth = torch.rand(count, generator=generator) ** 4 * 20
+    optical_depth[::5] = 0.0
     values = torch.randn(count, 3, generator=generator)
     incoming = torch.randn(count, generator=generator), torch.randn(len(counts), 4, generator=generator)
     return [
-        part.to(device, dtype if part.is_floating_point() else part.dtype) for part in (first, thickness, values)
+        part.to(device, dtype if part.is_floating_point() else part.dtype) for part in (first, optical_depth, values)
     ], [part.to(device, dtype) for part in incoming]
 
 
 def outputs(kernels, counts, device="cpu", dtype=torch.float32):
-    (first, thickness, values), (on_weights, on_rays) = make(counts, device, dtype)
-    thickness.requires_grad_()
+    (first, optical_depth, values), (on_weights, on_rays) = make(counts, device, dtype)
+    optical_depth.requires_grad_()
     values.requires_grad_()
-    weights, light = kernels.render_weights(thickness, first)
+    weights, transmittance = kernels.render_weights(optical_depth, first)
     weights.retain_grad()
     colour, opacity = kernels.sum_along_rays(weights, first, values), kernels.sum_along_rays(weights, first)
     ((weights * on_weights).sum() + (torch.cat([colour, opacity[:, None]], 1) * on_rays).sum()).backward()
-    found = (weights, light, colour, opacity, thickness.grad, values.grad, weights.grad)
+    found = (weights, transmittance, colour, opacity, optical_depth.grad, values.grad, weights.grad)
     return [part.detach().double().cpu() for part in found]
 
 
@@ -55,16 +55,16 @@ def test_kernels_agree_with_the_twin(name, device):
 
 def test_an_opaque_sample_hides_all_behind_it():
     first = torch.tensor([0, 3])
-    thickness = torch.tensor([0.0, 1e30, 5.0], requires_grad=True)
-    weights, light = volume.render_weights(thickness, first)
+    optical_depth = torch.tensor([0.0, 1e30, 5.0], requires_grad=True)
+    weights, transmittance = volume.render_weights(optical_depth, first)
     assert weights.tolist() == [0.0, 1.0, 0.0]
-    assert light.tolist() == [1.0, 1.0, 0.0]
+    assert transmittance.tolist() == [1.0, 1.0, 0.0]
     weights.sum().backward()
-    assert thickness.grad.tolist() == [0.0, 0.0, 0.0]
+    assert optical_depth.grad.tolist() == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
-    ("first", "thickness", "message"),
+    ("first", "optical_depth", "message"),
     [
         (torch.tensor([0, 2]), torch.zeros(3), "do not fit the rays"),
         (torch.tensor([0, 3], dtype=torch.int32), torch.zeros(3), "where their samples begin"),
@@ -72,6 +72,6 @@ def test_an_opaque_sample_hides_all_behind_it():
         (torch.tensor([0, 3]), torch.zeros(3).double(), "float32"),
     ],
 )
-def test_what_does_not_fit_is_refused(first, thickness, message):
+def test_what_does_not_fit_is_refused(first, optical_depth, message):
     with pytest.raises(InputError, match=message):
-        volume.render_weights(thickness, first)
+        volume.render_weights(optical_depth, first)

@@ -6,7 +6,7 @@ import torch
 from avatar.base.errors import InputError
 from avatar.geometry.rotations import axis_angle_to_matrix
 from avatar.kernels.warp import reference
-from avatar.kernels.warp.op import place_samples
+from avatar.kernels.warp.op import to_canonical
 
 GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")])
 NECK = (-0.05, -0.15)
@@ -27,7 +27,7 @@ def make(count, *, frames=3, rays=40, device="cpu", dtype=torch.float32):
         "frame": torch.randint(frames, (rays,), generator=generator).to(device),
         "ray": torch.randint(rays, (count,), generator=generator).sort().values.to(device),
         "depth": (1 + 0.1 * randn(count)),
-        "shift": 0.01 * randn(count, 3),
+        "displacement": 0.01 * randn(count, 3),
         "canonical_from_world": matrix.contiguous(),
         "height": height * torch.tensor([1, 1, 0.1, 0.02], device=device, dtype=dtype),
     }
@@ -44,8 +44,8 @@ def run(function, arguments, incoming):
 @pytest.mark.parametrize("device", ["cpu", GPU])
 @pytest.mark.parametrize("count", [0, 1, 777, 5000])
 def test_kernel_agrees_with_the_twin(count, device):
-    ours = run(place_samples, *make(count, device=device))
-    twin = run(reference.place_samples, *make(count, device=device, dtype=torch.float64))
+    ours = run(to_canonical, *make(count, device=device))
+    twin = run(reference.to_canonical, *make(count, device=device, dtype=torch.float64))
     for found, expected in zip(ours, twin, strict=True):
         assert found.shape == expected.shape
         if found.numel():
@@ -66,10 +66,10 @@ def test_the_test_sees_every_part_of_the_blend():
 def test_a_still_head_only_shifts():
     arguments, _ = make(200)
     still = {key: value for key, value in arguments.items() if key not in ("canonical_from_world", "height")}
-    points, views = place_samples(**still)
+    points, views = to_canonical(**still)
     directions = arguments["directions"][arguments["ray"]]
     expected = arguments["origins"][arguments["ray"]] + arguments["depth"].unsqueeze(1) * directions
-    torch.testing.assert_close(points, expected - arguments["shift"])
+    torch.testing.assert_close(points, expected - arguments["displacement"])
     torch.testing.assert_close(views, directions)
 
 
@@ -86,4 +86,4 @@ def test_a_still_head_only_shifts():
 def test_what_does_not_fit_is_refused(name, value):
     arguments, _ = make(20)
     with pytest.raises(InputError):
-        place_samples(**{**arguments, name: value})
+        to_canonical(**{**arguments, name: value})

@@ -72,7 +72,7 @@ class Create:
 
 @dataclass
 class Capture:
-    """Turn a video into a capture folder: frames, mattes, camera and the head's parameters in every frame."""
+    """Turn a video into a capture folder: frames, masks, camera and the head's parameters in every frame."""
 
     out: Annotated[Path, tyro.conf.arg(metavar="CAPTURE")]
     """Folder for the capture."""

@@ -2,7 +2,7 @@
 
 On a CPU the mixture is taken where it is looked up (`mixed_grid_cpu`): the frames' tables, K times cheaper to describe
 than to write, never exist. On CUDA one matrix product makes them, and the hash grid's kernels look them up.
-The twin is `reference.mixed_encode`.
+The twin is `reference.blended_encode`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from avatar.kernels.hash_grid.types import HashGridSpec
 from avatar.kernels.runtime.checks import FLOAT32, INTEGERS, check_finite, check_range, check_tensor
 
 
-def mixed_encode(
+def blended_encode(
     positions: Tensor,
     bank: Tensor,
     coefficients: Tensor,
@@ -42,7 +42,7 @@ def mixed_encode(
         check_finite(positions=positions)
         check_range("the frame of a point", frame + 1, len(coefficients) + 1)
     if backend == "torch":
-        return reference.mixed_encode(positions, bank, coefficients, frame, spec)
+        return reference.blended_encode(positions, bank, coefficients, frame, spec)
     if device.type == "cpu":
         return BlendedEncode.apply(positions, bank, coefficients, frame.to(torch.int32).contiguous(), spec)
     mixed = (bank.flatten(0, 1) @ coefficients.T).T.view(len(coefficients), *bank.shape[:2])

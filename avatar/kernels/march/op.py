@@ -36,7 +36,7 @@ def march(
     *,
     step: float,
     offset: Tensor,
-    search: Tensor,
+    dilated: Tensor,
     occupied: Tensor,
     max_samples: int,
     backend: str = "auto",
@@ -44,8 +44,8 @@ def march(
     """The first `max_samples` steps of each ray whose x' is in an occupied cell.
 
     origins, directions `[R, 3]` world, unit; frame `[R]` integer; near, far `[R]`; steps lie at
-    near + (k + offset) step < far, with offset `[R]` in [0, 1). search, occupied: bool `[X, Y, Z]`; only points y in
-    `search` are carried on (it must hold every y whose x' can be occupied). Nothing has a gradient.
+    near + (k + offset) step < far, with offset `[R]` in [0, 1). dilated, occupied: bool `[X, Y, Z]`; only points y in
+    `dilated` are carried on (it must hold every y whose x' can be occupied). Nothing has a gradient.
     backend: "auto" (Warp), "warp", "torch" (the twin), or "nerfacc" (CUDA, only without motion: it cannot bend rays).
 
     Raises InputError for shapes, types, devices, a step or max_samples that do not fit, and on a CPU for values that
@@ -55,7 +55,7 @@ def march(
     """
     if backend not in BACKENDS:
         raise ConfigError("unknown backend of the ray march", expected=", ".join(BACKENDS), found=backend)
-    _check(space, motion, origins, directions, frame, near, far, step, offset, search, occupied, max_samples)
+    _check(space, motion, origins, directions, frame, near, far, step, offset, dilated, occupied, max_samples)
     if backend == "nerfacc":
         if motion.canonical_from_world is not None or motion.grids is not None:
             raise ConfigError(
@@ -65,12 +65,12 @@ def march(
             )
         from avatar.kernels.march.nerfacc import traverse
 
-        ray, depth, shift, count = traverse(
-            space, origins, directions, near, far, step, offset, search & occupied, max_samples
+        ray, depth, displacement, count = traverse(
+            space, origins, directions, near, far, step, offset, dilated & occupied, max_samples
         )
-        return Marched(ray, depth, shift, starts(count))
+        return Marched(ray, depth, displacement, starts(count))
     run = reference.march if backend == "torch" else _march_warp
-    return run(space, motion, origins, directions, frame, near, far, step, offset, search, occupied, max_samples)
+    return run(space, motion, origins, directions, frame, near, far, step, offset, dilated, occupied, max_samples)
 
 
 def _check(
@@ -83,7 +83,7 @@ def _check(
     far: Tensor,
     step: float,
     offset: Tensor,
-    search: Tensor,
+    dilated: Tensor,
     occupied: Tensor,
     max_samples: int,
 ) -> None:
@@ -100,7 +100,7 @@ def _check(
     check_tensor("frame indices", frame, (rays,), INTEGERS, device)
     for name, tensor in (("near", near), ("far", far), ("offset", offset)):
         check_tensor(f"values of {name}", tensor, (rays,), FLOATS, device)
-    for name, cells in (("search", search), ("occupied", occupied)):
+    for name, cells in (("dilated", dilated), ("occupied", occupied)):
         check_tensor(f"cells of {name}", cells, tuple(space.counts), (torch.bool,), device)
     if rays * max_samples > LARGEST // 3:
         raise InputError("too many samples for one march", expected=f"at most {LARGEST // 3}", found=rays * max_samples)
@@ -166,7 +166,7 @@ def _march_warp(
     far: Tensor,
     step: float,
     offset: Tensor,
-    search: Tensor,
+    dilated: Tensor,
     occupied: Tensor,
     max_samples: int,
 ) -> Marched:
@@ -174,7 +174,7 @@ def _march_warp(
 
     warp, device, rays = get_warp(), origins.device, len(origins)
     depth = torch.empty(rays, max_samples, device=device)
-    shift = torch.empty(rays, max_samples, 3, device=device)
+    displacement = torch.empty(rays, max_samples, 3, device=device)
     count = torch.zeros(rays, dtype=torch.int32, device=device)
     # every array is kept until the launch is over: a view does not own its memory
     kept = [
@@ -193,7 +193,7 @@ def _march_warp(
         kept += [motion.canonical_from_world.float().contiguous(), motion.height.float().contiguous()]
         views += [view(kept[-2], mat34), view(kept[-1], warp.vec4)]
     views += [
-        view(search.contiguous().view(torch.uint8).view(-1)),
+        view(dilated.contiguous().view(torch.uint8).view(-1)),
         view(occupied.contiguous().view(torch.uint8).view(-1)),
     ]
     if motion.grids is None:
@@ -207,12 +207,14 @@ def _march_warp(
             motion.grids.half().contiguous(),
         ]
         views += [view(kept[-5], warp.vec3), view(kept[-4]), view(kept[-3]), view(kept[-2]), view(kept[-1], warp.vec3h)]
-    outputs = [view(depth), view(shift, warp.vec3), view(count)]
+    outputs = [view(depth), view(displacement, warp.vec3), view(count)]
     launch_chunks(march_kernel, rays, [space.struct, float(step), *views, *outputs], device, smallest=128)
     first = starts(count)
     total = int(first[-1])
     ray = torch.empty(total, dtype=torch.int64, device=device)
-    packed_depth, packed_shift = depth.new_empty(total), depth.new_empty(total, 3)
-    packed = [view(ray), view(packed_depth), view(packed_shift, warp.vec3)]
-    launch_chunks(pack_kernel, rays, [view(first), view(depth), view(shift, warp.vec3), *packed], device, smallest=256)
-    return Marched(ray, packed_depth, packed_shift, first)
+    packed_depth, packed_displacement = depth.new_empty(total), depth.new_empty(total, 3)
+    packed = [view(ray), view(packed_depth), view(packed_displacement, warp.vec3)]
+    launch_chunks(
+        pack_kernel, rays, [view(first), view(depth), view(displacement, warp.vec3), *packed], device, smallest=256
+    )
+    return Marched(ray, packed_depth, packed_displacement, first)

@@ -49,7 +49,7 @@ def head_share(space: Space, height: float):
 
 
 @wp.func
-def displacement(
+def interpolate_displacement(
     origin: wp.array(dtype=wp.vec3),
     cell: wp.array(dtype=float),
     counts: wp.array2d(dtype=int),
@@ -109,7 +109,7 @@ def march_kernel(
     frame: wp.array(dtype=int),
     canonical_from_world: wp.array(dtype=mat34),
     height: wp.array(dtype=wp.vec4),
-    search: wp.array(dtype=wp.uint8),
+    dilated: wp.array(dtype=wp.uint8),
     occupied: wp.array(dtype=wp.uint8),
     grid_origin: wp.array(dtype=wp.vec3),
     grid_cell: wp.array(dtype=float),
@@ -117,7 +117,7 @@ def march_kernel(
     grid_offsets: wp.array(dtype=int),
     grids: wp.array2d(dtype=wp.vec3h),
     depth: wp.array2d(dtype=float),
-    shift: wp.array2d(dtype=wp.vec3),
+    displacement: wp.array2d(dtype=wp.vec3),
     count: wp.array(dtype=int),
 ):
     ray = first + wp.tid()
@@ -152,18 +152,18 @@ def march_kernel(
         cell = cell_of(space, point)
         alive = False
         if cell >= 0:
-            alive = search[cell] != wp.uint8(0)
+            alive = dilated[cell] != wp.uint8(0)
         if alive:
             move = wp.vec3(0.0, 0.0, 0.0)
             if grids:
                 skull = space.skull_rotation * point + space.skull_shift
-                local = displacement(grid_origin, grid_cell, grid_counts, grid_offsets, grids, which, skull)
+                local = interpolate_displacement(grid_origin, grid_cell, grid_counts, grid_offsets, grids, which, skull)
                 move = wp.transpose(space.skull_rotation) * local
                 cell = cell_of(space, point - move)
             if cell >= 0:
                 if occupied[cell] != wp.uint8(0):
                     depth[ray, found] = t
-                    shift[ray, found] = move
+                    displacement[ray, found] = move
                     found = found + 1
         taken = taken + 1
         t = near[ray] + (float(taken) + offset[ray]) * step
@@ -175,14 +175,14 @@ def pack_kernel(
     first: int,
     starts: wp.array(dtype=wp.int64),
     depth: wp.array2d(dtype=float),
-    shift: wp.array2d(dtype=wp.vec3),
+    displacement: wp.array2d(dtype=wp.vec3),
     packed_ray: wp.array(dtype=wp.int64),
     packed_depth: wp.array(dtype=float),
-    packed_shift: wp.array(dtype=wp.vec3),
+    packed_displacement: wp.array(dtype=wp.vec3),
 ):
     ray = first + wp.tid()
     start = int(starts[ray])
     for k in range(int(starts[ray + 1]) - start):
         packed_ray[start + k] = wp.int64(ray)
         packed_depth[start + k] = depth[ray, k]
-        packed_shift[start + k] = shift[ray, k]
+        packed_displacement[start + k] = displacement[ray, k]

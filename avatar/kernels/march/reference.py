@@ -19,7 +19,7 @@ def march(
     far: Tensor,
     step: float,
     offset: Tensor,
-    search: Tensor,
+    dilated: Tensor,
     occupied: Tensor,
     max_samples: int,
 ) -> Marched:
@@ -35,16 +35,18 @@ def march(
         top, bottom = space.neck
         t = ((height - bottom) / (top - bottom)).clamp(0, 1)
         points = world + (t * t * (3 - 2 * t)).unsqueeze(-1) * (moved - world)
-    shift = torch.zeros_like(points)
+    displacement = torch.zeros_like(points)
     if motion.grids is not None:
         matrix = space.skull_from_canonical
         skull = points @ matrix[:3, :3].T + matrix[:3, 3]
         which = frame.unsqueeze(1).expand(points.shape[:2]).reshape(-1)
-        shift = (interpolate_grids(motion, which, skull.reshape(-1, 3)) @ matrix[:3, :3]).view_as(points)
-    alive = lookup(space, search, points) & lookup(space, occupied, points - shift) & (depths < far.unsqueeze(1))
+        displacement = (interpolate_grids(motion, which, skull.reshape(-1, 3)) @ matrix[:3, :3]).view_as(points)
+    alive = (
+        lookup(space, dilated, points) & lookup(space, occupied, points - displacement) & (depths < far.unsqueeze(1))
+    )
     chosen = alive & (alive.cumsum(1) <= max_samples)
     ray = chosen.nonzero()[:, 0]
-    return Marched(ray, depths[chosen], shift[chosen], starts(chosen.sum(1)))
+    return Marched(ray, depths[chosen], displacement[chosen], starts(chosen.sum(1)))
 
 
 def lookup(space: MarchSpace, cells: Tensor, points: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class Marched:
     """`[M]` int64, ascending."""
     depth: Tensor
     """`[M]` metres along the ray, ascending on each ray."""
-    shift: Tensor
+    displacement: Tensor
     """`[M, 3]` the displacement d at the sample, canonical axes, metres."""
     first: Tensor
     """`[R + 1]` int64: ray r owns the samples first[r] to first[r + 1]."""

@@ -16,25 +16,25 @@ SMALLEST_CHUNK = 256
 
 class Weights(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, thickness: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, optical_depth: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
         from avatar.kernels.volume.portable import weights_kernel
 
-        thickness = thickness.detach().contiguous()
-        weights, light = torch.empty_like(thickness), torch.empty_like(thickness)
-        arrays = [view(first), view(thickness), view(weights), view(light)]
+        optical_depth = optical_depth.detach().contiguous()
+        weights, transmittance = torch.empty_like(optical_depth), torch.empty_like(optical_depth)
+        arrays = [view(first), view(optical_depth), view(weights), view(transmittance)]
         launch_chunks(weights_kernel, len(first) - 1, arrays, first.device, smallest=SMALLEST_CHUNK, even=True)
-        ctx.save_for_backward(first, weights, light)
-        ctx.mark_non_differentiable(light)
-        return weights, light
+        ctx.save_for_backward(first, weights, transmittance)
+        ctx.mark_non_differentiable(transmittance)
+        return weights, transmittance
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_weights: Tensor, _: Tensor) -> tuple[Tensor, None]:
         from avatar.kernels.volume.portable import weights_gradient_kernel
 
-        first, weights, light = ctx.saved_tensors
+        first, weights, transmittance = ctx.saved_tensors
         grad_weights, gradient = grad_weights.contiguous(), torch.empty_like(weights)
-        arrays = [view(first), view(weights), view(light), view(grad_weights), view(gradient)]
+        arrays = [view(first), view(weights), view(transmittance), view(grad_weights), view(gradient)]
         launch_chunks(weights_gradient_kernel, len(first) - 1, arrays, first.device, smallest=SMALLEST_CHUNK, even=True)
         return gradient, None
 

@@ -8,14 +8,14 @@ from torch import Tensor
 from avatar.kernels.runtime.nerfacc import load_nerfacc
 
 
-def render_weights(thickness: Tensor, ray: Tensor, rays: int) -> tuple[Tensor, Tensor]:
-    """Weights and transmittances `[M]` of packed samples of optical `thickness` `[M]` (density times length).
+def render_weights(optical_depth: Tensor, ray: Tensor, rays: int) -> tuple[Tensor, Tensor]:
+    """Weights and transmittances `[M]` of packed samples of optical `optical_depth` `[M]` (density times length).
 
     ray: `[M]` int64, ascending. Differentiable in thickness. (Sums along rays need nothing of nerfacc: its
     `accumulate_along_rays` is the `index_add` of `avatar.render.volume`.)
     """
-    start = torch.zeros_like(thickness)
-    weights, light, _ = load_nerfacc(thickness.device).render_weight_from_density(
-        start, start + 1, thickness, ray_indices=ray, n_rays=rays
+    start = torch.zeros_like(optical_depth)
+    weights, transmittance, _ = load_nerfacc(optical_depth.device).render_weight_from_density(
+        start, start + 1, optical_depth, ray_indices=ray, n_rays=rays
     )
-    return weights, light
+    return weights, transmittance

@@ -13,16 +13,16 @@ from avatar.base.errors import InputError
 from avatar.kernels.volume.autograd import Sum, Weights
 
 
-def render_weights(thickness: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+def render_weights(optical_depth: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
     """Each sample's share in its ray's colour, and the share of light that reaches it: both `[M]`.
 
     w_i = T_i (1 - exp(-tau_i)) with T_i = exp(-sum_{j < i} tau_j) along each ray.
 
-    thickness: `[M]` float32, tau >= 0. first: `[R + 1]` int64, from 0 to M. Weights are differentiable once in the
+    optical_depth: `[M]` float32, tau >= 0. first: `[R + 1]` int64, from 0 to M. Weights are differentiable once in the
     thickness; the light is not. Raises InputError for other shapes, types or devices.
     """
-    _check(first, thickness=thickness)
-    return Weights.apply(thickness, first)
+    _check(first, optical_depth=optical_depth)
+    return Weights.apply(optical_depth, first)
 
 
 def sum_along_rays(weights: Tensor, first: Tensor, values: Tensor | None = None) -> Tensor:

@@ -12,15 +12,15 @@ wp = get_warp()
 def weights_kernel(
     begin: int,
     first: wp.array(dtype=wp.int64),
-    thickness: wp.array(dtype=float),
+    optical_depth: wp.array(dtype=float),
     weights: wp.array(dtype=float),
-    light: wp.array(dtype=float),
+    transmittance: wp.array(dtype=float),
 ):
     ray = begin + wp.tid()
     left = float(1.0)
     for i in range(int(first[ray]), int(first[ray + 1])):
-        passed = left * wp.exp(-thickness[i])
-        light[i] = left
+        passed = left * wp.exp(-optical_depth[i])
+        transmittance[i] = left
         weights[i] = left - passed
         left = passed
 
@@ -30,9 +30,9 @@ def weights_gradient_kernel(
     begin: int,
     first: wp.array(dtype=wp.int64),
     weights: wp.array(dtype=float),
-    light: wp.array(dtype=float),
+    transmittance: wp.array(dtype=float),
     grad_weights: wp.array(dtype=float),
-    grad_thickness: wp.array(dtype=float),
+    grad_optical_depth: wp.array(dtype=float),
 ):
     # d w_i / d tau_i is the light behind sample i; every later weight shrinks by its own size
     ray = begin + wp.tid()
@@ -41,7 +41,7 @@ def weights_gradient_kernel(
     behind = float(0.0)
     for k in range(count):
         i = start + count - 1 - k
-        grad_thickness[i] = grad_weights[i] * (light[i] - weights[i]) - behind
+        grad_optical_depth[i] = grad_weights[i] * (transmittance[i] - weights[i]) - behind
         behind = behind + grad_weights[i] * weights[i]
 
 

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 
-def render_weights(thickness: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+def render_weights(optical_depth: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
     """Weights and light `[M]`; arguments as `volume.render_weights`, in float32 or float64."""
     ray = torch.repeat_interleave(torch.arange(len(first) - 1, device=first.device), first.diff())
     # in double: the sum runs over all rays of the pack, and its differences are wanted
-    total = torch.cumsum(thickness.double(), 0)
-    before = total - thickness.double()
+    total = torch.cumsum(optical_depth.double(), 0)
+    before = total - optical_depth.double()
     start = before[first[ray]] if len(ray) else before
-    light = torch.exp(-(before - start)).to(thickness.dtype)
-    return light * (1 - torch.exp(-thickness)), light
+    transmittance = torch.exp(-(before - start)).to(optical_depth.dtype)
+    return transmittance * (1 - torch.exp(-optical_depth)), transmittance
 
 
 def sum_along_rays(weights: Tensor, first: Tensor, values: Tensor | None = None) -> Tensor:

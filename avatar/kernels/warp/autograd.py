@@ -20,18 +20,18 @@ class InverseWarp(torch.autograd.Function):
         ctx: Any,
         rays: list[Tensor],
         neck: tuple[float, float],
-        shift: Tensor | None,
+        displacement: Tensor | None,
         matrix: Tensor | None,
         height: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         from avatar.kernels.warp.portable import place_kernel
 
-        shift = None if shift is None else shift.detach().contiguous()
+        displacement = None if displacement is None else displacement.detach().contiguous()
         motion = [] if matrix is None else [matrix.detach().contiguous(), height.detach().contiguous()]
         depth = rays[4]
         points, views = depth.new_empty(len(depth), 3), depth.new_empty(len(depth), 3)
         vec3 = get_warp().vec3
-        arrays = [*_views(rays), None if shift is None else view(shift, vec3), *_motion(motion)]
+        arrays = [*_views(rays), None if displacement is None else view(displacement, vec3), *_motion(motion)]
         arrays += [view(points, vec3), view(views, vec3)]
         launch_chunks(place_kernel, len(depth), [*neck, *arrays], depth.device, smallest=SMALLEST_CHUNK, even=True)
         ctx.neck = neck

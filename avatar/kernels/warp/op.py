@@ -2,7 +2,7 @@
 
 A sample at depth t of a ray (o, d) of frame i is at x = o + t d. It goes to x + s(h_i(x)) (T_i x - x) - shift, with T_i
 the head's rigid motion undone and s a smooth step of the height h_i above the neck, from 0 (torso) to 1 (head). The
-view direction turns along. The twin is `reference.place_samples`.
+view direction turns along. The twin is `reference.to_canonical`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from avatar.kernels.runtime.checks import FLOAT32, check_tensor
+from avatar.kernels.warp import reference
 from avatar.kernels.warp.autograd import InverseWarp
 
 
-def place_samples(
+def to_canonical(
     origins: Tensor,
     directions: Tensor,
     frame: Tensor,
@@ -24,13 +25,14 @@ def place_samples(
     canonical_from_world: Tensor | None = None,
     height: Tensor | None = None,
     neck: tuple[float, float] = (1.0, 0.0),
-    shift: Tensor | None = None,
+    displacement: Tensor | None = None,
+    backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Canonical points `[M, 3]` (metres) and unit view directions `[M, 3]` of samples.
 
     origins, directions: `[R, 3]`, world, unit directions. frame: `[R]` int64. ray: `[M]` int64; depth: `[M]` metres.
     canonical_from_world `[B, 3, 4]` and height `[B, 4]` (of a world point (x, 1)): head motion, or None. neck: heights
-    above which the motion holds in full and below which it has faded. shift: `[M, 3]`, subtracted.
+    above which the motion holds in full and below which it has faded. displacement: `[M, 3]`, subtracted.
     All float32 on one device. Points are differentiable once in canonical_from_world and height; directions are not.
     Raises InputError for other shapes, types or devices.
     """
@@ -43,7 +45,15 @@ def place_samples(
     if canonical_from_world is not None:
         check_tensor("canonical_from_world", canonical_from_world, ("B", 3, 4), FLOAT32, device)
         check_tensor("height", height, (len(canonical_from_world), 4), FLOAT32, device)
-    if shift is not None:
-        check_tensor("shifts", shift, (count, 3), FLOAT32, device)
+    if displacement is not None:
+        check_tensor("displacements", displacement, (count, 3), FLOAT32, device)
+    if backend == "torch":
+        return reference.to_canonical(
+            *(origins, directions, frame, ray, depth),
+            canonical_from_world=canonical_from_world,
+            height=height,
+            neck=neck,
+            displacement=displacement,
+        )
     tensors = [part.detach().contiguous() for part in (origins, directions, frame, ray, depth)]
-    return InverseWarp.apply(tensors, neck, shift, canonical_from_world, height)
+    return InverseWarp.apply(tensors, neck, displacement, canonical_from_world, height)

@@ -16,7 +16,7 @@ def place_kernel(
     frame: wp.array(dtype=wp.int64),
     ray: wp.array(dtype=wp.int64),
     depth: wp.array(dtype=float),
-    shift: wp.array(dtype=wp.vec3),
+    displacement: wp.array(dtype=wp.vec3),
     canonical_from_world: wp.array(dtype=mat34),
     height: wp.array(dtype=wp.vec4),
     points: wp.array(dtype=wp.vec3),
@@ -37,8 +37,8 @@ def place_kernel(
         moved = rotation * point + wp.vec3(m[0, 3], m[1, 3], m[2, 3])
         point = point + share * (moved - point)
         view = wp.normalize(view + share * (rotation * view - view))
-    if shift:
-        point = point - shift[i]
+    if displacement:
+        point = point - displacement[i]
     points[i] = point
     views[i] = view
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def place_samples(
+def to_canonical(
     origins: Tensor,
     directions: Tensor,
     frame: Tensor,
@@ -16,9 +16,9 @@ def place_samples(
     canonical_from_world: Tensor | None = None,
     height: Tensor | None = None,
     neck: tuple[float, float] = (1.0, 0.0),
-    shift: Tensor | None = None,
+    displacement: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Points and view directions `[M, 3]`; arguments as `placement.place_samples`."""
+    """Points and view directions `[M, 3]`; arguments as `placement.to_canonical`."""
     views = directions[ray]
     points = origins[ray] + depth.unsqueeze(1) * views
     if canonical_from_world is not None:
@@ -30,4 +30,4 @@ def place_samples(
         turned = (rotation @ views.unsqueeze(-1)).squeeze(-1)
         points = points + share * (moved - points)
         views = F.normalize(views + share * (turned - views), dim=-1).detach()
-    return points if shift is None else points - shift, views
+    return points if displacement is None else points - displacement, views

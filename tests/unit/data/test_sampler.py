@@ -15,11 +15,11 @@ def make_frames(count: int = 20) -> FrameSet:
     """Frames whose pixel values tell frame, x and y, so that a wrong look-up shows."""
     y, x = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
     images = torch.stack([torch.stack([x, y, torch.full_like(x, i)], -1) for i in range(count)]).to(torch.uint8)
-    mattes = torch.zeros(count, HEIGHT, WIDTH, dtype=torch.uint8)
-    mattes[:, 30:, 50:110] = 200
+    masks = torch.zeros(count, HEIGHT, WIDTH, dtype=torch.uint8)
+    masks[:, 30:, 50:110] = 200
     return FrameSet(
         images=images,
-        mattes=mattes,
+        masks=masks,
         cameras=[],
         params=None,
         mouth_boxes=torch.tensor([MOUTH_BOX]).repeat(count, 1),
@@ -44,7 +44,7 @@ def test_values_belong_to_the_pixels():
     assert torch.equal(read[:, 2].long(), batch.frame_index)
     x, y = (batch.pixels - 0.5).T
     person = (y >= 30) & (x >= 50) & (x < 110)
-    torch.testing.assert_close(batch.matte, person.float() * 200 / 255)
+    torch.testing.assert_close(batch.mask, person.float() * 200 / 255)
 
 
 def test_frames_of_a_batch():
@@ -87,7 +87,7 @@ def test_each_region_is_where_it_says_and_covers_it_evenly():
     x, y = (person - 0.5).long().T
     hits = (y * WIDTH + x).bincount(minlength=WIDTH * HEIGHT).reshape(HEIGHT, WIDTH)
     assert (hits[30:, 50:110] > 0).all(), "every pixel of the person can be drawn"
-    assert (hits[29, 50:110] > 0).all(), "the matte is dilated"
+    assert (hits[29, 50:110] > 0).all(), "the mask is dilated"
     per_row = hits[30:, 50:110].double().sum(1)
     assert per_row.std() / per_row.mean() < 0.06, "uniform on the person, also in the cut blocks at the border"
 
@@ -147,7 +147,7 @@ def test_without_landmarks_the_rays_go_to_the_person():
 
 def test_without_a_person_the_rays_go_everywhere():
     frames = make_frames(2)
-    frames.mattes[:] = 0
+    frames.masks[:] = 0
     batch = RaySampler(frames, rays=4000, frames_per_batch=2).batch()
     person = batch.pixels[batch.region == PERSON]
     assert person.min() < 5
@@ -169,42 +169,9 @@ def test_settings_that_cannot_work(settings):
 
 
 def test_blocks_at_full_size_stay_small():
-    mattes = torch.full((2, 512, 512), 255, dtype=torch.uint8)
-    side, start, count, corners = person_blocks(mattes)
+    masks = torch.full((2, 512, 512), 255, dtype=torch.uint8)
+    side, start, count, corners = person_blocks(masks)
     assert side == 8
     assert count.tolist() == [4096, 4096]
     assert start.tolist() == [0, 4096]
     assert corners.max() == 504
-
-
-@pytest.mark.parametrize("side", [5, 9])
-def test_the_mouth_comes_in_patches(side):
-    """Squares of neighbouring pixels, row by row, whose middles lie in the mouth's box; other rays are as they were."""
-    sampler, plain = (RaySampler(make_frames(), rays=2400, frames_per_batch=8, patch=side, seed=4) for _ in range(2))
-    batch, single = sampler.batch(patched=True), plain.batch()
-    per_frame = 100 // side**2  # of a frame's 300 rays a third falls on the mouth
-    assert batch.patches.shape == (8 * per_frame, side**2)
-    assert len(batch.patches.unique()) == batch.patches.numel()
-    for rays in batch.patches:
-        assert (batch.region[rays] == MOUTH).all()
-        assert len(batch.slot[rays].unique()) == 1
-        square = batch.pixels[rays].view(side, side, 2)
-        across, down = square[:, 1:] - square[:, :-1], square[1:] - square[:-1]
-        assert (across == torch.tensor([1.0, 0.0])).all()
-        assert (down == torch.tensor([0.0, 1.0])).all()
-        assert inside(square[side // 2, side // 2][None], MOUTH_BOX).all()
-    rest = torch.ones(2400, dtype=torch.bool)
-    rest[batch.patches.reshape(-1)] = False
-    assert torch.equal(batch.pixels[rest], single.pixels[rest])
-    read = (batch.colour * 255).round()
-    assert torch.equal(read[:, :2], batch.pixels - 0.5), "colours are those of the moved pixels"
-    assert single.patches.shape == (0, 1)
-
-
-def test_patches_stay_inside_the_picture():
-    frames = make_frames()
-    frames.mouth_boxes[:] = torch.tensor([WIDTH - 3, HEIGHT - 3, WIDTH, HEIGHT])
-    batch = RaySampler(frames, rays=2400, frames_per_batch=8, patch=9).batch(patched=True)
-    pixels = batch.pixels[batch.patches.reshape(-1)]
-    assert inside(pixels, (0, 0, WIDTH, HEIGHT)).all()
-    assert float(pixels[:, 0].max()) == WIDTH - 0.5

@@ -13,11 +13,11 @@ def test_nothing_moves_at_the_start():
     assert field(points, torch.randn(4, 8), torch.arange(100) % 4, 6.0).abs().max() < 1e-3
 
 
-def test_alpha_rises_linearly_then_stays():
+def test_the_window_rises_linearly_then_stays():
     field = TranslationField(DeformationConfig(bands=6, coarse_to_fine_end=0.5))
-    assert [field.alpha(p) for p in (0.0, 0.25, 0.5, 1.0)] == [0.0, 3.0, 6.0, 6.0]
+    assert [field.window(p) for p in (0.0, 0.25, 0.5, 1.0)] == [0.0, 3.0, 6.0, 6.0]
     open_field = TranslationField(DeformationConfig(bands=6, coarse_to_fine=False))
-    assert open_field.alpha(0.0) == 6.0
+    assert open_field.window(0.0) == 6.0
 
 
 def test_codes_and_open_bands_change_the_translation():

@@ -8,7 +8,8 @@ from tiny_clip import shrink
 
 from avatar.config import load_preset
 from avatar.field.frame_states import FrameData, Probes, Rays
-from avatar.field.identity import Subject
+from avatar.field.identity import Identity
+from avatar.field.ray_sampling import canonical_samples, field_functions, march_rays
 from avatar.field.scene import Scene
 from avatar.field.warp import neck_blend
 from avatar.flame.assets import load_head
@@ -24,22 +25,24 @@ def made():
     params.rotation[:] = torch.tensor([[0.0, 0.3, 0.0], [0.1, -0.2, 0.05]])
     params.jaw[1, 0] = 0.2
     config = shrink(load_preset("cpu"))
-    subject = Subject.make(asset, params, config.field, torch.device("cpu"))
-    data = subject.frame_data(params)
+    identity = Identity.make(asset, params, config.field, torch.device("cpu"))
+    data = identity.frame_data(params)
     scene = Scene(
-        config,
+        config.field,
+        config.render,
+        config.backends,
         frames=2,
         condition_size=data.condition.shape[1],
         expression_size=data.condition.shape[1] - 9,
         low=torch.tensor([-0.25, -0.3, -0.25]),
         high=torch.tensor([0.25, 0.25, 0.25]),
         reference=torch.eye(4),
-        blend=neck_blend(asset, subject.neutral(), config.field.warp.neck_fade),
-        layout=subject.grids.layout,
+        blend=neck_blend(asset, identity.neutral(), config.field.warp.neck_fade),
+        layout=identity.grids.layout,
     )
     scene.condition.fit(data.condition)
     with torch.no_grad():
-        scene.radiance.bank.tables.normal_()
+        scene.radiance.blended.tables.normal_()
     return SimpleNamespace(scene=scene, data=data, states=scene.training_states(data, torch.arange(2)))
 
 
@@ -66,11 +69,11 @@ CAPTURED, BESIDE = (0.0, 0.0, 1.0), (0.5, 0.1, 0.8)
 @pytest.mark.parametrize("frame", [0, 1])
 def test_other_cameras_see_the_colours_of_the_captured_one(made, frame):
     """The same points: placed alike, and looked at from where the clip was filmed."""
-    expected = made.scene.place(made.states, *rays_to(POINTS, CAPTURED, frame))
-    beside = made.scene.place(made.states, *rays_to(POINTS, BESIDE, frame, seen_from=CAPTURED))
+    expected = canonical_samples(made.scene, made.states, *rays_to(POINTS, CAPTURED, frame))
+    beside = canonical_samples(made.scene, made.states, *rays_to(POINTS, BESIDE, frame, seen_from=CAPTURED))
     torch.testing.assert_close(beside.points, expected.points, atol=1e-6, rtol=0)
     torch.testing.assert_close(beside.directions, expected.directions, atol=1e-5, rtol=0)
-    plain = made.scene.place(made.states, *rays_to(POINTS, BESIDE, frame))
+    plain = canonical_samples(made.scene, made.states, *rays_to(POINTS, BESIDE, frame))
     assert float((plain.directions - expected.directions).norm(dim=-1).min()) > 0.2
 
 
@@ -80,13 +83,13 @@ def test_seen_from_survives_selection():
     assert torch.equal(rays.select(torch.tensor([1, 2])).seen_from, POINTS[1:3])
 
 
-def density_at(made, points, coefficients: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
+def density_at(made, points, coefficients: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     made.states.coefficients = coefficients
     rays, samples = rays_to(points, CAPTURED, 0)
-    rays.gate = rays.gate if gate is None else gate
-    density, _ = made.scene.functions(made.states, rays, 0.0)
+    rays.mask = rays.mask if mask is None else mask
+    query_density, _ = field_functions(made.scene, made.states, rays, 0.0)
     with torch.no_grad():
-        return density(samples)[0]
+        return query_density(samples)[0]
 
 
 def test_the_gate_keeps_the_expression_out(made):
@@ -99,7 +102,7 @@ def test_the_gate_keeps_the_expression_out(made):
 
 
 def test_without_gate_the_expression_reaches_everything(made):
-    made.scene.config.field.gate = False
+    made.scene.field.gate = False
     calm = torch.zeros_like(made.states.coefficients)
     points, closed = torch.tensor([[0.01, -0.28, 0.0], [0.01, 0.0, 0.0]]), torch.zeros(2, dtype=torch.bool)
     changed = density_at(made, points, calm + 1.0, closed) - density_at(made, points, calm, closed)
@@ -114,18 +117,19 @@ def test_probes_are_answered_as_alone(made):
     rays, samples = rays_to(POINTS, CAPTURED, 1)
     frame = torch.tensor([0, 1, 1])
     probes = Probes(POINTS[:3] + 0.01, frame)
-    density, colour = scene.functions(states, rays, 2.0, probes=probes)
+    density, colour = field_functions(scene, states, rays, 2.0, probes=probes)
     values, state = density(samples)
-    alone, _ = scene.functions(states, rays, 2.0)
+    alone, _ = field_functions(scene, states, rays, 2.0)
     torch.testing.assert_close(values, alone(samples)[0])
     assert colour(samples, state, None).shape == (4, 3)
-    gate = torch.ones(3, dtype=torch.bool)
-    torch.testing.assert_close(probes.density, scene.ask(probes.points, states, frame, gate, 2.0)[0])
+    mask = torch.ones(3, dtype=torch.bool)
+    answers = state.probes
+    torch.testing.assert_close(answers.density, scene.query(probes.points, states, frame, mask, 2.0).density)
     resting = scene.normalise(probes.points)
     moved = scene.deform(resting, states.deform, frame, 2.0)
-    assert float(probes.translation.detach().abs().min()) > 0
-    torch.testing.assert_close(probes.translation, (moved - resting) * scene.extent)
-    by_probe = torch.autograd.grad(probes.density.sum(), scene.radiance.table, retain_graph=True)[0]
+    assert float(answers.translation.detach().abs().min()) > 0
+    torch.testing.assert_close(answers.translation, (moved - resting) * scene.extent)
+    by_probe = torch.autograd.grad(answers.density.sum(), scene.radiance.table, retain_graph=True)[0]
     by_sample = torch.autograd.grad(values.sum(), scene.radiance.table)[0]
     assert by_probe.abs().sum() > 0
     assert by_sample.abs().sum() > 0
@@ -142,25 +146,25 @@ def leaning(made):
     return made
 
 
-def placed(made, states, origin, seen_from=None):
+def canonical(made, states, origin, seen_from=None):
     rays, samples = rays_to(POINTS + torch.tensor(origin) - torch.tensor(CAPTURED), origin, 1, seen_from)
-    return made.scene.place(states, states.carry(rays), samples)
+    return canonical_samples(made.scene, states, states.carry(rays), samples)
 
 
 def test_a_torso_that_leans_back_stays_what_it_is(leaning):
     """Points on shoulders, neck and face of a head that only shifts, seen by a camera that shifts along."""
     scene, both = leaning.scene, torch.arange(2)
     away = tuple(torch.tensor(CAPTURED) + torch.tensor([0.02, 0.0, -0.5]))
-    twist = scene.torso.twists(leaning.data.world_from_skull)[1, 3:]  # that of the pose it leans back from
+    twist = scene.torso.torso_transforms(leaning.data.world_from_skull)[1, 3:]  # that of the pose it leans back from
     for make in (lambda d: scene.training_states(d, both), scene.mean_states):
         near, far = make(leaning.data), make(leaning.far)
-        one, two = (placed(leaning, states, where) for states, where in ((near, CAPTURED), (far, away)))
+        one, two = (canonical(leaning, states, where) for states, where in ((near, CAPTURED), (far, away)))
         torch.testing.assert_close(two.points, one.points, atol=1e-5, rtol=0)
         torch.testing.assert_close(two.directions, one.directions, atol=1e-5, rtol=0)
         torch.testing.assert_close(one.points[2], POINTS[2] - twist, atol=1e-5, rtol=0)
-        beside = placed(leaning, far, away, seen_from=BESIDE)
+        beside = canonical(leaning, far, away, seen_from=BESIDE)
         rays, samples = rays_to(POINTS, CAPTURED, 1, tuple(torch.tensor(BESIDE) - torch.tensor([0.02, 0.0, -0.5])))
-        expected = scene.place(near, near.carry(rays), samples)
+        expected = canonical_samples(scene, near, near.carry(rays), samples)
         torch.testing.assert_close(beside.directions, expected.directions, atol=1e-5, rtol=0)
 
 
@@ -173,14 +177,14 @@ def test_rays_find_a_torso_that_leans_far_out_of_the_box(leaning):
     shoulder = torch.tensor([[0.1, -0.25, -0.5]])
     rays = states.carry(rays_to(shoulder, CAPTURED, 1)[0])
     near, far = ray_box(rays.origins, rays.directions, states.low[rays.frame], states.high[rays.frame])
-    samples, where = scene.march(states, rays, near, far, offset=torch.full((1,), 0.5), max_samples=200)
+    samples, where = march_rays(scene, states, rays, near, far, offset=torch.full((1,), 0.5), max_samples=200)
     assert len(samples.depth) > 20
     assert ((where.points >= scene.low) & (where.points <= scene.high)).all()
-    twist = scene.torso.twists(leaning.far.world_from_skull)[1, 3:]
+    twist = scene.torso.torso_transforms(leaning.far.world_from_skull)[1, 3:]
     assert float((where.points - (shoulder - twist)).detach().norm(dim=-1).min()) < 0.005
 
 
 def test_the_torsos_matrix_learns_through_the_samples(leaning):
     states = leaning.scene.training_states(leaning.far, torch.arange(2))
-    placed(leaning, states, CAPTURED).points[2].sum().backward()
+    canonical(leaning, states, CAPTURED).points[2].sum().backward()
     assert leaning.scene.torso.follow.grad[3:, 3:].abs().min() > 0

@@ -1,4 +1,4 @@
-"""How far the torso follows is read off the mattes: painted shoulders that follow by known shares are recognised."""
+"""How far the torso follows is read off the masks: painted shoulders that follow by known shares are recognised."""
 
 import numpy as np
 import pytest
@@ -28,20 +28,20 @@ def painted(beside: float, deep: float) -> tuple[TorsoMotion, FrameViews]:
     origins, directions = (part.reshape(-1, 3) for part in image_rays(camera))
     moved = torch.eye(4).repeat(COUNT, 1, 1)
     moved[:, :3, 3] = shift * torch.tensor([beside, beside, deep])
-    mattes = []
+    masks = []
     for i in range(COUNT):
         board = carry(moved[i : i + 1], torso.pivot[None])[0, 0]
         points = origins + directions * ((board[2] - origins[:, 2]) / directions[:, 2]).unsqueeze(1) - board
-        mattes.append(255 * ((points[:, 0].abs() < 0.17) & (points[:, 1] < -0.02 - 0.3 * points[:, 0].abs())))
-    masks = torch.stack(mattes).view(COUNT, SIZE, SIZE).to(torch.uint8)
+        masks.append(255 * ((points[:, 0].abs() < 0.17) & (points[:, 1] < -0.02 - 0.3 * points[:, 0].abs())))
+    masks = torch.stack(masks).view(COUNT, SIZE, SIZE).to(torch.uint8)
     return torso, FrameViews(poses, [camera] * COUNT, masks, torch.zeros_like(masks, dtype=torch.bool))
 
 
 def left_over(torso: TorsoMotion, views: FrameViews, beside: float, deep: float) -> float:
     """Mean distance (metres) between where `torso` puts the foot of the neck and where the board's was painted."""
     shift = views.world_from_skull[:, :3, 3]
-    twists = torso.twists(views.world_from_skull).detach()
-    return float((twists[:, 3:] - shift * torch.tensor([beside, beside, deep])).norm(dim=-1).mean())
+    torso_transforms = torso.torso_transforms(views.world_from_skull).detach()
+    return float((torso_transforms[:, 3:] - shift * torch.tensor([beside, beside, deep])).norm(dim=-1).mean())
 
 
 @pytest.mark.parametrize(("beside", "deep"), [(0.0, 0.0), (0.5, 0.75), (1.0, 1.0), (0.0, 1.0)])
@@ -55,7 +55,7 @@ def test_painted_shoulders_are_followed(beside, deep):
 
 def test_a_clip_without_a_torso_leaves_it_still():
     torso, views = painted(0.5, 0.5)
-    views.mattes = torch.zeros_like(views.mattes)
+    views.masks = torch.zeros_like(views.masks)
     start_follow(torso, views)
     assert torso.follow.abs().max() == 0
 
@@ -63,12 +63,12 @@ def test_a_clip_without_a_torso_leaves_it_still():
 @torch.no_grad()
 def test_what_is_behind_the_head_or_outside_the_picture_says_nothing():
     torso, views = painted(0.5, 0.75)
-    mattes = views.mattes.float()[:, None] / 255
-    assert float(disagreement(torso_sheet(torso), torso, views, mattes)) > 0.005
+    masks = views.masks.float()[:, None] / 255
+    assert float(disagreement(torso_sheet(torso), torso, views, masks)) > 0.005
     outside = torso.pivot + torch.tensor([[5.0, 0.0, 0.0], [0.0, -7.0, 0.0]])
-    assert float(disagreement(outside, torso, views, mattes)) == 0
+    assert float(disagreement(outside, torso, views, masks)) == 0
     views.silhouettes = torch.ones_like(views.silhouettes)
-    assert float(disagreement(torso_sheet(torso), torso, views, mattes)) == 0
+    assert float(disagreement(torso_sheet(torso), torso, views, masks)) == 0
 
 
 def test_the_blur_keeps_the_light_and_spreads_it():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from avatar.config import FieldConfig, WarpConfig
-from avatar.field.identity import Subject
+from avatar.field.identity import Identity
 from avatar.field.warp import NeckBlend, RigidMotion, apply_rigid, rigid_inverse
 from avatar.flame.assets import load_head
 from avatar.flame.model import HeadParameters
@@ -14,7 +14,7 @@ from avatar.geometry.rotations import axis_angle_to_matrix
 from avatar.kernels.march.reference import interpolate_grids
 from avatar.kernels.march.types import MarchMotion
 from avatar.kernels.mesh.reference import fade_with_distance
-from avatar.kernels.warp.op import place_samples
+from avatar.kernels.warp.op import to_canonical
 
 BLEND = NeckBlend(top=-0.10, bottom=-0.20)
 
@@ -33,7 +33,7 @@ POSE = rigid([-0.2, 0.4, 0.1], [0.05, -0.02, 0.04])
 def undo_rigid(motion, points):
     """World points of frame 0 carried to the reference pose."""
     index = torch.arange(len(points))
-    return place_samples(
+    return to_canonical(
         points,
         torch.zeros_like(points),
         torch.zeros_like(index),
@@ -89,47 +89,47 @@ def test_fade_is_exponential_near_and_zero_from_the_reach_on():
 
 
 @pytest.fixture(scope="module")
-def subject():
+def identity():
     asset = load_head()
     params = HeadParameters.neutral(asset, 2)
     params.shape[:10] = torch.linspace(-1, 1, 10)
-    return Subject.make(asset, params, FieldConfig(warp=WarpConfig()), torch.device("cpu"))
+    return Identity.make(asset, params, FieldConfig(warp=WarpConfig()), torch.device("cpu"))
 
 
-def displaced(subject, params, points):
-    grids = subject.grids.build(params)
-    layout = subject.grids.layout
+def displaced(identity, params, points):
+    grids = identity.grids.build(params)
+    layout = identity.grids.layout
     motion = MarchMotion(None, None, grids, layout.origin, layout.cell, layout.counts, layout.offsets)
     return interpolate_grids(motion, torch.zeros(len(points), dtype=torch.int64), points)
 
 
-def test_a_neutral_expression_moves_nothing(subject):
-    assert subject.grids.build(subject.params.frame(0)).abs().max() == 0
+def test_a_neutral_expression_moves_nothing(identity):
+    assert identity.grids.build(identity.params.frame(0)).abs().max() == 0
 
 
-def test_posed_vertices_go_back_to_their_neutral_places(subject):
-    params = HeadParameters.neutral(subject.asset)
+def test_posed_vertices_go_back_to_their_neutral_places(identity):
+    params = HeadParameters.neutral(identity.asset)
     params.jaw[:, 0] = 0.25
     params.expr[0, :8] = 0.4
-    params = subject.with_identity(params)
-    posed = subject.head(params).vertices[0]
-    moved = (posed - subject.neutral()).norm(dim=-1)
-    left = (posed - displaced(subject, params, posed) - subject.neutral()).norm(dim=-1)
-    face = torch.as_tensor(subject.asset.region("face"))
-    lips = torch.as_tensor(subject.asset.region("lips"))
+    params = identity.with_identity(params)
+    posed = identity.head(params).vertices[0]
+    moved = (posed - identity.neutral()).norm(dim=-1)
+    left = (posed - displaced(identity, params, posed) - identity.neutral()).norm(dim=-1)
+    face = torch.as_tensor(identity.asset.region("face"))
+    lips = torch.as_tensor(identity.asset.region("lips"))
     assert moved[lips].mean() > 0.004
     assert left[lips].mean() < 0.0006
     assert left[face].mean() < 0.15 * moved[face].mean()
 
 
-def test_an_open_jaw_leaves_far_points_and_the_crown_alone(subject):
-    params = HeadParameters.neutral(subject.asset)
+def test_an_open_jaw_leaves_far_points_and_the_crown_alone(identity):
+    params = HeadParameters.neutral(identity.asset)
     params.jaw[:, 0] = 0.3
-    neutral = subject.neutral()
+    neutral = identity.neutral()
     crown = neutral[neutral[:, 1] > neutral[:, 1].max() - 0.04]
     far = torch.stack(
         [neutral[:, 0], neutral[:, 1], torch.full_like(neutral[:, 2], float(neutral[:, 2].max()) + 0.08)], -1
     )
     below = torch.tensor([[0.0, float(neutral[:, 1].min()) - 0.08, 0.05]])
     for points in (crown, far, below):
-        assert displaced(subject, params, points).abs().max() < 2e-4
+        assert displaced(identity, params, points).abs().max() < 2e-4

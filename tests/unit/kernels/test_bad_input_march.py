@@ -33,7 +33,7 @@ def make_case():
         "far": torch.full((RAYS,), 2.0),
         "step": 0.1,
         "offset": torch.full((RAYS,), 0.5),
-        "search": torch.ones(COUNTS, dtype=torch.bool),
+        "dilated": torch.ones(COUNTS, dtype=torch.bool),
         "occupied": torch.ones(COUNTS, dtype=torch.bool),
         "max_samples": 4,
     }
@@ -66,8 +66,8 @@ BAD = {
     "float frame": ("frame", lambda t: t.float(), "frame indices cannot be used"),
     "frame too large": ("frame", lambda t: with_value(t, FRAMES), "frame index is out of range"),
     "negative frame": ("frame", lambda t: with_value(t, -1), "frame index is out of range"),
-    "search of wrong shape": ("search", lambda t: t[:-1], "cells of search cannot be used"),
-    "search of wrong axes": ("search", lambda t: t.permute(2, 1, 0), "cells of search cannot be used"),
+    "dilated of wrong shape": ("dilated", lambda t: t[:-1], "cells of dilated cannot be used"),
+    "dilated of wrong axes": ("dilated", lambda t: t.permute(2, 1, 0), "cells of dilated cannot be used"),
     "occupied of bytes": ("occupied", lambda t: t.byte(), "cells of occupied cannot be used"),
     "occupied of wrong shape": ("occupied", lambda t: t.flatten(), "cells of occupied cannot be used"),
     "occupied elsewhere": ("occupied", lambda t: t.to("meta"), "another device"),
@@ -123,7 +123,7 @@ def test_bad_motion_is_refused(case):
         ({"low": torch.tensor([0.0, INF, 0.0])}, "not finite"),
         ({"low": torch.zeros(2)}, "corner of the cells"),
         ({"skull_from_canonical": torch.eye(3)}, "skull_from_canonical"),
-        ({"counts": (4, 5, 7)}, "cells of search"),
+        ({"counts": (4, 5, 7)}, "cells of dilated"),
     ],
 )
 def test_a_bad_space_is_refused(change, message):
@@ -138,7 +138,12 @@ def test_no_rays_give_no_samples(backend):
     for name in ("origins", "directions", "frame", "near", "far", "offset"):
         arguments[name] = arguments[name][:0]
     found = march(space, motion, **arguments, backend=backend)
-    assert (found.ray.shape, found.depth.shape, found.shift.shape, found.count.shape) == ((0,), (0,), (0, 3), (0,))
+    assert (found.ray.shape, found.depth.shape, found.displacement.shape, found.count.shape) == (
+        (0,),
+        (0,),
+        (0, 3),
+        (0,),
+    )
 
 
 @pytest.mark.parametrize("backend", ["warp", "torch"])

@@ -12,7 +12,7 @@ RAY = torch.tensor([0, 0, 2, 2, 3])
 
 
 def packed(**change):
-    parts = {"ray": RAY, "depth": torch.linspace(0.1, 0.5, 5), "spacing": torch.full((5,), 0.01), "rays": 4}
+    parts = {"ray": RAY, "depth": torch.linspace(0.1, 0.5, 5), "deltas": torch.full((5,), 0.01), "rays": 4}
     return Samples(**{**parts, **change})
 
 
@@ -28,9 +28,9 @@ BAD_DENSITIES = {
     "elsewhere": (DENSITY.to("meta"), "another device"),
 }
 BAD_SAMPLES = {
-    "NaN spacing": ({"spacing": torch.full((5,), NAN)}, "spacings must be finite"),
-    "negative spacing": ({"spacing": torch.full((5,), -0.1)}, "spacings must be finite and not negative"),
-    "spacing of other length": ({"spacing": torch.ones(4)}, "spacings cannot be used"),
+    "NaN deltas": ({"deltas": torch.full((5,), NAN)}, "deltas must be finite"),
+    "negative deltas": ({"deltas": torch.full((5,), -0.1)}, "deltas must be finite and not negative"),
+    "deltas of other length": ({"deltas": torch.ones(4)}, "deltas cannot be used"),
     "depth of other length": ({"depth": torch.ones(6)}, "depths cannot be used"),
     "rays out of order": ({"ray": RAY.flip(0)}, "ray after ray"),
     "rays out of range": ({"ray": RAY + 1}, "ray after ray"),
@@ -73,8 +73,8 @@ def test_sums_of_what_does_not_fit_are_refused(weights, values, message):
 @pytest.mark.parametrize("backend", ["warp", "torch"])
 def test_no_samples_weigh_nothing(backend):
     none = Samples(RAY[:0], DENSITY[:0], DENSITY[:0], 4)
-    weights, light = render_weights(DENSITY[:0], none, backend=backend)
-    assert weights.shape == light.shape == (0,)
+    weights, transmittance = render_weights(DENSITY[:0], none, backend=backend)
+    assert weights.shape == transmittance.shape == (0,)
     assert accumulate(weights, none, torch.ones(0, 3)).tolist() == [[0.0] * 3] * 4
 
 

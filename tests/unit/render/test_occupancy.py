@@ -77,10 +77,10 @@ def test_hidden_cells_are_occupied_but_not_visible_until_light_comes():
     grid = make()
     cells = cell_list(3, 4)
     for _ in range(100):
-        grid.update(cells, torch.tensor([5.0, 5.0]), 0.02, light=torch.tensor([1.0, 1e-5]))
+        grid.update(cells, torch.tensor([5.0, 5.0]), 0.02, transmittance=torch.tensor([1.0, 1e-5]))
     assert grid.occupied.view(-1)[cells].tolist() == [True, True]
     assert grid.visible.view(-1)[cells].tolist() == [True, False]
-    grid.update(cells[1:], torch.tensor([5.0]), 0.02, light=torch.tensor([0.5]))
+    grid.update(cells[1:], torch.tensor([5.0]), 0.02, transmittance=torch.tensor([0.5]))
     assert grid.visible.view(-1)[4]
 
 

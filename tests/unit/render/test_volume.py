@@ -15,10 +15,10 @@ def packed():
     generator = torch.Generator().manual_seed(1)
     ray = torch.tensor([0, 0, 0, 2, 2, 5, 5, 5, 5])  # rays 1, 3 and 4 have no samples
     depth = torch.tensor([0.5, 0.6, 0.8, 0.1, 0.9, 0.2, 0.3, 0.4, 0.5])
-    spacing = torch.rand(9, generator=generator) * 0.05
+    deltas = torch.rand(9, generator=generator) * 0.05
     density = torch.rand(9, generator=generator, dtype=torch.float32) * 2
     colour = torch.rand(9, 3, generator=generator)
-    return Samples(ray, depth, spacing, 6), density, colour
+    return Samples(ray, depth, deltas, 6), density, colour
 
 
 def by_loop(samples, density, colour):
@@ -27,7 +27,7 @@ def by_loop(samples, density, colour):
     for ray in range(samples.rays):
         transmittance = 1.0
         for i in (samples.ray == ray).nonzero().flatten().tolist():
-            alpha = 1 - math.exp(-float(density[i]) * 100 * float(samples.spacing[i]))
+            alpha = 1 - math.exp(-float(density[i]) * 100 * float(samples.deltas[i]))
             weights.append(transmittance * alpha)
             colours[ray] += transmittance * alpha * colour[i]
             opacities[ray] += transmittance * alpha
@@ -38,11 +38,11 @@ def by_loop(samples, density, colour):
 def test_weights_match_the_loop(packed):
     samples, density, colour = packed
     weights, colours, opacities = by_loop(samples, density, colour)
-    found, light = render_weights(density, samples)
+    found, transmittance = render_weights(density, samples)
     torch.testing.assert_close(found, weights, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(accumulate(found, samples, colour), colours, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(accumulate(found, samples), opacities, atol=1e-6, rtol=1e-5)
-    assert light[0] == light[3] == light[5] == 1
+    assert transmittance[0] == transmittance[3] == transmittance[5] == 1
     background = torch.rand(6, 3)
     expected = colours + (1 - opacities)[:, None] * background
     torch.testing.assert_close(over(colours, opacities, background), expected)
@@ -63,7 +63,7 @@ def test_a_long_pack_keeps_its_precision():
 def test_gradients_match_finite_differences(packed):
     samples, density, colour = packed
     density = density.double().requires_grad_()
-    samples = Samples(samples.ray, samples.depth.double(), samples.spacing.double(), samples.rays)
+    samples = Samples(samples.ray, samples.depth.double(), samples.deltas.double(), samples.rays)
 
     def total(values):
         return accumulate(render_weights(values, samples)[0], samples, colour.double())
@@ -98,10 +98,6 @@ def test_nothing_to_render():
     shown = render_samples(samples, lambda s: (torch.empty(0), None), lambda s, state, wanted: torch.empty(0, 3))
     assert shown.colour.tolist() == [[0.0] * 3] * 3
     assert shown.opacity.tolist() == [0.0] * 3
-
-
-def test_slots_count_along_each_ray(packed):
-    assert packed[0].slots().tolist() == [0, 1, 2, 0, 1, 0, 1, 2, 3]
 
 
 def test_ray_box_by_hand():
@@ -145,7 +141,7 @@ def test_hierarchical_samples_gather_at_a_surface():
     # the coarse samples know the surface to the bin of one of them: 16 fine and 3 coarse ones lie around it
     close = (samples.depth - surface).abs() < 1.5 / 16
     assert close.float().mean() > 0.55
-    assert float(samples.spacing[samples.ray == 0].sum()) == pytest.approx(1 - float(samples.depth[0]), abs=1e-5)
+    assert float(samples.deltas[samples.ray == 0].sum()) == pytest.approx(1 - float(samples.depth[0]), abs=1e-5)
 
 
 def test_dense_samples_skip_rays_that_miss():
@@ -153,7 +149,7 @@ def test_dense_samples_skip_rays_that_miss():
         torch.tensor([[0.1, 0.4], [0.2, 0.3]]), torch.tensor([0.5, 0.9]), torch.tensor([False, True])
     )
     assert samples.ray.tolist() == [1, 1]
-    torch.testing.assert_close(samples.spacing, torch.tensor([0.1, 0.6]))
+    torch.testing.assert_close(samples.deltas, torch.tensor([0.1, 0.6]))
 
 
 def test_opacity_is_in_centimetres():

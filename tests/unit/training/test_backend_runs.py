@@ -7,14 +7,14 @@ from avatar.base.errors import ConfigError, MissingDependencyError
 from avatar.base.optional import INSTALL_LINES, is_installed
 from avatar.config import read_config, write_config
 from avatar.data.capture import read_capture
-from avatar.field import identity as subject
+from avatar.field import identity as identity
 from avatar.flame.assets import load_head
-from avatar.kernels.hash_grid import autograd as hash_grid_warp
+from avatar.kernels.hash_grid import autograd as hash_grid
 from avatar.kernels.march import op as ray_march
-from avatar.kernels.mlp import op as fused_mlp
+from avatar.kernels.mlp import autograd as mlp
 from avatar.kernels.runtime import backends
-from avatar.kernels.volume import op as volume
-from avatar.kernels.warp import op as placement
+from avatar.kernels.volume import autograd as volume
+from avatar.kernels.warp import autograd as warp
 from avatar.training import step as learner
 from avatar.training.checkpoint import load_avatar
 from avatar.training.prepare import load_training_data, make_avatar
@@ -44,7 +44,7 @@ def forbid_kernels(patch):
     def fail(*arguments, **named):
         raise AssertionError("a kernel ran where its twin was asked for")
 
-    for module in (hash_grid_warp, fused_mlp, ray_march, placement, volume):
+    for module in (hash_grid, mlp, ray_march, warp, volume):
         launches = [name for name in vars(module) if name.startswith("launch_")]
         assert launches, module
         for name in launches:
@@ -119,13 +119,13 @@ def test_a_run_of_tinycudann_opens_with_it_only(tiny_capture, tiny_config, tmp_p
 @pytest.mark.parametrize("name", ["auto", "pytorch3d"])
 def test_silhouettes_are_drawn_by_the_rasteriser_of_the_settings(tiny_capture, tiny_config, monkeypatch, name):
     """In training, and in an avatar's pictures."""
-    asked, draw = [], subject.rasterize
+    asked, draw = [], identity.rasterize
 
     def recording(*arguments, backend):
         asked.append(backend)
         return draw(*arguments, backend="warp")
 
-    monkeypatch.setattr(subject, "rasterize", recording)
+    monkeypatch.setattr(identity, "rasterize", recording)
     monkeypatch.setattr(backends, "is_installed", lambda package: True)
     tiny_config.backends.rasterising = name
     training = load_training_data(read_capture(tiny_capture), load_head(), tiny_config, torch.device("cpu"))

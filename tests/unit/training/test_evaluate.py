@@ -78,7 +78,7 @@ def test_every_figure_can_be_recomputed_from_the_files(capture, parts, tmp_path)
 
 
 def test_damage_shows_where_it_was_done(capture, parts, tmp_path):
-    """A ruined mouth must show in mouth_psnr, ruined surroundings must leave face and mouth alone."""
+    """A ruined mouth must show in mouth_psnr, ruined unbounded must leave face and mouth alone."""
 
     def ruin_mouth(image):
         image[20:26, 15:25] = 0
@@ -180,8 +180,8 @@ class PaintingAvatar:
         self.parts, self.calls = parts, []
         self.asset = fake_head()
         self.head, self.device = PaintingHead(), torch.device("cpu")
-        self.has_surroundings = False
-        self.subject = SimpleNamespace(with_identity=lambda params: params)
+        self.is_unbounded = False
+        self.identity = SimpleNamespace(with_identity=lambda params: params)
 
     def render(self, params, camera, *, deform_code=None, background=None):
         assert background is None, "a capture's frames stand before its plate"

@@ -33,7 +33,7 @@ def moving_capture(tiny_capture, carry_capture, tmp_path_factory):
 def test_pictures_show_the_person_over_plain_grey(moving_capture, tiny_config):
     capture = read_capture(moving_capture)
     data = load_training_data(capture, load_head(), tiny_config, torch.device("cpu"))
-    empty, full = data.frames.mattes == 0, data.frames.mattes == 255
+    empty, full = data.frames.masks == 0, data.frames.masks == 255
     assert (data.frames.images[empty] == PLAIN_GREY).all()
     assert (data.plate == PLAIN_GREY).all()
     raw = torch.from_numpy(np.stack([capture.read_image(i) for i in data.frames.indices]))
@@ -55,7 +55,7 @@ def test_every_ray_starts_at_its_own_frame_s_camera(moving_capture, tiny_config)
 
 def test_silhouettes_follow_the_cameras(moving_capture, tiny_config):
     data = load_training_data(read_capture(moving_capture), load_head(), tiny_config, torch.device("cpu"))
-    share = (data.silhouettes & (data.frames.mattes > 127)).sum() / data.silhouettes.sum()
+    share = (data.silhouettes & (data.frames.masks > 127)).sum() / data.silhouettes.sum()
     assert share > 0.97
 
 

@@ -1,23 +1,23 @@
-"""What a step of the training moves: the mixed tables decay, nothing else does."""
+"""What a step of the training moves: the blended grids decay, nothing else does."""
 
 import torch
 
 from avatar.data.capture import read_capture
 from avatar.flame.assets import load_head
-from avatar.training import step as learner
+from avatar.training.optimizer import make_optimizer
 from avatar.training.prepare import load_training_data, make_avatar
 
 
-def test_mixed_tables_alone_decay(tiny_capture, tiny_config):
-    """What gets no gradient stays, but for the mixed tables: those lose rate times decay of themselves."""
+def test_blended_grids_alone_decay(tiny_capture, tiny_config):
+    """What gets no gradient stays, but for the blended grids: those lose rate times decay of themselves."""
     training = load_training_data(read_capture(tiny_capture), load_head(), tiny_config, torch.device("cpu"))
     avatar = make_avatar(tiny_config, training)
     tiny_config.training.bank_decay = 0.5
     before = {name: value.detach().clone() for name, value in avatar.scene.named_parameters()}
     for value in avatar.scene.parameters():
         value.grad = torch.zeros_like(value)
-    learner.make_optimizer(avatar, tiny_config).step()
+    make_optimizer(avatar.scene, tiny_config.training).step()
     kept = 1 - 0.5 * tiny_config.training.table_rate
     for name, value in avatar.scene.named_parameters():
-        share = kept if name == "radiance.bank.tables" else 1.0
+        share = kept if name == "radiance.blended.tables" else 1.0
         torch.testing.assert_close(value.detach(), share * before[name], msg=name)

@@ -7,11 +7,12 @@ import torch
 
 from avatar.data.capture import read_capture
 from avatar.field.frame_states import Probes, Rays
+from avatar.field.ray_sampling import field_functions
 from avatar.flame.assets import load_head
 from avatar.kernels.mesh.op import MeshQuery
 from avatar.render.sampling import Samples
 from avatar.training.prepare import load_training_data, make_avatar
-from avatar.training.step import Learner
+from avatar.training.step import TrainState, train_step
 from avatar.training.surface_prior import (
     BEFORE,
     BEHIND,
@@ -43,7 +44,7 @@ def prior(parts) -> SurfacePrior:
 
 def neutral_query(avatar) -> MeshQuery:
     scene = avatar.scene
-    vertices = avatar.subject.neutral() @ scene.reference[:3, :3].T + scene.reference[:3, 3]
+    vertices = avatar.identity.neutral() @ scene.reference[:3, :3].T + scene.reference[:3, 3]
     return MeshQuery(torch.as_tensor(avatar.asset.faces)).update(vertices)
 
 
@@ -97,9 +98,9 @@ def test_samples_lie_around_the_mesh(parts, prior):
     assert float(distance.max()) <= max(BEFORE, BEHIND) + 1e-5
     scene, probes = parts.avatar.scene, Probes(drawn.points, drawn.frame)
     rays = Rays(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([0]), torch.tensor([True]))
-    density, _ = scene.functions(parts.states, rays, 0.0, probes=probes)
-    density(Samples(torch.tensor([0]), torch.tensor([0.5]), torch.tensor([0.005]), 1))
-    drawn.loss(probes.density).backward()
+    query_density, _ = field_functions(scene, parts.states, rays, 0.0, probes=probes)
+    _, state = query_density(Samples(torch.tensor([0]), torch.tensor([0.5]), torch.tensor([0.005]), 1))
+    drawn.loss(state.probes.density).backward()
     assert scene.radiance.table.grad.abs().sum() > 0
 
 
@@ -130,13 +131,13 @@ def test_what_floats_off_skin_costs(prior):
 
 def test_training_closes_what_no_ray_of_the_clip_sees(parts):
     """Twenty steps lower the prior's loss, and a weight of zero leaves it out."""
-    learner = Learner.make(parts.avatar, parts.training, parts.config)
-    first, last = (learner.take_step(step, 0.0, 1.0, None)[0]["surface"].detach() for step in (0, 1)), None
+    state = TrainState.make(parts.avatar, parts.training)
+    first, last = (train_step(state, step, 0.0, 1.0, None).losses["surface"].detach() for step in (0, 1)), None
     first = max(float(value) for value in first)
     for step in range(2, 22):
-        last = float(learner.take_step(step, 0.0, 1.0, None)[0]["surface"].detach())
+        last = float(train_step(state, step, 0.0, 1.0, None).losses["surface"].detach())
     assert last < 0.7 * first
     parts.config.training.loss.surface = 0.0
-    without = Learner.make(make_avatar(parts.config, parts.training), parts.training, parts.config)
+    without = TrainState.make(make_avatar(parts.config, parts.training), parts.training)
     assert without.surface is None
-    assert "surface" not in without.take_step(0, 0.0, 1.0, None)[0]
+    assert "surface" not in train_step(without, 0, 0.0, 1.0, None).losses

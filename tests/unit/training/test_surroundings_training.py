@@ -55,7 +55,7 @@ def small_paper():
 
 
 def error_of_sky(run, capture) -> float:
-    """PSNR in dB where the mattes are empty, over the validation frames, from the written pictures."""
+    """PSNR in dB where the masks are empty, over the validation frames, from the written pictures."""
     total, count = 0.0, 0
     for index in capture.splits["val"]:
         name = capture.frames[index].name
@@ -76,9 +76,9 @@ def test_the_surroundings_are_learned_and_compared_with_the_frames(turning_captu
     assert error_of_sky(tmp_path / "run", capture) > before + 5
 
     avatar = load_avatar(tmp_path / "run")
-    assert avatar.has_surroundings
+    assert avatar.is_unbounded
     params, camera = avatar.parameters.frame(0), avatar.camera
-    # a background of one's own stands in place of the surroundings: far from the person nothing is left of them
+    # a background of one's own stands in place of the unbounded: far from the person nothing is left of them
     black = torch.zeros(camera.height, camera.width, 3)
     with_own = avatar.render(params, camera, background=black)
     assert with_own.opacity.mean() < avatar.render(params, camera).opacity.mean() - 0.1
@@ -88,13 +88,13 @@ def test_without_the_setting_the_person_stands_over_grey(turning_capture, small_
     small_paper.field.background_in_field = False
     small_paper.training.steps = 2
     train(turning_capture, tmp_path / "run", small_paper, progress=False)
-    assert not load_avatar(tmp_path / "run").has_surroundings
+    assert not load_avatar(tmp_path / "run").is_unbounded
 
 
 def test_a_still_camera_keeps_its_plate(tiny_capture, small_paper, tmp_path):
     small_paper.training.steps = 2
     train(tiny_capture, tmp_path / "run", small_paper, progress=False)
-    assert not load_avatar(tmp_path / "run").has_surroundings
+    assert not load_avatar(tmp_path / "run").is_unbounded
 
 
 def test_the_setting_needs_the_paper_s_sampling(tmp_path):

@@ -108,15 +108,15 @@ def test_training_saving_and_opening(stand_in, tiny_capture, tiny_config, tmp_pa
     tiny_config.backends.encoding, tiny_config.training.steps = "tcnn", 2
     groups, make = [], learner.make_optimizer
 
-    def recording(avatar, config):
-        optimizer = make(avatar, config)
-        names = {id(parameter): name for name, parameter in avatar.scene.named_parameters()}
+    def recording(scene, settings):
+        optimizer = make(scene, settings)
+        names = {id(parameter): name for name, parameter in scene.named_parameters()}
         groups.extend({names[id(part)] for part in group["params"]} for group in optimizer.param_groups)
         return optimizer
 
     monkeypatch.setattr(learner, "make_optimizer", recording)
     train(tiny_capture, tmp_path, tiny_config, progress=False, device="cpu")
-    assert groups[:2] == [{"radiance.grid.encoding.params"}, {"radiance.bank.tables"}]
+    assert groups[:2] == [{"radiance.grid.encoding.params"}, {"radiance.blended.tables"}]
     assert {"radiance.density_network.network.params", "radiance.colour_network.network.params"} <= groups[2]
     assert "encoding: tcnn" in (tmp_path / "config.yaml").read_text()
     saved = read_checkpoint(checkpoint_path(tmp_path))[1]

@@ -34,7 +34,7 @@ class TestOnCuda:
             "far": torch.full((500,), 1.4).cuda(),
             "step": 0.02,
             "offset": torch.rand(500, generator=generator).cuda(),
-            "search": cells[0].cuda(),
+            "dilated": cells[0].cuda(),
             "occupied": cells[1].cuda(),
             "max_samples": 6,
         }
