@@ -49,7 +49,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 HEAVY = {"torch", "torchvision", "warp", "mediapipe", "cv2"}
 ONLY_WHERE_USED = {"mediapipe", "tinycudann", "nerfacc", "pytorch3d", "lpips", "pycolmap", "anny", "smplx", "viser"}
 """Never imported when a module of the package is: optional, or slow to start."""
-MOST_LINES = 420
+MOST_LINES = 400
 
 
 def layer_of(module: str) -> int | None:
@@ -68,19 +68,120 @@ def package_files() -> list[Path]:
     return files
 
 
-def test_imports_point_downward():
-    upward = []
-    for path in package_files():
-        layer = layer_of(module_name(path))
-        if layer is None:
-            continue
+def import_graph() -> dict[str, dict[str, int]]:
+    """Module -> the project's modules that it imports, lazily or not, and the line of each."""
+    modules = {module_name(path): path for path in package_files()}
+    graph: dict[str, dict[str, int]] = {}
+    for name, path in modules.items():
+        graph[name] = {}
         for imported in imports_of(path):
-            target = layer_of(imported.module)
-            if target is not None and target > layer:
-                upward.append(
-                    f"{path.relative_to(ROOT)}:{imported.line} (L{layer}) imports {imported.module} (L{target})"
-                )
+            target = imported.module if imported.module in modules else imported.module.rpartition(".")[0]
+            if target in modules and target != name:
+                graph[name].setdefault(target, imported.line)
+    return graph
+
+
+def circles(graph: dict[str, dict[str, int]]) -> list[list[str]]:
+    """Groups of nodes that reach each other (Tarjan 1972), of two nodes and more."""
+    order: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(node: str) -> None:
+        order[node] = lowest[node] = len(order)
+        stack.append(node)
+        for target in graph.get(node, {}):
+            if target not in order:
+                visit(target)
+                lowest[node] = min(lowest[node], lowest[target])
+            elif target in stack:
+                lowest[node] = min(lowest[node], order[target])
+        if lowest[node] == order[node]:
+            group = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in graph:
+        if node not in order:
+            visit(node)
+    return found
+
+
+def test_imports_point_downward():
+    upward = [
+        f"{module}:{line} (floor {layer_of(module)}) imports {target} (floor {layer_of(target)})"
+        for module, targets in import_graph().items()
+        for target, line in targets.items()
+        if layer_of(module) is not None and layer_of(target) is not None and layer_of(target) > layer_of(module)
+    ]
     assert not upward, "\n".join(upward)
+
+
+def test_no_module_is_in_a_circle():
+    assert circles(import_graph()) == []
+
+
+def test_no_folder_is_in_a_circle():
+    """Folders import each other in one direction; a package's root modules (`avatar.config`) are rooms of their own."""
+    rooms: dict[str, dict[str, int]] = {}
+    for module, targets in import_graph().items():
+        for target, line in targets.items():
+            if room_of(module) != room_of(target):
+                rooms.setdefault(room_of(module), {})[room_of(target)] = line
+    assert circles(rooms) == []
+
+
+def room_of(module: str) -> str:
+    """The folder a module stands in; modules at a package's root, and what stands over subfolders, are their own."""
+    path = ROOT / module.replace(".", "/")
+    folder = module if path.is_dir() else module.rpartition(".")[0]
+    has_subfolders = any(child.is_dir() and child.name.isidentifier() for child in folder_path(folder).iterdir())
+    return module if has_subfolders else folder
+
+
+def folder_path(package: str) -> Path:
+    return ROOT / package.replace(".", "/")
+
+
+def test_only_the_application_imports_the_capture_tools():
+    below = [
+        f"{module}:{line} imports {target}"
+        for module, targets in import_graph().items()
+        for target, line in targets.items()
+        if target.startswith("capture_tools") and not module.startswith(("capture_tools", "avatar.app"))
+    ]
+    assert not below, "\n".join(below)
+
+
+def test_few_modules_stand_at_the_root():
+    assert sorted(path.name for path in (ROOT / "avatar").glob("*.py")) == ["__init__.py", "avatar.py", "config.py"]
+
+
+def test_the_picture_in_the_docs_is_the_house():
+    """docs/design.md draws each floor and what it imports: `package  <-  packages`, exactly as the code does."""
+    drawn = {}
+    for line in (ROOT / "docs" / "design.md").read_text().splitlines():
+        package, arrow, imported = line.partition("<-")
+        if arrow and package.split() and package.split()[-1].replace("/", ".") in LAYERS:
+            drawn[package.split()[-1].replace("/", ".")] = set(imported.split()) - {"-"}
+    measured: dict[str, set[str]] = {name: set() for name in LAYERS}
+    for module, targets in import_graph().items():
+        for target in targets:
+            here, there = layer_of(module), layer_of(target)
+            if here is not None and there is not None and here != there:
+                measured[LAYERS[here]].add(LAYERS[there].removeprefix("avatar."))
+    width = max(map(len, LAYERS))
+    picture = "\n".join(
+        f"{name.replace('.', '/'):<{width}}  <-  {' '.join(n for n in short_names() if n in measured[name]) or '-'}"
+        for name in reversed(LAYERS)
+    )
+    assert drawn == measured, f"the picture should be:\n{picture}"
+
+
+def short_names() -> list[str]:
+    return [name.removeprefix("avatar.") for name in LAYERS]
 
 
 def test_rendering_never_sees_a_model():
@@ -105,7 +206,7 @@ def test_the_bottom_layer_is_light():
     heavy = [
         f"{path.relative_to(ROOT)}:{imported.line} {imported.module}"
         for path in package_files()
-        if layer_of(module_name(path)) in (None, 0)
+        if layer_of(module_name(path)) in (None, 0, 1, 2)
         for imported in imports_of(path)
         if imported.top and imported.module.split(".")[0] in HEAVY
     ]
@@ -118,7 +219,7 @@ def test_optional_and_slow_packages_are_imported_where_used():
         for imported in imports_of(path):
             package = imported.module.split(".")[0]
             # Warp's kernels are module-level functions, so their own files import it; those are imported lazily.
-            kernels = package == "warp" and not path.stem.endswith("_kernels")
+            kernels = package == "warp" and not module_name(path).startswith("avatar.kernels.")
             if imported.top and (package in ONLY_WHERE_USED or kernels):
                 early.append(f"{path.relative_to(ROOT)}:{imported.line} {imported.module}")
     assert not early, "\n".join(early)
