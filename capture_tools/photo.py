@@ -19,8 +19,8 @@ from avatar.base.folder_lock import claimed_folder
 from avatar.base.limits import CAPTURE_SIZE, PICTURE_PIXELS, require_picture_size
 from avatar.data.capture import write_capture
 from avatar.flame.assets import HeadAsset
-from avatar.flame.importing import open_head_model
 from avatar.flame.landmark_sets import inter_ocular_distance
+from avatar.flame.library import open_head_model
 from avatar.media.focal_metadata import focal_over_longer_side
 from avatar.media.images import write_png
 from avatar.media.video import turned

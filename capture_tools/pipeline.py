@@ -22,7 +22,7 @@ from avatar.base.files import require_free_space, sha256_of_file, withdraw_claim
 from avatar.base.folder_lock import claimed_folder
 from avatar.base.limits import CAPTURE_SIZE, require_clip_part
 from avatar.flame.assets import HeadAsset
-from avatar.flame.importing import open_head_model
+from avatar.flame.library import open_head_model
 from capture_tools.detect.checks import require_usable
 from capture_tools.detect.selection import FrameSelection, choose_crop, select_frames
 from capture_tools.detect.turning import chosen_rotation, require_rotate

@@ -16,7 +16,7 @@ from torch import Tensor
 from avatar.base.optional import is_installed
 from avatar.config import WarpConfig
 from avatar.field.displacement import DisplacementGrids
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera

@@ -19,7 +19,7 @@ from avatar.avatar import Avatar
 from avatar.base.optional import is_installed
 from avatar.config import Config
 from avatar.data.capture import Capture, read_capture
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.training.checkpoint import pick_device
 from avatar.training.evaluate import frame_renderer, spread
 from avatar.training.metrics import box_psnr, psnr

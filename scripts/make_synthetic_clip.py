@@ -46,7 +46,7 @@ def main() -> int:
     from avatar.base.folder_lock import claimed_folder
     from avatar.base.limits import require_synthetic
     from avatar.base.progress import Progress
-    from avatar.flame.assets import load_head
+    from avatar.flame.library import load_head
     from avatar.synthetic.clip import make_synthetic_clip
 
     identity = {key: getattr(settings, key) for key in ("seed", "size", "frames", "fps", "head_model")}

@@ -22,8 +22,9 @@ import torch
 from measure_tracking import compare
 
 from avatar.data.capture import Capture, Frame, read_capture
-from avatar.flame.assets import HeadAsset, load_head
+from avatar.flame.assets import HeadAsset
 from avatar.flame.landmark_sets import lip_distance
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters, landmark_vertices
 from avatar.geometry.cameras import Camera
 from avatar.media.video import read_video

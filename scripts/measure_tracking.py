@@ -28,7 +28,8 @@ from torch import Tensor
 from avatar.base.files import write_json
 from avatar.data.capture import Capture, read_capture
 from avatar.field.displacement import without_rigid
-from avatar.flame.assets import HeadAsset, load_head
+from avatar.flame.assets import HeadAsset
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle, nearest_rotation
 

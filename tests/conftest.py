@@ -1,4 +1,4 @@
-"""What all tests share: OpenMP's threads wait asleep, as in the program, so that tests keep their pace beside others."""
+"""What all tests share: threads of OpenMP wait asleep, as in the program, so that tests keep their pace."""
 
 import os
 

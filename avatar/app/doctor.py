@@ -114,7 +114,7 @@ def check_head() -> str:
     """The open head's silhouette, through the head model and the mesh rays."""
     import torch
 
-    from avatar.flame.assets import load_head
+    from avatar.flame.library import load_head
     from avatar.flame.model import HeadModel, HeadParameters
     from avatar.flame.rasterize import rasterize
     from avatar.geometry.cameras import Camera, look_at

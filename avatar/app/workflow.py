@@ -31,7 +31,7 @@ from avatar.base.limits import CAPTURE_SIZE, MINUTES, require_clip_part
 from avatar.base.progress import clock
 from avatar.config import Config, load_preset, read_config
 from avatar.data.folders import capture_at, refuse_other_sources
-from avatar.flame.importing import open_head_model
+from avatar.flame.library import open_head_model
 from avatar.media.images import read_png, write_png
 from avatar.media.video import VideoInfo, probe_video
 from avatar.training.checkpoint_files import has_checkpoint

@@ -1,7 +1,7 @@
 """Every bound on what a user can give, written once, with what to do about a value beyond it.
 
 Commands, functions and files are checked against the same `Limits` before any work; the settings' own are in
-`avatar.config_rules`.
+`avatar.config`.
 """
 
 from __future__ import annotations

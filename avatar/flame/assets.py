@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from avatar.base.conventions import LANDMARK_COUNT, OPEN_HEAD
+from avatar.base.conventions import LANDMARK_COUNT
 from avatar.base.errors import HeadModelError
 from avatar.base.files import write_npz
 from avatar.base.npz import read_npz
@@ -266,42 +265,6 @@ def read_head(path: Path, name: str | None = None) -> HeadAsset:
     )
 
 
-def models_folder() -> Path:
-    """Where imported models live: `$AVATAR_HOME/models`, or `~/.local/share/avatar/models`."""
-    home = os.environ.get("AVATAR_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "share" / "avatar") / "models"
-
-
-def list_heads() -> dict[str, Path]:
-    """Names of all head models on this machine and their files: the open head first, then imported ones."""
-    heads = {OPEN_HEAD: DATA_FOLDER / "open_head.npz"}
-    folder = models_folder()
-    if folder.is_dir():
-        heads |= {path.stem: path for path in sorted(folder.glob("*.npz")) if path.stem != OPEN_HEAD}
-    return heads
-
-
-def load_head(name_or_path: str | Path = OPEN_HEAD) -> HeadAsset:
-    """Load a head model by its name (see `list_heads`) or from a FLAME file (`importing.read_flame`).
-
-    Raises HeadModelError for an unknown name, listing the known ones, or a damaged file.
-    """
-    known = list_heads()
-    name = str(name_or_path)
-    if name in known:
-        return read_head(known[name], name)
-    path = Path(name_or_path)
-    if path.is_file() or path.suffix.lower() in FILE_SUFFIXES:
-        from avatar.flame.importing import read_flame
-
-        return read_flame(path)
-    raise HeadModelError(
-        f"unknown head model {name!r}",
-        expected=", ".join(known),
-        fix="choose one of these, or import a FLAME file: avatar model import FILE",
-    )
-
-
 def check_same_head(asset: HeadAsset, name: str, fingerprint: str, where: str | Path) -> None:
     """Raise HeadModelError unless data recorded with head `name` and `fingerprint` was made with `asset`.
 
@@ -315,18 +278,3 @@ def check_same_head(asset: HeadAsset, name: str, fingerprint: str, where: str | 
             found=f"{name} ({fingerprint[:12]})",
             fix=f"use --head-model {name}, or capture again with {asset.name}",
         )
-
-
-__all__ = [
-    "JOINT_NAMES",
-    "PARENTS",
-    "HeadAsset",
-    "check_same_head",
-    "fingerprint_of",
-    "list_heads",
-    "load_head",
-    "make_head",
-    "models_folder",
-    "read_head",
-    "save_head",
-]

@@ -15,20 +15,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from avatar.base.conventions import OPEN_HEAD
 from avatar.base.errors import HeadModelError
 from avatar.base.npz import read_npz
-from avatar.flame.assets import (
-    FILE_SUFFIXES,
-    PARENTS,
-    HeadAsset,
-    list_heads,
-    load_head,
-    make_head,
-    models_folder,
-    read_head,
-    save_head,
-)
+from avatar.flame.assets import FILE_SUFFIXES, PARENTS, HeadAsset, make_head, read_head
 from avatar.flame.downloads import MOST_SHOWN, SITE, is_zip, model_content
 
 EXPRESSION_COUNT = 100
@@ -168,8 +157,7 @@ def _dense_compressed(attributes: dict[str, Any], by_column: bool) -> np.ndarray
 def read_flame(path: Path, name: str | None = None) -> HeadAsset:
     """Read a FLAME `.pkl` or `.npz` of any release, the `.zip` it comes in, or a head written by `save_head`.
 
-    A FLAME file has no landmark embedding: it comes with
-    `capture_tools.embed.embedding.import_head`, or from the stored copy of an earlier import of the same model.
+    A FLAME file has no landmark embedding: `capture_tools.embed.embedding.import_head` makes one.
     Raises HeadModelError where the file is missing, damaged, unsafe or not FLAME.
     """
     path = Path(path)
@@ -184,7 +172,7 @@ def read_flame(path: Path, name: str | None = None) -> HeadAsset:
     content = _read_npz(file, path) if is_zip(file) else read_pickle(file, path)
     if OWN.issubset(content):
         return read_head(path, name)
-    return stored_copy(from_flame_arrays(name, content, path))
+    return from_flame_arrays(name, content, path)
 
 
 def _read_npz(file: BinaryIO, path: Path) -> dict[str, Any]:
@@ -245,59 +233,3 @@ def from_flame_arrays(name: str, content: dict[str, Any], where: Path | str) -> 
 def model_name(path: Path) -> str:
     """The name a file is stored under: its stem in lower case, with dashes for everything odd."""
     return re.sub(r"[^a-z0-9.]+", "-", path.stem.lower()).strip("-.") or "head"
-
-
-def open_head_model(name_or_file: str | Path) -> HeadAsset:
-    """The head model that a user asks for: one known here by its name, or a file's, which may lack its landmarks.
-
-    Nothing is computed and nothing stored yet (`capture_tools.embed.embedding.ready_head` does it), but the file's name
-    is checked. Raises HeadModelError as `load_head` and `require_free_name`.
-    """
-    asset = load_head(name_or_file)
-    if str(name_or_file) not in list_heads():
-        require_free_name(asset)
-    return asset
-
-
-def stored_copy(asset: HeadAsset) -> HeadAsset:
-    """The imported copy of the same model, which has landmarks, or `asset` itself where there is none."""
-    path = models_folder() / f"{asset.name}.npz"
-    if path.is_file():
-        stored = read_head(path, asset.name)
-        if stored.fingerprint == asset.fingerprint:
-            return stored
-    return asset
-
-
-def store_head(asset: HeadAsset) -> Path:
-    """Keep a head in the models folder, where `load_head(asset.name)` finds it; returns the file.
-
-    Raises HeadModelError where another model already has the name.
-    """
-    require_free_name(asset)
-    return save_head(models_folder() / f"{asset.name}.npz", asset)
-
-
-def require_free_name(asset: HeadAsset) -> None:
-    """Raise HeadModelError where a head model cannot have its name, or another one has it here."""
-    require_name(asset.name)
-    path = models_folder() / f"{asset.name}.npz"
-    if path.exists() and read_head(path, asset.name).fingerprint != asset.fingerprint:
-        raise HeadModelError(
-            f"another head model is called {asset.name}",
-            where=path,
-            fix="choose another name: avatar model import FILE --name NAME; or remove that file",
-        )
-
-
-def require_name(name: str) -> None:
-    """Raise HeadModelError for a name that no head model can have."""
-    usual = model_name(Path(f"{name}.npz"))
-    if usual != name or name == OPEN_HEAD:
-        better = f", for example --name {usual}" if usual != OPEN_HEAD else ""
-        raise HeadModelError(
-            "a head model cannot have this name",
-            expected=f"lower-case letters, digits, dashes and dots; not {OPEN_HEAD}",
-            found=name,
-            fix=f"choose another name: avatar model import FILE --name NAME{better}",
-        )

@@ -15,7 +15,8 @@ import numpy as np
 from avatar.base.conventions import CAMERA_MODES
 from avatar.base.errors import InputError
 from avatar.base.limits import require_synthetic
-from avatar.flame.assets import HeadAsset, load_head
+from avatar.flame.assets import HeadAsset
+from avatar.flame.library import load_head
 from avatar.geometry.cameras import Camera, look_at
 from avatar.kernels.runtime.threads import one_torch_thread
 from avatar.synthetic import shading

@@ -23,7 +23,8 @@ from avatar.base.progress import warn
 from avatar.config import Config, read_config
 from avatar.field.identity import Identity
 from avatar.field.warp import NeckBlend
-from avatar.flame.assets import HeadAsset, check_same_head, load_head
+from avatar.flame.assets import HeadAsset, check_same_head
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
 from avatar.training.checkpoint_files import (

@@ -17,7 +17,7 @@ from avatar.base.progress import Progress
 from avatar.config import Config, write_config
 from avatar.data.capture import read_capture
 from avatar.data.capture_reference import open_run_capture, write_capture_reference
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.kernels.runtime.backends import resolve_all
 from avatar.training.checkpoint import (
     TrainingState,

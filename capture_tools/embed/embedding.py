@@ -18,9 +18,10 @@ from torch import Tensor
 from avatar.base.conventions import LANDMARK_COUNT
 from avatar.base.errors import HeadModelError
 from avatar.base.progress import Progress
-from avatar.flame.assets import HeadAsset, list_heads
-from avatar.flame.importing import read_flame, require_free_name, require_name, store_head
+from avatar.flame.assets import HeadAsset
+from avatar.flame.importing import read_flame
 from avatar.flame.landmarks import IBUG_FROM_MEDIAPIPE, IRISES, mediapipe_mirror
+from avatar.flame.library import list_heads, require_free_name, require_name, store_head, stored_copy
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.regions import with_landmark_regions
 from avatar.geometry.cameras import Camera, look_at
@@ -344,7 +345,7 @@ def import_head(
     """
     if name is not None:
         require_name(name)
-    return keep_head(read_flame(path, name), settings)
+    return keep_head(stored_copy(read_flame(path, name)), settings)
 
 
 def ready_head(asset: HeadAsset) -> HeadAsset:

@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "avatar.base.folder_lock",
         "avatar.media.images",
         "avatar.config",
-        "avatar.config_rules",
+        "avatar.config",
         "avatar.base.optional",
         "avatar.base.progress",
         "avatar.media.streams",

@@ -35,7 +35,7 @@ class ModelList:
     """List the head models that can be used."""
 
     def run(self) -> Outcome:
-        from avatar.flame.assets import list_heads
+        from avatar.flame.library import list_heads
 
         lines = [f"{name:<24} {shown(path)}" for name, path in list_heads().items()]
         return Outcome(lines=lines, next_step="avatar create VIDEO --out RUN --head-model NAME")

@@ -11,7 +11,7 @@ import pytest
 from avatar.animation.driver_files import TAKEN, find_driver, load_driver, read_parameter_file
 from avatar.base.errors import ConfigError, HeadModelError, InputError
 from avatar.base.limits import MOST_FRAMES
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from avatar.animation.driving import (
     soft_limit,
 )
 from avatar.base.errors import ConfigError
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadParameters
 from avatar.geometry.rotations import axis_angle_to_matrix
 

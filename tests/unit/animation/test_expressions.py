@@ -12,7 +12,7 @@ from avatar.animation.expressions import (
     parse_amounts,
 )
 from avatar.base.errors import ConfigError
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 
 

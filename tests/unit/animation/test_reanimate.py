@@ -10,7 +10,7 @@ import torch
 from avatar.animation.driver_files import Driver, load_driver, read_parameter_file
 from avatar.animation.reanimate import head_centre, reanimate, render_path
 from avatar.base.errors import ConfigError, HeadModelError, InputError, OutputError
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.cameras import Camera, look_at
 from avatar.media.images import read_png

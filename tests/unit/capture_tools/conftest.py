@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from painted_clip import PaintedClip, painted_clip
 
-from avatar.flame.assets import HeadAsset, load_head
+from avatar.flame.assets import HeadAsset
+from avatar.flame.library import load_head
 from avatar.media.video import write_video
 
 CLIPS = Path(__file__).parents[4] / "shared" / "data" / "clips"

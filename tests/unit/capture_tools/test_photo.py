@@ -11,7 +11,7 @@ import pytest
 from avatar.animation.driver_files import load_driver
 from avatar.base.errors import InputError, OutputError
 from avatar.data.capture import read_capture
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.media.images import read_png
 from avatar.synthetic.clip import make_synthetic_scene
 from avatar.synthetic.render import render_synthetic_frame

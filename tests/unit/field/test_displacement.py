@@ -7,7 +7,7 @@ import torch
 
 from avatar.config import WarpConfig
 from avatar.field.displacement import DisplacementGrids, morton_order
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.kernels.mesh import reference
 

@@ -12,7 +12,7 @@ from avatar.field.identity import Identity
 from avatar.field.ray_sampling import canonical_samples, field_functions, march_rays
 from avatar.field.scene import Scene
 from avatar.field.warp import neck_blend
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadParameters
 from avatar.render.sampling import Samples, ray_box
 

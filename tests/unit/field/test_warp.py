@@ -8,7 +8,7 @@ import torch
 from avatar.config import FieldConfig, WarpConfig
 from avatar.field.identity import Identity
 from avatar.field.warp import NeckBlend, RigidMotion, apply_rigid, rigid_inverse
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadParameters
 from avatar.geometry.rotations import axis_angle_to_matrix
 from avatar.kernels.march.reference import interpolate_grids

@@ -14,7 +14,7 @@ from flame_content import check, flame_content
 
 from avatar.base.errors import HeadModelError
 from avatar.flame import downloads, importing
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from flame_content import S, V, check, flame_content
 
 from avatar.base.errors import HeadModelError
-from avatar.flame import assets, importing
+from avatar.flame import importing, library
 
 
 @pytest.fixture(autouse=True)
@@ -160,18 +160,18 @@ def test_an_imported_head_is_found_by_name_and_keeps_its_landmarks(tmp_path, con
     embedded = asset.with_landmarks(
         (rng.integers(0, 20, 478), rng.dirichlet([1] * 3, 478)), (rng.integers(0, 20, 68), rng.dirichlet([1] * 3, 68))
     )
-    importing.store_head(embedded)
-    assert list(assets.list_heads()) == ["open-head", "flame-2023"]
-    for found in (assets.load_head("flame-2023"), assets.load_head(path)):
+    library.store_head(embedded)
+    assert list(library.list_heads()) == ["open-head", "flame-2023"]
+    for found in (library.load_head("flame-2023"), library.load_head(path)):
         assert found.fingerprint == asset.fingerprint
         assert np.array_equal(found.mediapipe_faces, embedded.mediapipe_faces)
 
 
 def test_a_name_is_not_given_to_another_model(tmp_path, content):
-    importing.store_head(importing.read_flame(dump(tmp_path / "a.pkl", content)))
+    library.store_head(importing.read_flame(dump(tmp_path / "a.pkl", content)))
     content["v_template"] = content["v_template"] + 0.01
     with pytest.raises(HeadModelError, match="called a"):
-        importing.store_head(importing.read_flame(dump(tmp_path / "b.pkl", content), "a"))
+        library.store_head(importing.read_flame(dump(tmp_path / "b.pkl", content), "a"))
     for name in ("open-head", "../a", "A b"):
         with pytest.raises(HeadModelError, match="cannot have this name"):
-            importing.store_head(importing.read_flame(dump(tmp_path / "b.pkl", content), name))
+            library.store_head(importing.read_flame(dump(tmp_path / "b.pkl", content), name))

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from avatar.base.errors import HeadModelError
-from avatar.flame.assets import fingerprint_of, list_heads, load_head, make_head, read_head, save_head
+from avatar.flame.assets import fingerprint_of, make_head, read_head, save_head
 from avatar.flame.landmarks import IBUG_FROM_MEDIAPIPE, LOWER_LIP, UPPER_LIP, mediapipe_mirror, surface_points
+from avatar.flame.library import list_heads, load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.regions import inside_polygon, with_landmark_regions
 

@@ -244,7 +244,7 @@ def test_the_gate_is_measured_outside_the_silhouette(tiny, tmp_path):
     import measure_gate
     import torch
 
-    from avatar.flame.assets import load_head
+    from avatar.flame.library import load_head
     from avatar.flame.model import HeadParameters
 
     mask = torch.zeros(64, 64, dtype=torch.bool)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from avatar.data.capture import PLAIN_GREY, read_capture
-from avatar.flame.assets import load_head
 from avatar.flame.landmark_sets import lip_distance
+from avatar.flame.library import load_head
 from avatar.flame.model import head_middle
 from avatar.geometry.cameras import project
 from avatar.synthetic.clip import make_synthetic_scene

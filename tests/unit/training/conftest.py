@@ -13,7 +13,7 @@ from tiny_clip import shrink
 
 from avatar.config import Config, load_preset
 from avatar.data.capture import read_capture, write_capture
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera, look_at, project

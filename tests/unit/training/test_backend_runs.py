@@ -8,7 +8,7 @@ from avatar.base.optional import INSTALL_LINES, is_installed
 from avatar.config import read_config, write_config
 from avatar.data.capture import read_capture
 from avatar.field import identity as identity
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.kernels.hash_grid import autograd as hash_grid
 from avatar.kernels.march import op as ray_march
 from avatar.kernels.mlp import autograd as mlp

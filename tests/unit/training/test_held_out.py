@@ -11,7 +11,7 @@ import torch
 from avatar.base.errors import CaptureError, InputError
 from avatar.base.files import write_json
 from avatar.data.capture import read_capture
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel
 from avatar.geometry.cameras import project
 from avatar.synthetic.clip import make_synthetic_clip

@@ -9,7 +9,7 @@ import torch
 
 from avatar.data.capture import PLAIN_GREY, read_capture
 from avatar.data.sampler import RaySampler
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.geometry.cameras import pixel_rays
 from avatar.geometry.rotations import axis_angle_to_matrix
 from avatar.training.checkpoint import load_avatar

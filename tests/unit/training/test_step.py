@@ -3,7 +3,7 @@
 import torch
 
 from avatar.data.capture import read_capture
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.training.optimizer import make_optimizer
 from avatar.training.prepare import load_training_data, make_avatar
 

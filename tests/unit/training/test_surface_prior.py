@@ -8,7 +8,7 @@ import torch
 from avatar.data.capture import read_capture
 from avatar.field.frame_states import Probes, Rays
 from avatar.field.ray_sampling import field_functions
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.kernels.mesh.op import MeshQuery
 from avatar.render.sampling import Samples
 from avatar.training.prepare import load_training_data, make_avatar

@@ -13,7 +13,7 @@ from avatar.animation.reanimate import render_path
 from avatar.base.errors import OutputError, RunError, TrainingError
 from avatar.config import list_presets, load_preset
 from avatar.data.capture import read_capture
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.media.video import read_video
 from avatar.training import step as learner
 from avatar.training import trainer

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from avatar.base.errors import HeadModelError
-from avatar.flame.assets import GEOMETRY, load_head, make_head
-from avatar.flame.importing import open_head_model
+from avatar.flame.assets import GEOMETRY, make_head
 from avatar.flame.landmarks import surface_points
+from avatar.flame.library import load_head, open_head_model
 from avatar.flame.model import HeadModel
 from avatar.geometry.cameras import project
 from capture_tools.embed import embedding

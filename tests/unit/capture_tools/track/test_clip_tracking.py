@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from avatar.base.errors import HeadModelError, InputError
-from avatar.flame.assets import HeadAsset, load_head
+from avatar.flame.assets import HeadAsset
 from avatar.flame.landmark_sets import LIPS
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.cameras import Camera, project
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle

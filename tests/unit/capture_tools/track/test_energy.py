@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from capture_tools.track.energy import (
     FACE_OVAL,
     LID_PAIRS,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from avatar.flame.assets import load_head
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.cameras import Camera, look_at, project
 from avatar.geometry.rotations import axis_angle_to_matrix

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from avatar.flame.assets import HeadAsset, load_head
+from avatar.flame.assets import HeadAsset
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.cameras import project
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle

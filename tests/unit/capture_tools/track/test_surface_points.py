@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from avatar.flame.assets import HeadAsset, load_head
+from avatar.flame.assets import HeadAsset
+from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from capture_tools.track.offset_space import SCALES, offset_space
 from capture_tools.track.surface_points import SurfacePoints
