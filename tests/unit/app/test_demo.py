@@ -79,3 +79,17 @@ def test_another_demo_does_not_go_into_the_same_folder(stages, tmp_path):
     assert claim["kind"] == "demo"
     with pytest.raises(OutputError, match="was made by another demo"):
         module.demo(tmp_path / "demo", **{**SMALL, "size": 128})
+
+
+def test_a_half_made_clip_is_made_again_without_emptying_its_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "synthetic" / "clip"
+    (folder / "truth").mkdir(parents=True)
+    (folder / "truth" / "holiday.png").write_text("mine")
+
+    def make(folder, **settings):
+        (folder / "clip.mp4").write_bytes(b"video")
+
+    monkeypatch.setattr("avatar.synthetic.clip.make_synthetic_clip", make)
+    module.synthesize(folder, tmp_path / "clip.mp4", 0, 64, 2)
+    assert (tmp_path / "clip.mp4").read_bytes() == b"video"
+    assert (folder / "truth" / "holiday.png").read_text() == "mine"

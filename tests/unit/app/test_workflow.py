@@ -17,6 +17,7 @@ from avatar.app.workflow import (
     train_run,
 )
 from avatar.base.errors import CaptureError, ConfigError, InputError, OutputError, RunError
+from avatar.base.files import write_json
 from avatar.config import load_preset
 from avatar.media.images import read_png, write_png
 from avatar.media.video import VideoInfo, write_video
@@ -93,6 +94,47 @@ def test_create_takes_back_its_folder_when_the_clip_cannot_be_used(clip, stages,
     with pytest.raises(InputError):
         module.create(clip, tmp_path / "run", preset="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_in_the_first_capture_keeps_what_is_finished(clip, stages, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+
+    def full(video, out, **options):
+        write_json(out / ".avatar.json", {})
+        write_json(out / "stages" / "landmarks.npz", {})
+        raise OutputError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "capture_video", full)
+        with pytest.raises(OutputError):
+            module.create(clip, run, preset="cpu")
+    assert (run / "capture" / "stages" / "landmarks.npz").exists()
+    module.create(clip, run, preset="cpu")
+    assert stages[-1] == "eval"
+
+
+def test_a_capture_that_another_command_writes_keeps_its_claim(clip, stages, tmp_path, monkeypatch):
+    def locked(video, out, **options):
+        write_json(out / ".avatar.json", {})
+        (out / ".avatar.lock").touch()
+        raise OutputError("another command is writing into this folder")
+
+    monkeypatch.setattr(module, "capture_video", locked)
+    with pytest.raises(OutputError):
+        module.create(clip, tmp_path / "run", preset="cpu")
+    assert (tmp_path / "run" / "capture" / ".avatar.json").exists()
+
+
+def test_links_in_a_run_are_refused(clip, stages, tmp_path):
+    run, pictures = tmp_path / "run", tmp_path / "pictures"
+    module.create(clip, run, preset="cpu")
+    stages.clear()
+    pictures.mkdir()
+    (run / "eval" / "test").symlink_to(pictures)
+    with pytest.raises(OutputError, match="a link stands where files are written"):
+        module.create(clip, run, preset="cpu")
+    assert stages == []
+    assert list(pictures.iterdir()) == []
 
 
 def test_a_failure_later_keeps_the_capture(clip, stages, tmp_path, monkeypatch):

@@ -145,6 +145,7 @@ def test_mouth_opens_and_shows_teeth(scene, neutral):
 
 def test_clip_and_truth_agree(tmp_path, scene):
     seen = []
+    (tmp_path / "voice.wav").write_text("the user's")
     clip = make_synthetic_clip(
         tmp_path, seed=2, size=64, frames=12, fps=20.0, progress=lambda done, total: seen.append((done, total))
     )
@@ -154,7 +155,8 @@ def test_clip_and_truth_agree(tmp_path, scene):
     assert (info.width, info.height, info.frame_count, info.fps) == (64, 64, 12, 20.0)
     assert has_synthetic_tag(clip)
     assert info.has_audio
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "truth"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "truth", "voice.wav"]
+    assert (tmp_path / "voice.wav").read_text() == "the user's"
     capture = read_capture(tmp_path / "truth", expect_head=scene.person.asset)
     again = make_synthetic_scene(seed=2, size=64, frames=12, fps=20.0)
     frame = render_synthetic_frame(again, 7)

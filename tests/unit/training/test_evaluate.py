@@ -10,6 +10,7 @@ import pytest
 import torch
 from capture_parts import fake_head
 
+from avatar.base.errors import OutputError
 from avatar.data.capture import read_capture
 from avatar.data.capture_reference import write_capture_reference
 from avatar.flame.landmark_sets import LIPS
@@ -106,6 +107,38 @@ def test_old_files_are_replaced(capture, parts, tmp_path):
     evaluate_frames(renderer(parts), capture, [9, 19], folder, detect=None)
     for kind in ("pred", "gt", "mask"):
         assert sorted(path.name for path in (folder / kind).iterdir()) == ["00009.png", "00019.png"]
+
+
+def test_only_what_an_evaluation_wrote_is_removed(capture, parts, tmp_path):
+    folder = tmp_path / "val"
+    (tmp_path / "mine.png").write_text("mine")
+    evaluate_frames(renderer(parts), capture, [1], folder, detect=None)
+    rows = [{"name": "carried_over"}, {"name": "../../mine"}, {"name": f"{tmp_path}/mine"}]
+    (folder / "frames.json").write_text(json.dumps(rows))
+    for name in ("carried_over", "holiday"):
+        (folder / "gt" / f"{name}.png").write_text("a picture")
+    evaluate_frames(renderer(parts), capture, [9], folder, detect=None)
+    assert sorted(path.name for path in (folder / "gt").iterdir()) == ["00009.png", "holiday.png"]
+    assert sorted(path.name for path in (folder / "pred").iterdir()) == ["00009.png"]
+    assert (tmp_path / "mine.png").exists()
+
+
+@pytest.mark.parametrize("place", ["val/gt", "val", "val/frames.json"])
+def test_nothing_is_written_or_removed_through_a_link(capture, parts, tmp_path, place):
+    pictures, folder = tmp_path / "pictures", tmp_path / "eval" / "val"
+    (pictures / "gt").mkdir(parents=True)
+    for name in ("00001.png", "gt/00001.png", "holiday.png"):
+        (pictures / name).write_text("mine")
+    link = tmp_path / "eval" / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to(pictures)
+    before = sorted(pictures.rglob("*"))
+    with pytest.raises(OutputError, match="a link stands where files are written"):
+        evaluation.evaluate(tmp_path, ("val",), detect=None)
+    if place != "val":
+        with pytest.raises(OutputError, match="a link stands where files are written"):
+            evaluate_frames(renderer(parts), capture, [1], folder, detect=None)
+    assert sorted(pictures.rglob("*")) == before
 
 
 def test_missed_detections_are_counted_not_guessed(capture, parts, tmp_path):

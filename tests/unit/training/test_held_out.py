@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,6 +49,19 @@ def sets_of(clip, avatar, capture):
 def test_sets_are_found_from_the_clip_its_truth_or_their_own_folder(clip, below):
     assert [folder.name for folder in find_held_out(clip / below)] == ["expressions", "view_15", "view_30"]
     assert [folder.name for folder in find_held_out(clip / "truth/held_out/view_15")] == ["view_15"]
+
+
+def test_names_of_sets_stay_in_the_evaluation(clip, tmp_path, monkeypatch):
+    """A set's name becomes a folder of the run: `.` and `..` have names too, and no set takes the place of another."""
+    monkeypatch.chdir(clip / "truth/held_out/view_15")
+    assert [folder.name for folder in find_held_out(Path("."))] == ["view_15"]
+    assert "view_15" in [folder.name for folder in find_held_out(Path(".."))]
+    for name in ("a/view_15", "b/view_15", "c/val"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "held_out.json").write_text("{}")
+    for folder in (tmp_path, tmp_path / "c"):
+        with pytest.raises(InputError, match="cannot be told apart"):
+            find_held_out(folder)
 
 
 @pytest.mark.parametrize("name", ["nothing", "."])
