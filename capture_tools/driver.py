@@ -19,11 +19,11 @@ from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from avatar.media.focal_metadata import focal_over_longer_side
 from avatar.media.video import probe_video
 from capture_tools.detect.checks import CUT, STEP_BACK
+from capture_tools.detect.found_clip import follow_face
 from capture_tools.detect.landmark_detector import LandmarkDetector, inside_picture
 from capture_tools.detect.observing import LARGEST_SEARCHED, averaged_down, mean_rate, observe
 from capture_tools.detect.selection import FrameSelection, select_frames
 from capture_tools.detect.turning import chosen_rotation, turned_note
-from capture_tools.stages.landmarks import follow_face
 from capture_tools.stages.tracking import lens_settings, track_with_progress
 from capture_tools.track.clip_tracking import TrackSettings
 from capture_tools.track.live import LiveSettings, LiveTracker
@@ -74,7 +74,7 @@ def track_driver(
     landmarks.
     """
     video = Path(video)
-    info, selection = select_frames(video, start=start, end=end, every=1)
+    info, selection = select_frames(video, start=start, end=end, max_frames=None)
     DRIVER_FRAMES.require("the driver's length", selection.expected, error=InputError, where=video)
     selection = replace(selection, rotate=chosen_rotation(video, selection, rotate))
     info = probe_video(video, rotate=selection.rotate)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from avatar.base.conventions import LANDMARK_COUNT, OPEN_HEAD
+from avatar.base.conventions import LANDMARK_COUNT
 from avatar.base.errors import InputError
 from avatar.base.files import sha256_of_file
 from avatar.base.folder_lock import claimed_folder
-from avatar.base.limits import CAPTURE_SIZE, PICTURE_PIXELS, require_picture_size
+from avatar.base.limits import PICTURE_PIXELS, require_picture_size
 from avatar.data.capture import write_capture
 from avatar.flame.assets import HeadAsset
 from avatar.flame.landmark_sets import inter_ocular_distance
@@ -37,12 +37,13 @@ from capture_tools.detect.observing import LARGEST_SEARCHED, averaged_down
 from capture_tools.detect.picture_quality import picture_warnings
 from capture_tools.detect.selection import choose_crop
 from capture_tools.detect.sharpness import absolute_detail, detail_tensor
-from capture_tools.detect.turning import require_rotate, turned_note, upright_rotation
+from capture_tools.detect.turning import turned_note, upright_rotation
 from capture_tools.embed.embedding import ready_head
 from capture_tools.report.overlay import MARGIN, draw_panels
 from capture_tools.report.painting import MeshPainter, crop_camera, face_window, read_skin
 from capture_tools.report.texture import FOLDER as APPEARANCE
 from capture_tools.report.texture import write_appearance
+from capture_tools.settings import CaptureSettings
 from capture_tools.stages.tracking import lens_settings, track_with_progress
 from capture_tools.track.photometric import Pictures
 
@@ -123,22 +124,17 @@ def find_face(photograph: Photograph, path: Path) -> tuple[np.ndarray, list[str]
     return pixels, others
 
 
-def capture_photograph(
-    path: Path, out: Path, *, size: int = 512, head_model: str = OPEN_HEAD, rotate: str | int = "auto"
-) -> Path:
+def capture_photograph(path: Path, out: Path, settings: CaptureSettings | None = None) -> Path:
     """Fit a head model to one photograph and write a capture folder of one frame; returns `out`.
 
-    `rotate`: degrees (0, 90, 180, 270) by which it is turned clockwise after what its Exif says; "auto" sets the face
-    upright.
-
-    Besides the parameters it holds `appearance/` (texture and light) and `report/overlay.png`. Raises InputError for a
-    picture that cannot be used, HeadModelError for an unknown head, OutputError where `out` holds something else or
-    is being written by another command.
+    Of the settings a photograph takes `size`, `head_model` and `rotate` (after what its Exif says). Besides the
+    parameters the folder holds `appearance/` (texture and light) and `report/overlay.png`.
+    Raises InputError for a picture that cannot be used, HeadModelError for an unknown head, OutputError where `out`
+    holds something else or is being written by another command.
     """
-    path, out = Path(path), Path(out)
-    CAPTURE_SIZE.require("--size", size, error=InputError)
-    require_rotate(rotate)
-    asset = open_head_model(head_model)
+    settings = (settings or CaptureSettings()).check()
+    path, out, size, rotate = Path(path), Path(out), settings.pixels, settings.rotate
+    asset = open_head_model(settings.head_model)
     photograph = read_photograph(path)
     turn = upright_rotation([photograph.image]) if rotate == "auto" else int(rotate)
     photograph = replace(photograph, image=turned(photograph.image, turn))

@@ -20,7 +20,7 @@ from avatar.base.optional import is_installed
 from avatar.config import Config
 from avatar.data.capture import Capture, read_capture
 from avatar.flame.library import load_head
-from avatar.training.checkpoint import pick_device
+from avatar.kernels.runtime.device import pick_device
 from avatar.training.evaluate import frame_renderer, spread
 from avatar.training.metrics import box_psnr, psnr
 from avatar.training.prepare import TrainingData, load_training_data, make_avatar

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from avatar.animation.driving import expression_frames
-from avatar.training.checkpoint import load_avatar
+from avatar.data.checkpoint import load_avatar
 
 if TYPE_CHECKING:
     from avatar.avatar import Avatar

@@ -203,7 +203,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def measured_state(folder: Path, settings: Settings, config: Config) -> dict[str, Any]:
     """Do what is not done yet in a variant's folder, noting each stage in its `STATE`, and return what that holds."""
-    from avatar.training.checkpoint import FOLDER, LATEST, checkpoint_path, load_avatar, read_checkpoint
+    from avatar.data.checkpoint import FOLDER, LATEST, checkpoint_path, load_avatar, read_checkpoint
     from avatar.training.evaluate import evaluate
     from avatar.training.trainer import train
 

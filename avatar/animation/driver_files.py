@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -50,6 +50,21 @@ class Driver:
     """Seconds from the first picture of the file with the sound to the one at which the performance begins."""
     notes: tuple[str, ...] = ()
     """What a person should be told, a sentence each."""
+
+
+class TrackVideo(Protocol):
+    """Follows the head through a driver's video; see `load_driver` for the options."""
+
+    def __call__(
+        self,
+        video: Path,
+        asset: HeadAsset,
+        *,
+        start: float | None,
+        end: float | None,
+        live: bool,
+        rotate: str | int,
+    ) -> Driver: ...
 
 
 def find_driver(
@@ -125,11 +140,13 @@ def load_driver(
     end: float | None = None,
     live: bool = False,
     rotate: str | int = "auto",
+    track: TrackVideo | None = None,
 ) -> Driver:
     """A driver from a video (tracked now), a capture folder or a run's, or an .npz of parameters.
 
     start, end: seconds of a video between which it drives. live: track it as if it came from a camera.
-    rotate: degrees (0, 90, 180, 270) by which its frames are turned clockwise, "auto" sets the face upright. Raises as
+    rotate: degrees (0, 90, 180, 270) by which its frames are turned clockwise, "auto" sets the face upright.
+    track: follows the head through a video (`avatar.app.workflow.track_driver`). Raises as
     `find_driver`, InputError for a file that cannot be read or is too long, CaptureError for a damaged capture,
     HeadModelError where a capture or parameter file belongs to another head model than `asset`.
     """
@@ -140,10 +157,9 @@ def load_driver(
         return read_parameter_file(found, asset)
     if found.suffix.lower() not in VIDEOS:
         _require_video(found)
-    from capture_tools.driver import track_driver
-
-    track = track_driver(found, asset, start=start, end=end, live=live, rotate=rotate)
-    return Driver(track.params, track.fps, track.audio, track.audio_start, track.notes)
+    if track is None:
+        raise InputError("the driver is a video, and no tracker was given", where=found, expected="track=...")
+    return track(found, asset, start=start, end=end, live=live, rotate=rotate)
 
 
 def _require_video(path: Path) -> None:

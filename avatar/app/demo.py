@@ -6,13 +6,15 @@ import shutil
 import sys
 from pathlib import Path
 
-from avatar.app.commands.outcome import Outcome, shown
 from avatar.app.demo_page import write_page
-from avatar.app.workflow import check_minutes, create, finished_stages, pick_config, timed
+from avatar.app.outcome import Outcome, shown
+from avatar.app.summaries import metric_lines
+from avatar.app.workflow import check_minutes, create, finished_stages, pick_config, timed, track_driver
 from avatar.base.files import atomic_write, read_json, require_free_space
 from avatar.base.folder_lock import claimed_folder
 from avatar.base.limits import CAPTURE_SIZE, DEMO_DRIVER_FRAMES, DEMO_FRAMES, SEED
 from avatar.base.progress import Progress, clock
+from capture_tools.settings import CaptureSettings
 
 EXPRESSION = "sweep:smile,open_mouth,surprise,blink"
 AMPLITUDE = 12.0
@@ -45,7 +47,7 @@ def _demo(out: Path, *, size: int, frames: int, driver_frames: int, minutes: flo
     """The stages, in a folder that was claimed for them."""
     from avatar.animation.driver_files import load_driver
     from avatar.animation.reanimate import reanimate, render_path
-    from avatar.training.checkpoint import load_avatar
+    from avatar.data.checkpoint import load_avatar
 
     require_free_space(out, NEEDED_BYTES)
     run = out / "avatar"
@@ -66,12 +68,12 @@ def _demo(out: Path, *, size: int, frames: int, driver_frames: int, minutes: flo
             synthesize(out / "synthetic" / "clip", clip, seed, size, frames)
             synthesize(out / "synthetic" / "driver", driver, seed + 1, size, driver_frames)
     announce("create", commands["create"])
-    created = create(clip, run, preset=preset, minutes=minutes, size=size)
+    created = create(clip, run, config=pick_config(preset), minutes=minutes, settings=CaptureSettings(size=size))
     avatar = load_avatar(run)
     if not (out / "reanimated.mp4").exists():
         announce("reanimate", commands["reanimate"])
         with timed(out, "reanimate"):
-            reanimate(avatar, load_driver(driver, avatar.asset), out / "reanimated.mp4")
+            reanimate(avatar, load_driver(driver, avatar.asset, track=track_driver), out / "reanimated.mp4")
     if not (out / "orbit.mp4").exists():
         announce("render", commands["render"])
         with timed(out, "render"):
@@ -109,7 +111,7 @@ def _demo(out: Path, *, size: int, frames: int, driver_frames: int, minutes: flo
         (page, "everything on one page"),
     ]
     total = f"whole demo: {clock(sum(stages.values()))}"
-    return Outcome(files, f"open {shown(page)} in a browser", [*created.lines, total])
+    return Outcome(files, f"open {shown(page)} in a browser", [*metric_lines(created.metrics), total])
 
 
 def synthesize(folder: Path, video: Path, seed: int, size: int, frames: int) -> None:

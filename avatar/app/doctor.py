@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from avatar import __version__
-from avatar.app.commands.outcome import Outcome
+from avatar.app.outcome import Outcome
 from avatar.base.errors import AvatarError, MissingDependencyError
 from avatar.base.optional import install_line, is_installed
 

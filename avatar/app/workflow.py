@@ -8,14 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avatar.app.commands.build import capture_files, metric_lines, run_files, warning_lines
-from avatar.app.commands.outcome import Outcome, shown
-from avatar.base.conventions import OPEN_HEAD
+from avatar.app.outcome import shown
 from avatar.base.errors import AvatarError, CaptureError, OutputError, RunError
 from avatar.base.files import (
     CLAIM_FILE,
@@ -27,14 +26,18 @@ from avatar.base.files import (
     write_json,
 )
 from avatar.base.folder_lock import claimed_folder, locked_folder
-from avatar.base.limits import CAPTURE_SIZE, MINUTES, require_clip_part
-from avatar.base.progress import clock
+from avatar.base.limits import CAPTURE_SIZE, MINUTES
 from avatar.config import Config, load_preset, read_config
+from avatar.data.checkpoint_files import has_checkpoint
 from avatar.data.folders import capture_at, refuse_other_sources
 from avatar.flame.library import open_head_model
 from avatar.media.images import read_png, write_png
 from avatar.media.video import VideoInfo, probe_video
-from avatar.training.checkpoint_files import has_checkpoint
+from capture_tools.settings import CaptureSettings
+
+if TYPE_CHECKING:
+    from avatar.animation.driver_files import Driver
+    from avatar.flame.assets import HeadAsset
 
 BYTES_PER_PIXEL = 12
 """Room a frame takes on disk, generously: image, matte, held-out renders."""
@@ -43,59 +46,63 @@ FIXED_BYTES = 300 * 2**20
 TIMINGS = "timings.json"
 
 
+@dataclass(frozen=True)
+class Created:
+    """What `create` made."""
+
+    run: Path
+    capture: Path
+    metrics: dict[str, Any]
+    """Figures of each held-out split, as eval/metrics.json."""
+    sheet: Path
+    """A picture of real and rendered held-out frames."""
+    seconds: dict[str, float]
+    """Of each stage."""
+
+
 def create(
     video: Path,
     out: Path,
     *,
-    preset: str = "auto",
+    config: Config | None = None,
     minutes: float | None = None,
-    size: int | None = None,
-    head_model: str = OPEN_HEAD,
-    start: float | None = None,
-    end: float | None = None,
-    max_frames: int | None = None,
-    shot: int | None = None,
-    camera: str = "auto",
-    rotate: str | int = "auto",
-) -> Outcome:
+    settings: CaptureSettings | None = None,
+) -> Created:
     """Capture `video` into `out`/capture, train in `out` and evaluate. Goes on where an earlier call stopped.
 
-    Raises InputError for a video that cannot be used (nothing is left behind then), OutputError where `out` holds
-    something else, is being written by another command or the disk is full, HeadModelError, ConfigError, TrainingError.
+    config: the preset for this machine by default. Raises InputError for a video that cannot be used (nothing is left
+    behind then), OutputError where `out` holds something else, is being written by another command or the disk is full,
+    HeadModelError, ConfigError, TrainingError.
     """
     video, out = Path(video), Path(out)
-    config = pick_config(preset)
-    size = pick_size(size, config)
+    config = config or pick_config("auto")
     check_minutes(minutes)
-    require_clip_part(start, end, max_frames, shot)
+    settings = (settings or CaptureSettings()).check()
+    settings = replace(settings, size=pick_size(settings.size, config))
     refuse_other_sources(video)
     info = probe_video(video)
     identity = {
         "video": sha256_of_file(video)[:16],
         "preset": config.preset,
-        "size": size,
-        "head_model": open_head_model(head_model).name,
-        "range": f"{start or 0:g}-{'end' if end is None else f'{end:g}'}",
-        "max_frames": max_frames or 0,
+        "size": settings.pixels,
+        "head_model": open_head_model(settings.head_model).name,
+        "range": settings.range,
+        "max_frames": settings.max_frames or 0,
     }
-    identity |= {"shot": shot} if shot is not None else {}
-    identity |= {"camera": camera} if camera != "auto" else {}
-    identity |= {"rotate": rotate} if rotate != "auto" else {}
-    options = {"size": size, "head_model": head_model, "start": start, "end": end}
-    options |= {"max_frames": max_frames, "shot": shot, "camera": camera, "rotate": rotate}
+    identity |= settings.changed(*identity, "start", "end")
     with claimed_folder(out, "run", identity):
-        return _create(video, out, config, minutes, space_needed(info, size), options)
+        return _create(video, out, config, minutes, space_needed(info, settings.pixels), settings)
 
 
 def _create(
-    video: Path, out: Path, config: Config, minutes: float | None, needed_bytes: int, options: dict[str, Any]
-) -> Outcome:
-    """The stages, in a folder that was claimed for them; `options` are those of `capture_video`."""
+    video: Path, out: Path, config: Config, minutes: float | None, needed_bytes: int, settings: CaptureSettings
+) -> Created:
+    """The stages, in a folder that was claimed for them."""
     folder = out / "capture"
     try:
         require_free_space(out, needed_bytes)
         with timed(out, "capture"):
-            capture_video(video, folder, **options)
+            capture_video(video, folder, settings)
     except AvatarError:
         _withdraw(out)
         raise
@@ -106,82 +113,65 @@ def _create(
     with timed(out, "eval"):
         metrics = evaluate_run(out, ("val", "test"))
     sheet = held_out_sheet(out, out / "previews" / "held_out.png")
-    files = [*run_files(out)[:2], *capture_files(folder)[1:], (sheet, "real and rendered frames, never trained on")]
-    files.append((out / "eval" / "metrics.json", "the numbers"))
-    taken = ", ".join(f"{stage} {clock(seconds)}" for stage, seconds in finished_stages(out).items())
-    return Outcome(
-        files,
-        f"avatar reanimate {shown(out)} --driver VIDEO --out out.mp4   or   "
-        f"avatar render {shown(out)} --expression sweep:smile --out orbit.mp4",
-        [*metric_lines(metrics), f"time: {taken}", *warning_lines(folder)],
-    )
+    return Created(out, folder, metrics, sheet, finished_stages(out))
 
 
-def capture_video(
-    video: Path,
-    out: Path,
-    *,
-    size: int | None = None,
-    head_model: str = OPEN_HEAD,
-    start: float | None = None,
-    end: float | None = None,
-    max_frames: int | None = None,
-    shot: int | None = None,
-    camera: str = "auto",
-    rotate: str | int = "auto",
-    photometric: bool = True,
-) -> Path:
+def capture_video(video: Path, out: Path, settings: CaptureSettings | None = None) -> Path:
     """Run the capture stage; see `capture_tools.pipeline.capture` for what it raises."""
     refuse_other_sources(video)
-    from capture_tools.pipeline import CaptureSettings, capture
+    from capture_tools.pipeline import capture
 
-    settings = CaptureSettings(
-        size=pick_size(size, None),
-        head_model=head_model,
-        start=start,
-        end=end,
-        max_frames=max_frames,
-        shot=shot,
-        camera=camera,
-        rotate=rotate,
-        photometric=photometric,
-    )
-    return capture(Path(video), Path(out), settings)
+    settings = settings or CaptureSettings()
+    return capture(Path(video), Path(out), replace(settings, size=pick_size(settings.size, None)))
 
 
-def capture_photo(
-    image: Path, out: Path, *, size: int | None = None, head_model: str = OPEN_HEAD, rotate: str | int = "auto"
-) -> Path:
+def capture_photo(image: Path, out: Path, settings: CaptureSettings | None = None) -> Path:
     """Fit the head to one photograph; see `capture_tools.photo.capture_photograph` for what it raises."""
     from capture_tools.photo import capture_photograph
 
-    size = pick_size(size, None)
-    return capture_photograph(Path(image), Path(out), size=size, head_model=head_model, rotate=rotate)
+    settings = settings or CaptureSettings()
+    return capture_photograph(Path(image), Path(out), replace(settings, size=pick_size(settings.size, None)))
+
+
+def track_driver(
+    video: Path,
+    asset: HeadAsset,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    live: bool = False,
+    rotate: str | int = "auto",
+) -> Driver:
+    """The performance in a video, as `avatar.animation.driver_files.load_driver` takes it for its `track`."""
+    from avatar.animation.driver_files import Driver
+    from capture_tools.driver import track_driver as track
+
+    found = track(video, asset, start=start, end=end, live=live, rotate=rotate)
+    return Driver(found.params, found.fps, found.audio, found.audio_start, found.notes)
 
 
 def train_run(
     capture: Path,
     out: Path,
     *,
-    preset: str = "auto",
-    config_file: Path | None = None,
+    config: Config | None = None,
     minutes: float | None = None,
     resume: bool = False,
 ) -> None:
     """Run the training stage in a folder of its own.
 
-    `capture` may be a run too, whose capture is taken. Raises CaptureError for a folder that is no capture, OutputError
-    where `out` holds something else, or a training and `resume` was not asked for, or is being written by another
-    command, RunError where there is nothing to resume.
+    config: by default the preset for this machine, on resuming the run's own. `capture` may be a run too, whose capture
+    is taken. Raises CaptureError for a folder that is no capture, OutputError where `out` holds something else, or a
+    training and `resume` was not asked for, or is being written by another command, RunError where there is nothing to
+    resume.
     """
     check_minutes(minutes)
     capture, out = capture_at(capture), Path(out)
-    config = read_config(config_file) if config_file is not None else pick_config(preset)
     head = read_json(capture / "transforms.json", CaptureError).get("head_model")
     if resume and not has_checkpoint(out):
         raise RunError("there is nothing to resume", where=out, expected="checkpoints/latest", fix="leave out --resume")
-    if resume and config_file is None and preset == "auto":
-        config = read_config(out / "config.yaml")
+    if config is None:
+        config = read_config(out / "config.yaml") if resume else pick_config("auto")
     if resume and (out / "capture").resolve() == capture.resolve():  # a run of `avatar create`: already claimed by it
         with locked_folder(out):
             _train(capture, out, config, minutes=minutes, resume=True)
@@ -208,9 +198,11 @@ def evaluate_run(run: Path, splits: Sequence[str], truth: Path | None = None) ->
     The caller keeps others from writing into `run` (`avatar.base.folder_lock`).
     """
     from avatar.training.evaluate import evaluate
+    from capture_tools.detect.landmark_detector import LandmarkDetector
 
     require_run(run)
-    return evaluate(run, tuple(splits), truth=truth)
+    with LandmarkDetector(static=True) as detector:
+        return evaluate(run, tuple(splits), detect=detector.detect, truth=truth)
 
 
 def require_run(run: Path) -> None:

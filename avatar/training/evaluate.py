@@ -108,48 +108,38 @@ def evaluate(
     """Evaluate a run's latest checkpoint on its capture; writes and returns eval/metrics.json: split -> figures.
 
     truth: a folder with held-out sets of the clip (`training.held_out`), which are scored like splits of their own.
-    detect: landmark detector for `expression_error`, run on each rendered and each real frame; None = the program's
-    own, treating every frame by itself. max_frames: at most so many frames per split, evenly spread.
+    detect: landmark detector for `expression_error`, run on each rendered and each real frame by itself; without one
+    that figure is null. max_frames: at most so many frames per split, evenly spread.
     Raises RunError, CaptureError or HeadModelError where run and capture do not fit, InputError for a folder of truth
     that has no held-out sets or those of another clip, OutputError on a full disk or where a link stands in eval/.
     """
-    from avatar.training.checkpoint import load_avatar
+    from avatar.data.checkpoint import load_avatar
 
     run = Path(run)
     refuse_links(run, "eval")
     avatar = load_avatar(run, device=device)
     capture = open_run_capture(run, expect_head=avatar.asset)
     held_out = [read_held_out(folder, avatar, capture) for folder in find_held_out(truth)] if truth is not None else []
-    own_detector = None
-    if detect is None:
-        from capture_tools.detect.landmark_detector import LandmarkDetector
-
-        own_detector = LandmarkDetector(static=True)
-        detect = own_detector.detect
     lpips, lpips_reason = metrics.load_lpips()
     result: dict[str, Any] = {}
-    try:
-        shown = CapturedFrames(capture, avatar.is_unbounded)
-        jobs = [(split, frame_renderer(avatar, capture), shown, capture.splits[split]) for split in splits]
-        for held in held_out:
-            pairs = dict(match_frames(held, capture))
-            jobs.append((held.name, held_out_renderer(avatar, held, capture, pairs), held, list(pairs)))
-        for name, render, source, indices in jobs:
-            result[name] = evaluate_frames(
-                render,
-                source,
-                spread(indices, max_frames),
-                run / "eval" / name,
-                detect=detect,
-                lpips=lpips,
-                label=name,
-                progress=progress,
-            )
-            if lpips is None:
-                result[name]["lpips_reason"] = lpips_reason
-    finally:
-        if own_detector is not None:
-            own_detector.close()
+    shown = CapturedFrames(capture, avatar.is_unbounded)
+    jobs = [(split, frame_renderer(avatar, capture), shown, capture.splits[split]) for split in splits]
+    for held in held_out:
+        pairs = dict(match_frames(held, capture))
+        jobs.append((held.name, held_out_renderer(avatar, held, capture, pairs), held, list(pairs)))
+    for name, render, source, indices in jobs:
+        result[name] = evaluate_frames(
+            render,
+            source,
+            spread(indices, max_frames),
+            run / "eval" / name,
+            detect=detect,
+            lpips=lpips,
+            label=name,
+            progress=progress,
+        )
+        if lpips is None:
+            result[name]["lpips_reason"] = lpips_reason
     write_json(run / "eval" / "metrics.json", result)
     return result
 

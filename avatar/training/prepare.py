@@ -22,9 +22,9 @@ from avatar.field.bounds import (
     reference_pose,
     spread_frames,
 )
+from avatar.field.building import Space, is_unbounded, make_scene
 from avatar.field.frame_states import FrameData
 from avatar.field.identity import Identity
-from avatar.field.scene import Scene
 from avatar.field.torso import TorsoMotion
 from avatar.field.torso_fit import start_follow
 from avatar.field.warp import NeckBlend, neck_blend
@@ -78,7 +78,7 @@ def load_training_data(capture: Capture, asset: HeadAsset, config: Config, devic
             expected=f"at least {FEWEST_FRAMES}",
             found=len(capture.splits["train"]),
         )
-    unbounded = is_unbounded(config, capture.camera_mode)
+    unbounded = is_unbounded(config.field, capture.camera_mode)
     frames = FrameSet.load(capture, "train", unbounded=unbounded).to(device)
     stored = capture.background()
     if capture.camera_mode != "static":
@@ -100,55 +100,16 @@ def load_training_data(capture: Capture, asset: HeadAsset, config: Config, devic
     )
 
 
-@dataclass
-class Space:
-    """The canonical space of a scene: all that its construction needs besides the settings and the identity."""
-
-    low: Tensor
-    """`[3]` corner of the box, metres."""
-    high: Tensor
-    reference: Tensor
-    """`[4, 4]` `world_from_skull` of the reference pose."""
-    blend: NeckBlend
-    unbounded: bool = False
-    """The field goes on around the box."""
-    follow: Tensor | None = None
-    """`[6, 6]` `TorsoMotion.follow` to begin with, None for a torso that stands still."""
-
-
-def is_unbounded(config: Config, camera_mode: str) -> bool:
-    """Whether the field holds what stands around the person: no background does where the camera moves."""
-    return config.field.background_in_field and camera_mode == "moving"
-
-
-def make_scene(config: Config, identity: Identity, space: Space, condition_size: int) -> Scene:
-    """A scene with fresh weights, drawn from the settings' seed; torch's own random state is left as it was."""
-    device = space.low.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(config.training.seed)
-        scene = Scene(
-            config.field,
-            config.render,
-            config.backends,
-            frames=len(identity.params),
-            condition_size=condition_size,
-            expression_size=condition_size - 9,
-            low=space.low,
-            high=space.high,
-            reference=space.reference,
-            blend=space.blend,
-            layout=None if identity.grids is None else identity.grids.layout,
-            unbounded=space.unbounded,
-        )
-    if space.follow is not None:
-        scene.torso.follow.data.copy_(space.follow)
-    return scene.to(device)
-
-
 def make_avatar(config: Config, training: TrainingData) -> Avatar:
     """A fresh avatar for the training data: bounds, conditions and occupancy are set, nothing is learned yet."""
     space = choose_space(config, training)
-    scene = make_scene(config, training.identity, space, training.data.condition.shape[1])
+    scene = make_scene(
+        *(config.field, config.render, config.backends),
+        training.identity,
+        space,
+        condition_size=training.data.condition.shape[1],
+        seed=config.training.seed,
+    )
     scene.condition.fit(training.data.condition)
     if config.render.sampling == "occupancy":
         views = hull_views(training)
@@ -186,7 +147,7 @@ def choose_space(config: Config, training: TrainingData) -> Space:
     cells = allowed_cells(config, training, centres, views, reference, blend).nonzero()
     margin = CELL_MARGIN * cell
     low, high = low + cells.amin(0) * cell - margin, low + (cells.amax(0) + 1) * cell + margin
-    return Space(low, high, reference, blend, is_unbounded(config, training.camera_mode), follow)
+    return Space(low, high, reference, blend, is_unbounded(config.field, training.camera_mode), follow)
 
 
 def hull_views(training: TrainingData) -> FrameViews:

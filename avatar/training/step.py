@@ -11,6 +11,7 @@ from torch import Tensor
 
 from avatar.avatar import Avatar
 from avatar.base.errors import InputError, TrainingError
+from avatar.data.checkpoint_files import checkpoint_path, has_checkpoint
 from avatar.data.sampler import RayBatch, RaySampler
 from avatar.field.frame_states import FrameStates, Probes, Rays
 from avatar.field.ray_sampling import field_functions, sample_rays
@@ -18,7 +19,6 @@ from avatar.field.scene import Scene
 from avatar.render.rays import render_samples
 from avatar.render.volume import over
 from avatar.training import losses
-from avatar.training.checkpoint_files import checkpoint_path, has_checkpoint
 from avatar.training.optimizer import make_optimizer, scale_rates
 from avatar.training.prepare import TrainingData
 from avatar.training.surface_prior import SurfacePrior, SurfaceSamples

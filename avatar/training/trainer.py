@@ -17,15 +17,11 @@ from avatar.base.progress import Progress
 from avatar.config import Config, write_config
 from avatar.data.capture import read_capture
 from avatar.data.capture_reference import open_run_capture, write_capture_reference
+from avatar.data.checkpoint import TrainingState, restore, save_checkpoint
+from avatar.data.checkpoint_files import FOLDER, has_checkpoint
 from avatar.flame.library import load_head
 from avatar.kernels.runtime.backends import resolve_all
-from avatar.training.checkpoint import (
-    TrainingState,
-    pick_device,
-    restore,
-    save_checkpoint,
-)
-from avatar.training.checkpoint_files import FOLDER, has_checkpoint
+from avatar.kernels.runtime.device import pick_device
 from avatar.training.optimizer import optimizer_tensors, restore_optimizer
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.run_log import CURVES, LOG, PREVIEWS, RunLog

@@ -13,7 +13,6 @@ from avatar.flame.landmark_sets import inter_ocular_distance
 from capture_tools.detect.landmark_detector import MINIMAL_INSIDE
 from capture_tools.detect.sharpness import BLURRED
 from capture_tools.detect.shots import grey
-from capture_tools.report.scores import ranges
 
 MINIMAL_EYES = 12.0
 """Pixels between the outer eye corners below which landmarks mean little."""
@@ -112,3 +111,14 @@ def _kinds(reasons: dict[int, str]) -> list[str]:
     counts = Counter(reason.split(" (")[0] for reason in reasons.values())
     held = {kind: sorted(r for r in reasons.values() if r.split(" (")[0] == kind) for kind in counts}
     return [held[kind][len(held[kind]) // 2] for kind, _ in counts.most_common()]
+
+
+def ranges(indices: list[int]) -> str:
+    """Frame numbers in words: `3, 7-9, 12`."""
+    parts: list[list[int]] = []
+    for index in sorted(indices):
+        if parts and index == parts[-1][-1] + 1:
+            parts[-1].append(index)
+        else:
+            parts.append([index])
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)

@@ -12,6 +12,7 @@ import numpy as np
 from avatar.base.errors import InputError
 from avatar.base.limits import require_clip_part
 from avatar.media.video import VideoInfo, probe_video, read_video
+from capture_tools.settings import DEFAULT_FRAMES
 
 ABOVE, BELOW, BESIDE = 0.55, 0.95, 0.60
 """Margins of the crop around the face mesh (hairline to chin), in heights of that mesh: hair above, shoulders below."""
@@ -37,19 +38,17 @@ class FrameSelection:
 
 
 def select_frames(
-    path: Path, *, start: float | None = None, end: float | None = None, every: int | None = None, max_frames: int = 300
+    path: Path, *, start: float | None = None, end: float | None = None, max_frames: int | None = DEFAULT_FRAMES
 ) -> tuple[VideoInfo, FrameSelection]:
     """Choose the frames of a clip: all of them up to `max_frames`, beyond that each n-th, evenly over the range.
 
-    An avatar learns little from neighbours in time, so a long clip is thinned out instead of cut; `every` overrides
-    the stride and then no limit holds. The rate of the capture is the rate of the frames kept.
+    An avatar learns little from neighbours in time, so a long clip is thinned out instead of cut; None keeps all
+    frames. The rate of the capture is the rate of the frames kept.
     Raises InputError for an unreadable video or an empty range.
     """
     require_clip_part(start, end)
     info = probe_video(path)
-    if every is not None and every < 1:
-        raise InputError("--every is out of range", expected="a whole number from 1", found=every)
-    if max_frames < 1:
+    if max_frames is not None and max_frames < 1:
         raise InputError("--max-frames is out of range", expected="a whole number from 1", found=max_frames)
     first, last = start or 0.0, info.duration if end is None else min(end, info.duration)
     if last <= first:
@@ -62,7 +61,7 @@ def select_frames(
         )
     whole = start is None and end is None
     count = info.frame_count if whole else min(info.frame_count, math.ceil((last - first) * info.fps))
-    stride = every or max(1, math.ceil(count / max_frames))
+    stride = 1 if max_frames is None else max(1, math.ceil(count / max_frames))
     return info, FrameSelection(start, end, stride, math.ceil(count / stride))
 
 

@@ -9,12 +9,13 @@ import numpy as np
 
 from avatar.flame.landmark_sets import inter_ocular_distance, lid_distance, lip_distance
 from capture_tools.camera.background import BackgroundMotion
+from capture_tools.detect.checks import ranges
+from capture_tools.detect.found_clip import FoundClip
 from capture_tools.detect.hands import hides_mouth
 from capture_tools.detect.picture_quality import picture_warnings
 from capture_tools.detect.selection import Crop
 from capture_tools.detect.turning import turned_note
-from capture_tools.report.scores import ranges, yaw_degrees
-from capture_tools.stages.landmarks import FoundClip
+from capture_tools.report.scores import yaw_degrees
 from capture_tools.track.clip_tracking import TrackResult
 
 MINIMAL_INSIDE = 0.9

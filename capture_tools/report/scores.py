@@ -83,14 +83,3 @@ def yaw_degrees(rotation: np.ndarray) -> np.ndarray:
 
     forward = axis_angle_to_matrix(torch.as_tensor(rotation, dtype=torch.float32))[..., 2].numpy()
     return np.degrees(np.arctan2(forward[:, 0], forward[:, 2]))
-
-
-def ranges(indices: list[int]) -> str:
-    """Frame numbers in words: `3, 7-9, 12`."""
-    parts: list[list[int]] = []
-    for index in sorted(indices):
-        if parts and index == parts[-1][-1] + 1:
-            parts[-1].append(index)
-        else:
-            parts.append([index])
-    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)

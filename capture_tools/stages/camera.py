@@ -18,9 +18,9 @@ from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from capture_tools.camera.background import camera_travel
 from capture_tools.camera.head_world import align_to_head
 from capture_tools.camera.structure_from_motion import CameraPath, solve_cameras
+from capture_tools.detect.found_clip import FoundClip
 from capture_tools.detect.matting import PersonSegmenter
 from capture_tools.detect.selection import FrameSelection
-from capture_tools.stages.landmarks import FoundClip
 from capture_tools.stages.store import Stages
 from capture_tools.stages.tracking import leave_out
 from capture_tools.track.clip_tracking import TrackResult

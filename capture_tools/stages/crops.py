@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from avatar.base.progress import Progress
+from capture_tools.detect.found_clip import FoundClip
 from capture_tools.detect.matting import MODEL_SIZE, PersonSegmenter, fill_holes, refine_matte, steady
 from capture_tools.detect.selection import Crop, FrameSelection
-from capture_tools.stages.landmarks import FoundClip
 from capture_tools.stages.store import Stages
 
 

@@ -13,6 +13,7 @@ from avatar.base.progress import Progress
 from avatar.data.capture import write_capture
 from avatar.flame.assets import HeadAsset
 from capture_tools.camera.background import BackgroundMotion, background_motion, background_plate
+from capture_tools.detect.found_clip import FoundClip
 from capture_tools.detect.selection import Crop
 from capture_tools.report.advice import capture_warnings
 from capture_tools.report.contact_sheet import write_contact_sheet
@@ -22,7 +23,6 @@ from capture_tools.report.scores import frame_scores, score_summary
 from capture_tools.report.texture import FOLDER as APPEARANCE
 from capture_tools.report.texture import write_appearance
 from capture_tools.stages.camera import Filming, into_world
-from capture_tools.stages.landmarks import FoundClip
 from capture_tools.stages.store import Stages
 from capture_tools.track.clip_tracking import TrackResult
 

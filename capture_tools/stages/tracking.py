@@ -8,8 +8,8 @@ import numpy as np
 
 from avatar.base.progress import Progress
 from avatar.flame.assets import HeadAsset
+from capture_tools.detect.found_clip import FoundClip
 from capture_tools.detect.selection import Crop
-from capture_tools.stages.landmarks import FoundClip
 from capture_tools.stages.store import Stages
 from capture_tools.track.clip_tracking import PER_FRAME, TrackResult, TrackSettings, step_count, track
 from capture_tools.track.photometric import Pictures

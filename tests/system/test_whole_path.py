@@ -220,7 +220,7 @@ def test_the_expression_stays_inside_the_silhouette(run):
     import cv2
 
     from avatar.animation.driving import expression_frames
-    from avatar.training.checkpoint import load_avatar
+    from avatar.data.checkpoint import load_avatar
 
     me = load_avatar(run)
     frames = expression_frames("sweep:jawOpen", me.parameters, me.asset, 4)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from avatar.app.commands.outcome import Outcome, shown
+from avatar.app.outcome import Outcome, shown
 
 
 @dataclass

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from avatar.app.commands.build import Rotate
-from avatar.app.commands.outcome import Outcome, shown
+from avatar.app.outcome import Outcome, shown
+from capture_tools.settings import Rotate
 
 
 @dataclass
@@ -41,9 +41,10 @@ class Reanimate:
     def run(self) -> Outcome:
         from avatar.animation.driver_files import find_driver, load_driver
         from avatar.animation.reanimate import reanimate, require_suffix
+        from avatar.app.workflow import track_driver
         from avatar.base.files import refuse_existing_file
+        from avatar.data.checkpoint import load_avatar
         from avatar.data.folders import run_at
-        from avatar.training.checkpoint import load_avatar
 
         # what can be told at once is told before anything is loaded or tracked
         require_suffix(self.out, (".mp4",))
@@ -51,7 +52,9 @@ class Reanimate:
         source = find_driver(self.driver, start=self.start, end=self.end, live=self.live, rotate=self.rotate)
         run = run_at(self.run_folder)
         avatar = load_avatar(run)
-        driver = load_driver(source, avatar.asset, start=self.start, end=self.end, live=self.live, rotate=self.rotate)
+        driver = load_driver(
+            source, avatar.asset, start=self.start, end=self.end, live=self.live, rotate=self.rotate, track=track_driver
+        )
         written = reanimate(avatar, driver, self.out, head_motion=self.head_motion, overwrite=self.overwrite)
         notes = [f"driver: {shown(source)}"] if source != self.driver else []
         files = [(written, "tagged as synthetic in its metadata")]
@@ -84,8 +87,8 @@ class Render:
 
     def run(self) -> Outcome:
         from avatar.animation.reanimate import render_path, require_renderable
+        from avatar.data.checkpoint import load_avatar
         from avatar.data.folders import run_at
-        from avatar.training.checkpoint import load_avatar
 
         numbers = {"frames": self.frames, "fps": self.fps, "size": self.size, "amplitude": self.amplitude}
         require_renderable(self.out, **numbers, overwrite=self.overwrite)

@@ -190,6 +190,7 @@ def test_a_driver_that_is_not_there(head, tmp_path):
 
 
 def test_live_reaches_the_tracker(head, tmp_path, monkeypatch):
+    from avatar.app import workflow
     from avatar.flame.model import HeadParameters
     from capture_tools.driver import DriverTrack
 
@@ -202,8 +203,8 @@ def test_live_reaches_the_tracker(head, tmp_path, monkeypatch):
     monkeypatch.setattr("capture_tools.driver.track_driver", track_driver)
     video = tmp_path / "you.mp4"
     video.touch()
-    told = load_driver(video, head, live=True, rotate=90)
-    found = load_driver(video, head)
+    told = load_driver(video, head, live=True, rotate=90, track=workflow.track_driver)
+    found = load_driver(video, head, track=workflow.track_driver)
     assert [options["live"] for options in asked] == [True, False]
     assert [options["rotate"] for options in asked] == [90, "auto"]
     assert told.notes == found.notes == ("noted",)

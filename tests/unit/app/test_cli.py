@@ -11,8 +11,8 @@ from avatar import __version__
 from avatar.app import cli
 from avatar.app.commands.build import Create, Eval, Train, metric_lines
 from avatar.app.commands.manage import Doctor, ModelImport
-from avatar.app.commands.outcome import Outcome
 from avatar.app.commands.show import Reanimate, Render
+from avatar.app.outcome import Outcome
 from avatar.base.errors import InputError
 
 COMMANDS = ["create", "capture", "train", "eval", "reanimate", "render", "model", "model import", "doctor", "demo"]

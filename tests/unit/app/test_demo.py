@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from avatar.app import demo as module
-from avatar.app.commands.outcome import Outcome
+from avatar.app.outcome import Outcome
 from avatar.base.errors import OutputError
 from avatar.base.files import write_json
 
@@ -41,7 +41,7 @@ def stages(monkeypatch):
 
     monkeypatch.setattr(module, "synthesize", synthesize)
     monkeypatch.setattr(module, "create", create)
-    monkeypatch.setattr("avatar.training.checkpoint.load_avatar", lambda run: SimpleNamespace(asset=None))
+    monkeypatch.setattr("avatar.data.checkpoint.load_avatar", lambda run: SimpleNamespace(asset=None))
     monkeypatch.setattr("avatar.animation.driver_files.load_driver", lambda source, asset: "driver")
     monkeypatch.setattr("avatar.animation.reanimate.reanimate", writes("reanimate"))
     monkeypatch.setattr("avatar.animation.reanimate.render_path", writes("render"))

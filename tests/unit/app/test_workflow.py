@@ -21,6 +21,7 @@ from avatar.base.files import write_json
 from avatar.config import load_preset
 from avatar.media.images import read_png, write_png
 from avatar.media.video import VideoInfo, write_video
+from capture_tools.settings import CaptureSettings
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def stages(monkeypatch):
     """Stand-ins for the three stages that leave the files later stages look for, and a list of what was called."""
     calls = []
 
-    def capture_video(video, out, **options):
+    def capture_video(video, out, settings):
         calls.append("capture")
         (out / "report").mkdir(parents=True, exist_ok=True)
         (out / "report" / "report.json").write_text(json.dumps({"warnings": ["the face is very dark"]}))
@@ -59,12 +60,11 @@ def stages(monkeypatch):
 
 
 def test_create_runs_the_stages_in_order(clip, stages, tmp_path):
-    outcome = module.create(clip, tmp_path / "run", preset="cpu", minutes=2.0)
+    outcome = module.create(clip, tmp_path / "run", config=load_preset("cpu"), minutes=2.0)
     assert stages == ["capture", "train resume=False minutes=2.0", "eval"]
     assert set(finished_stages(tmp_path / "run")) == {"capture", "train", "eval"}
-    assert "avatar reanimate" in outcome.next_step
-    assert any(path.name == "held_out.png" for path, _ in outcome.files)
-    assert "warning: the face is very dark" in outcome.text().splitlines()
+    assert outcome.sheet.name == "held_out.png"
+    assert outcome.metrics["val"]["psnr"] == 30.0
 
 
 def test_create_goes_on_after_a_stop_in_training(clip, stages, tmp_path, monkeypatch):
@@ -76,30 +76,30 @@ def test_create_goes_on_after_a_stop_in_training(clip, stages, tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(module, "_train", stopped)
         with pytest.raises(KeyboardInterrupt):
-            module.create(clip, tmp_path / "run", preset="cpu")
-    module.create(clip, tmp_path / "run", preset="cpu")
+            module.create(clip, tmp_path / "run", config=load_preset("cpu"))
+    module.create(clip, tmp_path / "run", config=load_preset("cpu"))
     assert stages[-2:] == ["train resume=True minutes=None", "eval"]
     stages.clear()
-    module.create(clip, tmp_path / "run", preset="cpu")
+    module.create(clip, tmp_path / "run", config=load_preset("cpu"))
     assert not any(call.startswith("train") for call in stages)
 
 
 def test_create_takes_back_its_folder_when_the_clip_cannot_be_used(clip, stages, tmp_path, monkeypatch):
-    def refuses(video, out, **options):
+    def refuses(video, out, settings):
         out.mkdir()
         (out / ".avatar.json").write_text("{}")
         raise InputError("no face")
 
     monkeypatch.setattr(module, "capture_video", refuses)
     with pytest.raises(InputError):
-        module.create(clip, tmp_path / "run", preset="cpu")
+        module.create(clip, tmp_path / "run", config=load_preset("cpu"))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_full_disk_in_the_first_capture_keeps_what_is_finished(clip, stages, tmp_path, monkeypatch):
     run = tmp_path / "run"
 
-    def full(video, out, **options):
+    def full(video, out, settings):
         write_json(out / ".avatar.json", {})
         write_json(out / "stages" / "landmarks.npz", {})
         raise OutputError("the disk is full")
@@ -107,32 +107,32 @@ def test_a_full_disk_in_the_first_capture_keeps_what_is_finished(clip, stages, t
     with monkeypatch.context() as patch:
         patch.setattr(module, "capture_video", full)
         with pytest.raises(OutputError):
-            module.create(clip, run, preset="cpu")
+            module.create(clip, run, config=load_preset("cpu"))
     assert (run / "capture" / "stages" / "landmarks.npz").exists()
-    module.create(clip, run, preset="cpu")
+    module.create(clip, run, config=load_preset("cpu"))
     assert stages[-1] == "eval"
 
 
 def test_a_capture_that_another_command_writes_keeps_its_claim(clip, stages, tmp_path, monkeypatch):
-    def locked(video, out, **options):
+    def locked(video, out, settings):
         write_json(out / ".avatar.json", {})
         (out / ".avatar.lock").touch()
         raise OutputError("another command is writing into this folder")
 
     monkeypatch.setattr(module, "capture_video", locked)
     with pytest.raises(OutputError):
-        module.create(clip, tmp_path / "run", preset="cpu")
+        module.create(clip, tmp_path / "run", config=load_preset("cpu"))
     assert (tmp_path / "run" / "capture" / ".avatar.json").exists()
 
 
 def test_links_in_a_run_are_refused(clip, stages, tmp_path):
     run, pictures = tmp_path / "run", tmp_path / "pictures"
-    module.create(clip, run, preset="cpu")
+    module.create(clip, run, config=load_preset("cpu"))
     stages.clear()
     pictures.mkdir()
     (run / "eval" / "test").symlink_to(pictures)
     with pytest.raises(OutputError, match="a link stands where files are written"):
-        module.create(clip, run, preset="cpu")
+        module.create(clip, run, config=load_preset("cpu"))
     assert stages == []
     assert list(pictures.iterdir()) == []
 
@@ -143,24 +143,24 @@ def test_a_failure_later_keeps_the_capture(clip, stages, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "_train", full)
     with pytest.raises(OutputError):
-        module.create(clip, tmp_path / "run", preset="cpu")
+        module.create(clip, tmp_path / "run", config=load_preset("cpu"))
     assert (tmp_path / "run" / "capture" / "transforms.json").exists()
 
 
 def test_create_refuses_another_clip_in_the_same_folder(clip, stages, tmp_path):
-    module.create(clip, tmp_path / "run", preset="cpu")
+    module.create(clip, tmp_path / "run", config=load_preset("cpu"))
     other = write_video(tmp_path / "other.mp4", [np.full((32, 32, 3), 200, np.uint8)] * 5, 25.0, synthetic=True)
     stages.clear()
     with pytest.raises(OutputError, match="was made by another run"):
-        module.create(other, tmp_path / "run", preset="cpu")
+        module.create(other, tmp_path / "run", config=load_preset("cpu"))
     assert stages == []
 
 
 def test_the_rotation_is_part_of_a_run_once_it_is_chosen(clip, stages, tmp_path):
-    module.create(clip, tmp_path / "run", preset="cpu")
-    module.create(clip, tmp_path / "run", preset="cpu", rotate="auto")
+    module.create(clip, tmp_path / "run", config=load_preset("cpu"))
+    module.create(clip, tmp_path / "run", config=load_preset("cpu"), settings=CaptureSettings(rotate="auto"))
     with pytest.raises(OutputError, match="was made by another run"):
-        module.create(clip, tmp_path / "run", preset="cpu", rotate=90)
+        module.create(clip, tmp_path / "run", config=load_preset("cpu"), settings=CaptureSettings(rotate=90))
 
 
 def test_train_run_checks_its_folders(stages, tmp_path):
@@ -171,19 +171,19 @@ def test_train_run_checks_its_folders(stages, tmp_path):
     (capture / "transforms.json").write_text(json.dumps({"head_model": {"name": "open-head", "fingerprint": "a"}}))
     with pytest.raises(RunError, match="nothing to resume"):
         train_run(capture, tmp_path / "run", resume=True)
-    train_run(capture, tmp_path / "run", preset="cpu", minutes=1.0)
+    train_run(capture, tmp_path / "run", config=load_preset("cpu"), minutes=1.0)
     with pytest.raises(OutputError, match="trained already"):
-        train_run(capture, tmp_path / "run", preset="cpu")
+        train_run(capture, tmp_path / "run", config=load_preset("cpu"))
     with pytest.raises(OutputError, match="was made by another run"):
-        train_run(capture, tmp_path / "run", preset="paper")
-    train_run(capture, tmp_path / "run", preset="cpu", resume=True)
+        train_run(capture, tmp_path / "run", config=load_preset("paper"))
+    train_run(capture, tmp_path / "run", config=load_preset("cpu"), resume=True)
     assert stages == ["train resume=False minutes=1.0", "train resume=True minutes=None"]
 
 
 def test_a_run_of_create_can_be_resumed_by_train(clip, stages, tmp_path):
     run = tmp_path / "run"
-    module.create(clip, run, preset="cpu")
-    train_run(run / "capture", run, preset="cpu", minutes=3.0, resume=True)
+    module.create(clip, run, config=load_preset("cpu"))
+    train_run(run / "capture", run, config=load_preset("cpu"), minutes=3.0, resume=True)
     assert stages[-1] == "train resume=True minutes=3.0"
 
 

@@ -8,8 +8,8 @@ import torch
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
+from capture_tools.detect.found_clip import FoundClip
 from capture_tools.detect.shots import Shot
-from capture_tools.stages.landmarks import FoundClip
 from capture_tools.track.clip_tracking import TrackResult
 
 EYES = 60.0

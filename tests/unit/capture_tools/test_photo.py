@@ -17,6 +17,7 @@ from avatar.synthetic.clip import make_synthetic_scene
 from avatar.synthetic.render import render_synthetic_frame
 from capture_tools.photo import capture_photograph, read_photograph
 from capture_tools.report.overlay import CAPTION
+from capture_tools.settings import CaptureSettings
 
 EXIF_ORIENTATION, EXIF_IFD, EXIF_FOCAL_35MM = 0x0112, 0x8769, 0xA405
 TURNED_RIGHT = 6  # stored a quarter turn counter-clockwise: the reader has to turn it clockwise
@@ -46,7 +47,7 @@ def test_a_photograph_is_read_upright_with_its_lens(photograph: Path) -> None:
 
 @pytest.mark.slow
 def test_capture_of_a_photograph(photograph: Path, tmp_path: Path) -> None:
-    out = capture_photograph(photograph, tmp_path / "photo", size=256)
+    out = capture_photograph(photograph, tmp_path / "photo", CaptureSettings(size=256))
     capture = read_capture(out)
     assert len(capture.frames) == 1
     report = json.loads((out / "report" / "report.json").read_text())

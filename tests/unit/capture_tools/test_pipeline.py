@@ -19,7 +19,8 @@ from avatar.media.video import has_synthetic_tag, probe_video, write_video
 from capture_tools import pipeline
 from capture_tools.detect.selection import Crop
 from capture_tools.driver import track_driver
-from capture_tools.pipeline import CaptureSettings, capture
+from capture_tools.pipeline import capture
+from capture_tools.settings import CaptureSettings
 from capture_tools.stages import crops as cutting
 from capture_tools.stages import landmarks as finding
 from capture_tools.stages import tracking as fitting

@@ -146,11 +146,12 @@ def test_commands_name_the_right_thing(arguments, words, tmp_path, monkeypatch, 
 
 def test_training_takes_the_capture_of_a_run(run, monkeypatch):
     from avatar.app import workflow as create
+    from avatar.config import load_preset
 
     seen = []
     monkeypatch.setattr(create, "_train", lambda capture, *_, **__: seen.append(capture))
     (run / "capture" / "transforms.json").write_text(json.dumps({"head_model": {}}))
-    create.train_run(run, run.parent / "second", preset="cpu")
+    create.train_run(run, run.parent / "second", config=load_preset("cpu"))
     assert seen == [run / "capture"]
     with pytest.raises(AvatarError):
-        create.train_run(run.parent, run.parent / "third", preset="cpu")
+        create.train_run(run.parent, run.parent / "third", config=load_preset("cpu"))

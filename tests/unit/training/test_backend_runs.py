@@ -7,6 +7,7 @@ from avatar.base.errors import ConfigError, MissingDependencyError
 from avatar.base.optional import INSTALL_LINES, is_installed
 from avatar.config import read_config, write_config
 from avatar.data.capture import read_capture
+from avatar.data.checkpoint import load_avatar
 from avatar.field import identity as identity
 from avatar.flame.library import load_head
 from avatar.kernels.hash_grid import autograd as hash_grid
@@ -16,7 +17,6 @@ from avatar.kernels.runtime import backends
 from avatar.kernels.volume import autograd as volume
 from avatar.kernels.warp import autograd as warp
 from avatar.training import step as learner
-from avatar.training.checkpoint import load_avatar
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.trainer import train
 

@@ -13,8 +13,8 @@ from tiny_clip import shrink
 from avatar.app.workflow import require_run
 from avatar.base.errors import RunError
 from avatar.config import load_preset
-from avatar.training.checkpoint import checkpoint_path, load_avatar, restore
-from avatar.training.checkpoint_files import has_checkpoint, step_files
+from avatar.data.checkpoint import checkpoint_path, load_avatar, restore
+from avatar.data.checkpoint_files import has_checkpoint, step_files
 from avatar.training.trainer import train
 
 

@@ -260,7 +260,7 @@ def test_evaluate_a_run(capture, parts, tmp_path, monkeypatch):
     write_capture_reference(run, capture)
     avatar = PaintingAvatar(parts)
     checkpoint = SimpleNamespace(load_avatar=lambda folder, *, device: avatar)
-    monkeypatch.setitem(sys.modules, "avatar.training.checkpoint", checkpoint)
+    monkeypatch.setitem(sys.modules, "avatar.data.checkpoint", checkpoint)
     result = evaluation.evaluate(run, detect=landmarks_of, progress=False)
     assert json.loads((run / "eval/metrics.json").read_text()) == result
     assert list(result) == ["val", "test"]

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from avatar.data.capture import PLAIN_GREY, read_capture
+from avatar.data.checkpoint import load_avatar
 from avatar.data.sampler import RaySampler
 from avatar.flame.library import load_head
 from avatar.geometry.cameras import pixel_rays
 from avatar.geometry.rotations import axis_angle_to_matrix
-from avatar.training.checkpoint import load_avatar
 from avatar.training.evaluate import evaluate
 from avatar.training.prepare import load_training_data
 from avatar.training.step import batch_rays

@@ -9,9 +9,9 @@ import torch
 from avatar.base.errors import ConfigError
 from avatar.config import load_preset, read_config
 from avatar.data.capture import PLAIN_GREY, read_capture
+from avatar.data.checkpoint import load_avatar
 from avatar.geometry.cameras import image_rays, turn_camera
 from avatar.media.images import read_png
-from avatar.training.checkpoint import load_avatar
 from avatar.training.evaluate import evaluate
 from avatar.training.trainer import train
 

@@ -11,11 +11,11 @@ from torch import nn
 
 from avatar.base.errors import ConfigError, MissingDependencyError
 from avatar.base.optional import is_installed
+from avatar.data.checkpoint import checkpoint_path, load_avatar, read_checkpoint
 from avatar.field.tcnn import TcnnGrid, TcnnMlp, grid_settings, network_settings
 from avatar.kernels.hash_grid.types import HashGridSpec
 from avatar.kernels.runtime import backends
 from avatar.training import step as learner
-from avatar.training.checkpoint import checkpoint_path, load_avatar, read_checkpoint
 from avatar.training.trainer import train
 
 SPEC = HashGridSpec(levels=4, log2_entries=10, base_resolution=8, finest_resolution=64)

@@ -13,11 +13,11 @@ from avatar.animation.reanimate import render_path
 from avatar.base.errors import OutputError, RunError, TrainingError
 from avatar.config import list_presets, load_preset
 from avatar.data.capture import read_capture
+from avatar.data.checkpoint import checkpoint_path, load_avatar, read_checkpoint
 from avatar.flame.library import load_head
 from avatar.media.video import read_video
 from avatar.training import step as learner
 from avatar.training import trainer
-from avatar.training.checkpoint import checkpoint_path, load_avatar, read_checkpoint
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.trainer import train
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from avatar.base.errors import InputError
-from capture_tools.detect.checks import OTHER_SHOT, drop_reasons, is_black, refuse_still, require_usable
-from capture_tools.report.scores import ranges, yaw_degrees
+from capture_tools.detect.checks import OTHER_SHOT, drop_reasons, is_black, ranges, refuse_still, require_usable
+from capture_tools.report.scores import yaw_degrees
 
 
 def faces(count: int, eyes: float = 80.0) -> np.ndarray:

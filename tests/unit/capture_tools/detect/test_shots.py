@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from avatar.media.video import read_video, write_video
+from capture_tools.detect.found_clip import follow_face
 from capture_tools.detect.observing import observe
 from capture_tools.detect.selection import select_frames
 from capture_tools.detect.shots import Shot, colour_histogram, find_shots, thumbnail
-from capture_tools.stages.landmarks import follow_face
 
 
 def room(seed: int, width: int = 160, height: int = 120) -> np.ndarray:

@@ -17,7 +17,8 @@ from capture_tools.detect.observing import observe
 from capture_tools.detect.selection import select_frames
 from capture_tools.detect.turning import chosen_rotation, turned_note, upright_rotation
 from capture_tools.driver import track_driver
-from capture_tools.pipeline import CaptureSettings, capture
+from capture_tools.pipeline import capture
+from capture_tools.settings import CaptureSettings
 from capture_tools.stages import tracking as fitting
 from capture_tools.track.clip_tracking import TrackSettings
 

@@ -10,10 +10,10 @@ from found_clip import fitted, found
 
 from avatar.flame.assets import HeadAsset
 from capture_tools.camera.background import BackgroundMotion
+from capture_tools.detect.found_clip import FoundClip
 from capture_tools.detect.selection import Crop
 from capture_tools.detect.shots import Shot
 from capture_tools.report.advice import capture_warnings
-from capture_tools.stages.landmarks import FoundClip
 from capture_tools.track.clip_tracking import TrackResult
 
 STILL = BackgroundMotion(None, None)

@@ -13,9 +13,9 @@ from test_sharpness import smear
 from avatar.base.errors import InputError
 from avatar.flame.landmark_sets import inter_ocular_distance
 from avatar.media.video import probe_video, write_video
+from capture_tools.detect.found_clip import FoundClip, find_clip
 from capture_tools.detect.observing import Observations, observe
 from capture_tools.detect.selection import select_frames
-from capture_tools.stages.landmarks import FoundClip, find_clip
 
 
 def look(path: Path) -> Observations:

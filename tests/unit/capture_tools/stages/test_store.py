@@ -14,7 +14,8 @@ from avatar.base.files import claim_folder
 from avatar.flame.assets import HeadAsset
 from avatar.media.video import write_video
 from capture_tools import pipeline
-from capture_tools.pipeline import CaptureSettings, capture
+from capture_tools.pipeline import capture
+from capture_tools.settings import CaptureSettings
 from capture_tools.stages import crops as cutting
 from capture_tools.stages import landmarks as finding
 from capture_tools.stages.store import Stages

@@ -21,13 +21,7 @@ from avatar.base.errors import RunError
 from avatar.base.files import write_bytes, write_text
 from avatar.base.progress import warn
 from avatar.config import Config, read_config
-from avatar.field.identity import Identity
-from avatar.field.warp import NeckBlend
-from avatar.flame.assets import HeadAsset, check_same_head
-from avatar.flame.library import load_head
-from avatar.flame.model import HeadParameters
-from avatar.geometry.cameras import Camera
-from avatar.training.checkpoint_files import (
+from avatar.data.checkpoint_files import (
     FOLDER,
     LATEST,
     checkpoint_path,
@@ -36,7 +30,14 @@ from avatar.training.checkpoint_files import (
     step_file,
     train_again,
 )
-from avatar.training.prepare import Space, is_unbounded, make_scene
+from avatar.field.building import Space, is_unbounded, make_scene
+from avatar.field.identity import Identity
+from avatar.field.warp import NeckBlend
+from avatar.flame.assets import HeadAsset, check_same_head
+from avatar.flame.library import load_head
+from avatar.flame.model import HeadParameters
+from avatar.geometry.cameras import Camera
+from avatar.kernels.runtime.device import pick_device
 
 FORMAT_VERSION = 3
 HEADER = "avatar"
@@ -225,20 +226,16 @@ def _build(
         scene_tensors["high"].to(device),
         scene_tensors["reference"].to(device),
         NeckBlend(**header["blend"]),
-        is_unbounded(config, str(header["camera_mode"])),
+        is_unbounded(config.field, str(header["camera_mode"])),
     )
-    scene = make_scene(config, identity, space, len(scene_tensors["condition.scale"]))
+    scene = make_scene(
+        *(config.field, config.render, config.backends),
+        identity,
+        space,
+        condition_size=len(scene_tensors["condition.scale"]),
+        seed=config.training.seed,
+    )
     scene.load_state_dict(scene_tensors)
     camera = Camera(**header["camera"])
     background, mode = tensors["plate"].to(device), str(header["camera_mode"])
     return Avatar(config, identity, scene, camera, background, camera_mode=mode, progress=float(header["progress"]))
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is the CUDA GPU where there is one, else the CPU. Raises RunError where the device is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise RunError("there is no CUDA GPU", expected="a CUDA device", found=name, fix="leave out --device")
-    return device
