@@ -25,7 +25,7 @@ from ablations_page import FULL, sheet, strips, text_table, write_page
 
 from avatar.base.errors import AvatarError, ConfigError, OutputError, RunError
 from avatar.base.files import read_json, write_json
-from avatar.config import PRESET_FOLDER, Config, list_presets, load_preset
+from avatar.config import Config, list_presets, load_preset, presets_folder
 from avatar.media.images import to_uint8, write_png
 
 ABLATIONS = "ablations/"
@@ -139,7 +139,7 @@ def preset_file(preset: str) -> tuple[str, dict[str, Any]]:
     """What a preset's file says of itself in its first lines, and the settings it holds."""
     import yaml
 
-    text = (PRESET_FOLDER / f"{preset}.yaml").read_text()
+    text = (presets_folder() / f"{preset}.yaml").read_text()
     comment = takewhile(lambda line: line.startswith("#"), text.splitlines())
     return " ".join(line.lstrip("# ") for line in comment), yaml.safe_load(text) or {}
 
@@ -206,6 +206,7 @@ def measured_state(folder: Path, settings: Settings, config: Config) -> dict[str
     from avatar.data.checkpoint import FOLDER, LATEST, checkpoint_path, load_avatar, read_checkpoint
     from avatar.training.evaluate import evaluate
     from avatar.training.trainer import train
+    from capture_tools.detect.landmark_detector import LandmarkDetector
 
     state = read_json(folder / STATE, RunError)
     if state["trained"] is None:
@@ -217,7 +218,14 @@ def measured_state(folder: Path, settings: Settings, config: Config) -> dict[str
     truth = str(settings.truth.resolve()) if settings.truth is not None else None
     asked = {"truth": truth, "frames": settings.frames}
     if state["measured"] is None or any(state["measured"].get(key) != value for key, value in asked.items()):
-        metrics = evaluate(folder, SPLITS, truth=settings.truth, max_frames=settings.frames or None)
+        with LandmarkDetector(static=True) as detector:
+            metrics = evaluate(
+                folder,
+                SPLITS,
+                detect=detector.detect,
+                truth=settings.truth,
+                max_frames=settings.frames or None,
+            )
         gate = gate_of(load_avatar(folder), folder / GATE_PICTURE)
         state["measured"] = {**asked, "metrics": metrics, "gate": gate}
         write_json(folder / STATE, state)

@@ -1,6 +1,14 @@
 """The settings of the field, the renderer and the training: typed sections, and reading them from files."""
 
-from avatar.config.reading import list_presets, load_preset, merge, read_config, validate, write_config
+from avatar.config.reading import (
+    list_presets,
+    load_preset,
+    merge,
+    presets_folder,
+    read_config,
+    validate,
+    write_config,
+)
 from avatar.config.sections import (
     BackendConfig,
     BankConfig,
@@ -28,6 +36,7 @@ __all__ = [
     "list_presets",
     "load_preset",
     "merge",
+    "presets_folder",
     "read_config",
     "validate",
     "write_config",

@@ -9,11 +9,14 @@ import pytest
 
 from avatar import __version__
 from avatar.app import cli
-from avatar.app.commands.build import Create, Eval, Train, metric_lines
+from avatar.app.commands.build import Create, Eval, Train
 from avatar.app.commands.manage import Doctor, ModelImport
 from avatar.app.commands.show import Reanimate, Render
 from avatar.app.outcome import Outcome
+from avatar.app.overrides import settings_of, with_overrides
+from avatar.app.summaries import metric_lines
 from avatar.base.errors import InputError
+from avatar.config import Config, load_preset
 
 COMMANDS = ["create", "capture", "train", "eval", "reanimate", "render", "model", "model import", "doctor", "demo"]
 
@@ -40,7 +43,7 @@ def test_every_option_of_every_command_has_help(command, capsys):
     options = [line for line in lines if line.startswith(("--", "-h"))]
     assert options
     for index, line in enumerate(lines):
-        if line.startswith("--"):
+        if line.startswith("--") and line.strip("-"):
             rest = line.split("  ", 1)[1] if "  " in line else lines[index + 1]
             assert len(rest.strip()) > 8, f"{command}: no help for {line}"
 
@@ -49,10 +52,12 @@ def test_arguments_reach_the_command():
     create = cli.parse(["create", "me.mp4", "--out", "runs/me", "--minutes", "2.5", "--head-model", "flame.pkl"])
     assert isinstance(create, Create)
     assert (str(create.video), str(create.out)) == ("me.mp4", "runs/me")
-    assert (create.preset, create.minutes, create.size, create.head_model) == ("auto", 2.5, None, "flame.pkl")
-    assert create.rotate == "auto"
-    for command in (["create", "me.mp4"], ["capture", "me.mp4"], ["reanimate", "run", "--driver", "you.mp4"]):
-        assert cli.parse([*command, "--out", "o.mp4", "--rotate", "270"]).rotate == 270
+    assert (create.preset, create.minutes, create.capture.size) == ("auto", 2.5, None)
+    assert (create.capture.head_model, create.capture.rotate) == ("flame.pkl", "auto")
+    turned = ["--out", "o.mp4", "--rotate", "270"]
+    assert cli.parse(["create", "me.mp4", *turned]).capture.rotate == 270
+    assert cli.parse(["capture", "me.mp4", *turned]).settings.rotate == 270
+    assert cli.parse(["reanimate", "run", "--driver", "you.mp4", *turned]).rotate == 270
     train = cli.parse(["train", "cap", "--out", "run", "--resume", "--preset", "paper"])
     assert isinstance(train, Train)
     assert train.resume
@@ -169,3 +174,19 @@ def test_success_lists_files_and_the_next_step(tmp_path, capsys, monkeypatch):
 def test_metric_lines_show_missing_values():
     lines = metric_lines({"val": {"frames": 12, "psnr": 31.234, "face_psnr": None, "expression_error": 0.04321}})
     assert lines[1].split() == ["val", "12", "31.2", "-", "-", "-", "0.0432"]
+
+
+def test_any_setting_can_be_given():
+    """Every number, choice and switch of the configuration is an option, and reaches it checked."""
+    train = cli.parse(
+        ["train", "cap", "--out", "r", "--training.steps", "500", "--field.gate", "False", "--field.hash.levels", "3"]
+    )
+    config = with_overrides(load_preset("cpu"), train.settings)
+    assert (config.training.steps, config.field.gate, config.field.hash.levels) == (500, False, 3)
+    assert with_overrides(load_preset("cpu"), cli.parse(["train", "cap", "--out", "r"]).settings) == load_preset("cpu")
+    names = {name for name, _, text in settings_of(Config) if text}
+    assert {"training.loss.surface", "render.step", "backends.encoding"} <= names
+    assert len(names) == len(settings_of(Config)), "a setting without help"
+    wrong = cli.parse(["train", "cap", "--out", "r", "--training.steps", "-1"])
+    with pytest.raises(ConfigError, match=r"training\.steps is out of range \(the command line\)"):
+        with_overrides(load_preset("cpu"), wrong.settings)

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 
 from avatar.app import demo as module
-from avatar.app.outcome import Outcome
 from avatar.base.errors import OutputError
 from avatar.base.files import write_json
 
@@ -23,12 +22,12 @@ def stages(monkeypatch):
         video.write_bytes(b"video")
 
     def create(video, out, **options):
-        calls.append(f"create {options['minutes']:g} min at {options['size']} px, {options['preset']}")
+        calls.append(f"create {options['minutes']:g} min at {options['settings'].size} px, {options['config'].preset}")
         figures = {"psnr": 31.0, "face_psnr": 27.0, "mouth_psnr": 26.5, "frames": 4}
         write_json(out / "eval" / "metrics.json", {"val": figures})
         write_json(out / "capture" / "report" / "report.json", {"landmark_error_iod": 0.02})
         write_json(out / "timings.json", {"capture": 20.0, "train": 30.0, "eval": 5.0})
-        return Outcome(lines=["val 31.0"])
+        return SimpleNamespace(metrics={"val": figures})
 
     def writes(name):
         def write(avatar, *arguments, **options):
@@ -42,7 +41,7 @@ def stages(monkeypatch):
     monkeypatch.setattr(module, "synthesize", synthesize)
     monkeypatch.setattr(module, "create", create)
     monkeypatch.setattr("avatar.data.checkpoint.load_avatar", lambda run: SimpleNamespace(asset=None))
-    monkeypatch.setattr("avatar.animation.driver_files.load_driver", lambda source, asset: "driver")
+    monkeypatch.setattr("avatar.animation.driver_files.load_driver", lambda source, asset, track: "driver")
     monkeypatch.setattr("avatar.animation.reanimate.reanimate", writes("reanimate"))
     monkeypatch.setattr("avatar.animation.reanimate.render_path", writes("render"))
     return calls
