@@ -15,7 +15,7 @@ from avatar.app.commands.show import Reanimate, Render
 from avatar.app.outcome import Outcome
 from avatar.app.overrides import settings_of, with_overrides
 from avatar.app.summaries import metric_lines
-from avatar.base.errors import InputError
+from avatar.base.errors import ConfigError, InputError
 from avatar.config import Config, load_preset
 
 COMMANDS = ["create", "capture", "train", "eval", "reanimate", "render", "model", "model import", "doctor", "demo"]
