@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from avatar.base.errors import InputError
 from avatar.config import Config
 from avatar.field.frame_states import FrameStates, Rays
 from avatar.field.identity import Identity
 from avatar.field.ray_sampling import field_functions, march_rays, sample_rays
 from avatar.field.scene import Scene
 from avatar.field.warp import rigid_inverse
+from avatar.flame.mean_pose import mean_pose
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera, image_rays
 from avatar.geometry.rotations import matrix_to_axis_angle
@@ -38,6 +44,17 @@ class RenderedFrame:
     """`[H, W]` bool, the FLAME silhouette of the posed head."""
     depth: Tensor
     """`[H, W]` mean distance along the ray in metres, zero where nothing is."""
+
+
+class Picture(NamedTuple):
+    """One picture of an avatar as NumPy arrays."""
+
+    colour: np.ndarray
+    """`[H, W, 3]` float32 sRGB in [0, 1], in front of the background."""
+    alpha: np.ndarray
+    """`[H, W]` float32 opacity of the person."""
+    depth: np.ndarray
+    """`[H, W]` float32 mean distance along the ray in metres, zero where nothing is."""
 
 
 class Avatar:
@@ -88,8 +105,45 @@ class Avatar:
             shift = root[:, :3, 3] - joint + (rotation @ joint.unsqueeze(-1)).squeeze(-1)
             return replace(tracked, rotation=matrix_to_axis_angle(rotation), translation=shift)
 
-    @torch.no_grad()
     def render(
+        self,
+        camera: Camera | None = None,
+        *,
+        expr: ArrayLike | None = None,
+        jaw: ArrayLike | None = None,
+        eyes: ArrayLike | None = None,
+        neck: ArrayLike | None = None,
+        rotation: ArrayLike | None = None,
+        translation: ArrayLike | None = None,
+        background: ArrayLike | None = None,
+    ) -> Picture:
+        """Render the person at rest, with what is given in place of the rest.
+
+        Args:
+            camera: the captured one by default; `camera.scaled`, `camera.moved` and `turn_camera` make others.
+            expr: `[E]` coefficients of the head's expressions (`avatar.asset.expression_names`).
+            jaw, neck: `[3]` axis-angle, radians. eyes: `[6]`, left then right.
+            rotation, translation: `[3]` of the head in the world, axis-angle and metres.
+            background: `[H, W, 3]` in [0, 1] to show instead of the captured background.
+
+        Returns arrays: colour, alpha and depth. Raises InputError for another shape or a value that is not finite.
+        """
+        camera = camera or self.camera
+        given = {"expr": expr, "jaw": jaw, "eyes": eyes, "neck": neck, "rotation": rotation, "translation": translation}
+        rest = mean_pose(self.parameters)
+        changed = {
+            name: as_tensor(name, value, getattr(rest, name).shape[1:]).to(self.device)[None]
+            for name, value in given.items()
+            if value is not None
+        }
+        behind = None
+        if background is not None:
+            behind = as_tensor("background", background, (camera.height, camera.width, 3)).to(self.device)
+        shown = self.render_frame(replace(rest, **changed), camera, background=behind)
+        return Picture(*(part.float().cpu().numpy() for part in (shown.image, shown.opacity, shown.depth)))
+
+    @torch.no_grad()
+    def render_frame(
         self,
         params: HeadParameters,
         camera: Camera,
@@ -181,3 +235,16 @@ class Avatar:
             going = going[full & (transmittance[going] > DARK)]
         opacity = 1 - transmittance
         return {"colour": colour, "opacity": opacity, "depth": depth / opacity.clamp_min(1e-6)}
+
+
+def as_tensor(name: str, value: ArrayLike, shape: Sequence[int]) -> Tensor:
+    """`value` as a float32 tensor of one shape; InputError, naming the argument, where it is another or not finite."""
+    try:
+        array = np.asarray(value, dtype=np.float32)
+    except (TypeError, ValueError) as cause:
+        raise InputError(f"{name} does not hold numbers", expected=f"{list(shape)}", found=value) from cause
+    if array.shape != tuple(shape):
+        raise InputError(f"{name} has a wrong shape", expected=f"{list(shape)}", found=f"{list(array.shape)}")
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} holds a value that is not finite", found=f"{array[~np.isfinite(array)][:3].tolist()}")
+    return torch.tensor(array)

@@ -95,7 +95,7 @@ class Trial:
         params, times = self.training.identity.params, []
         for i in range(rounds + 1):
             began = time.perf_counter()
-            self.avatar.render(params.frame(i * len(params) // (rounds + 1)), camera).image.cpu()
+            self.avatar.render_frame(params.frame(i * len(params) // (rounds + 1)), camera).image.cpu()
             times.append(time.perf_counter() - began)
         kept = times[1:]  # the first one compiles
         return {"pixels": size, "seconds_median": statistics.median(kept), "seconds_min": min(kept)}

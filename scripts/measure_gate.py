@@ -45,7 +45,7 @@ def gate_figures(avatar: Avatar, expression: str = "jawOpen", frames: int = 8) -
     `outside` `[H, W]` bool, the pixels that are outside in every frame.
     """
     params = expression_frames(f"sweep:{expression}", avatar.parameters, avatar.asset, frames)
-    shown = [avatar.render(params.frame(i), avatar.camera) for i in range(frames)]
+    shown = [avatar.render_frame(params.frame(i), avatar.camera) for i in range(frames)]
     images = [frame.image.float().cpu().numpy() * 255 for frame in shown]
     masks = [frame.mask.cpu().numpy().astype(np.uint8) for frame in shown]
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * MARGIN + 1, 2 * MARGIN + 1))

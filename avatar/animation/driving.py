@@ -10,11 +10,12 @@ import torch
 
 from avatar.animation.expressions import ExpressionVector, expression_vector, jaw_share_of, parse_amounts
 from avatar.base.errors import ConfigError
-from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle, nearest_rotation
+from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 
 if TYPE_CHECKING:
     from avatar.flame.assets import HeadAsset
-    from avatar.flame.model import HeadParameters
+    from avatar.flame.mean_pose import mean_pose, mean_rotation
+from avatar.flame.model import HeadParameters
 
 HeadMotion = Literal["driver", "still"]
 POSE_QUANTILE = 0.98
@@ -25,28 +26,6 @@ SMALLEST_SHIFT = 0.008
 """Radians and metres that every avatar may move, however still its clip was."""
 SMOOTHING = {"rotation": 0.01, "translation": 0.002, "neck": 0.01, "expr": 0.05, "jaw": 0.012, "eyes": 0.04}
 """Size of frame-to-frame changes taken for tracking noise: radians, metres, expression units."""
-
-
-def mean_pose(params: HeadParameters) -> HeadParameters:
-    """One frame with the clip's mean head pose and no expression: the avatar at rest. N = 1.
-
-    The mean rotation is the closest rotation to the average of the matrices (chordal mean).
-    """
-    rest = params.select(torch.tensor([0]))
-    zeros = {name: torch.zeros_like(getattr(rest, name)) for name in ("expr", "jaw")}
-    return dataclasses.replace(
-        rest,
-        rotation=matrix_to_axis_angle(mean_rotation(params.rotation))[None],
-        neck=matrix_to_axis_angle(mean_rotation(params.neck))[None],
-        translation=params.translation.mean(0, keepdim=True),
-        eyes=params.eyes.median(0, keepdim=True).values,
-        **zeros,
-    )
-
-
-def mean_rotation(axis_angles: torch.Tensor) -> torch.Tensor:
-    """[N, 3] axis-angle to the rotation matrix [3, 3] nearest to their mean matrix, by SVD."""
-    return nearest_rotation(axis_angle_to_matrix(axis_angles).mean(0))
 
 
 def retarget(avatar: HeadParameters, driver: HeadParameters, head_motion: HeadMotion = "driver") -> HeadParameters:

@@ -11,11 +11,12 @@ import torch
 
 from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName, camera_path
 from avatar.animation.driver_files import DEFAULT_FPS, Driver
-from avatar.animation.driving import HeadMotion, expression_frames, mean_pose, retarget, smooth_tracking
+from avatar.animation.driving import HeadMotion, expression_frames, retarget, smooth_tracking
 from avatar.base import limits
 from avatar.base.errors import InputError
 from avatar.base.files import refuse_existing_file
 from avatar.base.progress import Progress
+from avatar.flame.mean_pose import mean_pose
 from avatar.geometry.cameras import Camera
 from avatar.media.images import to_uint8, write_png
 from avatar.media.video import write_video
@@ -109,7 +110,7 @@ def require_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
 
 def _frame(avatar: Avatar, params: HeadParameters, index: int, camera: Camera) -> np.ndarray:
     with torch.no_grad():
-        image = avatar.render(params.frame(index), camera).image
+        image = avatar.render_frame(params.frame(index), camera).image
     return to_uint8(image.float().cpu().numpy())
 
 

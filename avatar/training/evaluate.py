@@ -178,7 +178,7 @@ def render_for_measuring(
     avatar: Avatar, frame: HeadParameters, camera: Camera, background: torch.Tensor | None = None
 ) -> Rendering:
     """One frame (N = 1) with the boxes around its mouth and eyes; `background` in place of the captured one."""
-    shown = avatar.render(frame, camera, background=background)  # under the mean of the training codes
+    shown = avatar.render_frame(frame, camera, background=background)  # under the mean of the training codes
     image, mask = to_uint8(shown.image.float().cpu().numpy()), shown.mask.cpu().numpy().astype(bool)
     pose = avatar.head(avatar.identity.with_identity(frame))
     pixels, depth = project(avatar.head.landmarks(pose.vertices)[0].cpu(), camera)

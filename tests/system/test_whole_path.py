@@ -224,7 +224,7 @@ def test_the_expression_stays_inside_the_silhouette(run):
 
     me = load_avatar(run)
     frames = expression_frames("sweep:jawOpen", me.parameters, me.asset, 4)
-    shown = [me.render(frames.frame(i), me.camera) for i in range(4)]
+    shown = [me.render_frame(frames.frame(i), me.camera) for i in range(4)]
     images = [frame.image.float().cpu().numpy() * 255 for frame in shown]
     masks = [frame.mask.cpu().numpy().astype(np.uint8) for frame in shown]
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (17, 17))  # 8 pixels to every side

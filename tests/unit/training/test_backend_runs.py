@@ -61,7 +61,7 @@ def test_the_twins_train_and_render_like_the_kernels(tiny_capture, tiny_config, 
                 forbid_kernels(patch)
             losses = run_steps(monkeypatch, tiny_capture, config, tmp_path / name)
             avatar = load_avatar(tmp_path / name, device="cpu")
-            results[name] = losses, avatar.render(avatar.parameters.frame(0), avatar.camera)
+            results[name] = losses, avatar.render_frame(avatar.parameters.frame(0), avatar.camera)
     (kernel_losses, kernel_frame), (twin_losses, twin_frame) = results["warp"], results["torch"]
     assert len(twin_losses) == STEPS
     for kernel, twin in zip(kernel_losses, twin_losses, strict=True):
@@ -84,7 +84,7 @@ def test_an_avatar_of_the_kernels_opens_with_the_twins(tiny_capture, tiny_config
     write_config(tmp_path / "config.yaml", config)
     second = load_avatar(tmp_path, device="cpu")
     assert second.scene.backends.encoding.name == "torch"
-    frames = [avatar.render(avatar.parameters.frame(0), avatar.camera).image for avatar in (first, second)]
+    frames = [avatar.render_frame(avatar.parameters.frame(0), avatar.camera).image for avatar in (first, second)]
     assert float((frames[0] - frames[1]).abs().max()) < 0.05
 
 
@@ -131,7 +131,7 @@ def test_silhouettes_are_drawn_by_the_rasteriser_of_the_settings(tiny_capture, t
     training = load_training_data(read_capture(tiny_capture), load_head(), tiny_config, torch.device("cpu"))
     frames = len(training.frames)
     avatar = make_avatar(tiny_config, training)
-    avatar.render(avatar.parameters.frame(0), avatar.camera)
+    avatar.render_frame(avatar.parameters.frame(0), avatar.camera)
     assert asked == [name] * (frames + 1)
 
 
@@ -160,7 +160,7 @@ def test_tinycudann_trains_saves_and_opens(tiny_capture, tiny_config, tmp_path):
     train(tiny_capture, tmp_path, tiny_config, progress=False, device="cuda")
     avatar = load_avatar(tmp_path, device="cuda")
     again = load_avatar(tmp_path, device="cuda")
-    first, second = (one.render(one.parameters.frame(0), one.camera).image for one in (avatar, again))
+    first, second = (one.render_frame(one.parameters.frame(0), one.camera).image for one in (avatar, again))
     assert torch.isfinite(first).all()
     assert float((first - second).abs().max()) < 0.01
 
@@ -177,5 +177,5 @@ def test_nerfacc_trains_like_warp(tiny_capture, tiny_config, tmp_path, warped):
         tiny_config.backends.marching = name
         train(tiny_capture, tmp_path / name, tiny_config, progress=False, device="cuda")
         avatar = load_avatar(tmp_path / name, device="cuda")
-        pictures.append(avatar.render(avatar.parameters.frame(0), avatar.camera).image)
+        pictures.append(avatar.render_frame(avatar.parameters.frame(0), avatar.camera).image)
     assert float((pictures[0] - pictures[1]).abs().mean()) < 0.01

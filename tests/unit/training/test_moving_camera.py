@@ -65,6 +65,6 @@ def test_training_and_evaluation_run_to_the_end(moving_capture, tiny_config, tmp
     figures = evaluate(tmp_path, splits=("val",), detect=lambda image: (None, None), progress=False)
     assert np.isfinite(figures["val"]["psnr"])
     avatar = load_avatar(tmp_path)
-    frame = avatar.render(avatar.parameters.frame(0), avatar.camera)
+    frame = avatar.render_frame(avatar.parameters.frame(0), avatar.camera)
     corner = frame.image[0, 0]
     torch.testing.assert_close(corner, torch.full((3,), PLAIN_GREY / 255), atol=0.02, rtol=0)

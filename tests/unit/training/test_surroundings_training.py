@@ -80,8 +80,8 @@ def test_the_surroundings_are_learned_and_compared_with_the_frames(turning_captu
     params, camera = avatar.parameters.frame(0), avatar.camera
     # a background of one's own stands in place of the unbounded: far from the person nothing is left of them
     black = torch.zeros(camera.height, camera.width, 3)
-    with_own = avatar.render(params, camera, background=black)
-    assert with_own.opacity.mean() < avatar.render(params, camera).opacity.mean() - 0.1
+    with_own = avatar.render_frame(params, camera, background=black)
+    assert with_own.opacity.mean() < avatar.render_frame(params, camera).opacity.mean() - 0.1
 
 
 def test_without_the_setting_the_person_stands_over_grey(turning_capture, small_paper, tmp_path):

@@ -123,7 +123,7 @@ def test_training_saving_and_opening(stand_in, tiny_capture, tiny_config, tmp_pa
     assert saved["scene.radiance.grid.encoding.params"].dtype == torch.float32
     avatar = load_avatar(tmp_path, device="cpu")
     assert torch.equal(avatar.scene.radiance.grid.encoding.params, saved["scene.radiance.grid.encoding.params"])
-    assert torch.isfinite(avatar.render(avatar.parameters.frame(0), avatar.camera).image).all()
+    assert torch.isfinite(avatar.render_frame(avatar.parameters.frame(0), avatar.camera).image).all()
 
 
 @pytest.mark.skipif(is_installed("tinycudann"), reason="tinycudann is installed")

@@ -29,8 +29,8 @@ def test_a_run_holds_what_rendering_needs(tiny_capture, tiny_config, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 4, 6, 8]
     avatar = load_avatar(tmp_path, device="cpu")
-    first = avatar.render(avatar.parameters.frame(0), avatar.camera)
-    again = load_avatar(tmp_path, device="cpu").render(avatar.parameters.frame(0), avatar.camera)
+    first = avatar.render_frame(avatar.parameters.frame(0), avatar.camera)
+    again = load_avatar(tmp_path, device="cpu").render_frame(avatar.parameters.frame(0), avatar.camera)
     assert torch.equal(first.image, again.image)
     assert first.image.shape == (40, 40, 3)
     assert first.mask.any()
@@ -63,7 +63,7 @@ def test_every_preset_trains_and_renders(tiny_capture, tmp_path, name):
     config.training.steps = 3
     train(tiny_capture, tmp_path, config, progress=False)
     avatar = load_avatar(tmp_path, device="cpu")
-    image = avatar.render(avatar.parameters.frame(0), avatar.camera).image
+    image = avatar.render_frame(avatar.parameters.frame(0), avatar.camera).image
     assert torch.isfinite(image).all()
 
 
@@ -73,7 +73,7 @@ def test_it_learns_the_clip(tiny_capture, tiny_config, tmp_path):
     train(tiny_capture, tmp_path, tiny_config, progress=False)
     avatar, capture = load_avatar(tmp_path, device="cpu"), read_capture(tiny_capture)
     for index in capture.splits["val"]:
-        shown = avatar.render(capture.parameters().frame(index), avatar.camera)
+        shown = avatar.render_frame(capture.parameters().frame(index), avatar.camera)
         truth = torch.as_tensor(capture.read_image(index)).float() / 255
         face_error = (shown.image - truth)[shown.mask].square().mean()
         assert float(-10 * face_error.log10()) > 20
@@ -112,7 +112,7 @@ def test_the_expression_changes_nothing_far_outside_the_silhouettes(tiny_capture
     avatar = load_avatar(tmp_path, device="cpu")
     calm = avatar.parameters.frame(0)
     loud = replace(calm, jaw=calm.jaw + torch.tensor([[0.3, 0.0, 0.0]]), expr=calm.expr + 0.3)
-    a, b = (avatar.render(params, avatar.camera) for params in (calm, loud))
+    a, b = (avatar.render_frame(params, avatar.camera) for params in (calm, loud))
     both = (a.mask | b.mask).float()[None, None]
     outside = torch.nn.functional.max_pool2d(both, 17, stride=1, padding=8)[0, 0] == 0
     assert outside.any()

@@ -1,0 +1,105 @@
+"""The front door for other programs: the commands as functions that take and return Python values.
+
+They raise the same typed errors as the commands (`avatar.base.errors`), print progress to standard error only, and
+lock the folders they write into. `from avatar import capture, train, evaluate, reanimate, render`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName
+from avatar.animation.driver_files import DEFAULT_FPS, load_driver
+from avatar.animation.driving import HeadMotion
+from avatar.animation.reanimate import reanimate as write_reanimation
+from avatar.animation.reanimate import render_path
+from avatar.app.workflow import capture_photo, capture_video, evaluate_run, track_driver, train_run
+from avatar.avatar import Avatar
+from avatar.base.folder_lock import locked_folder
+from avatar.config import Config
+from avatar.data.capture import Capture, read_capture
+from avatar.data.checkpoint import load_avatar
+from avatar.data.folders import PICTURES
+from capture_tools.settings import CaptureSettings
+
+
+def capture(source: str | Path, out: str | Path, settings: CaptureSettings | None = None) -> Capture:
+    """Capture a video, or fit the head to a photograph, into the folder `out`.
+
+    Goes on where an earlier call stopped.
+    """
+    run = capture_photo if Path(source).suffix.lower() in PICTURES else capture_video
+    return read_capture(run(Path(source), Path(out), settings))
+
+
+def train(
+    capture: str | Path,
+    out: str | Path,
+    config: Config | None = None,
+    *,
+    minutes: float | None = None,
+    resume: bool = False,
+) -> Avatar:
+    """Train an avatar on a capture folder into the run folder `out`. config: the preset for this machine by default."""
+    train_run(Path(capture), Path(out), config=config, minutes=minutes, resume=resume)
+    return load_avatar(Path(out))
+
+
+def evaluate(
+    run: str | Path, splits: Sequence[str] = ("val", "test"), truth: str | Path | None = None
+) -> dict[str, Any]:
+    """Render held-out frames of a run and measure them: the content of its eval/metrics.json, split by split."""
+    with locked_folder(Path(run)):
+        return evaluate_run(Path(run), splits, None if truth is None else Path(truth))
+
+
+def reanimate(
+    avatar: Avatar | str | Path,
+    driver: str | Path,
+    out: str | Path,
+    *,
+    head_motion: HeadMotion = "driver",
+    start: float | None = None,
+    end: float | None = None,
+    live: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Write the avatar (or that of a run folder) performing what a driver does, as mp4; returns the file.
+
+    driver: a video, a capture or run folder, or an .npz of parameters; the other options as in `avatar reanimate`.
+    """
+    person = avatar if isinstance(avatar, Avatar) else load_avatar(Path(avatar))
+    performance = load_driver(Path(driver), person.asset, start=start, end=end, live=live, track=track_driver)
+    return write_reanimation(person, performance, Path(out), head_motion=head_motion, overwrite=overwrite)
+
+
+def render(
+    avatar: Avatar | str | Path,
+    out: str | Path,
+    *,
+    path: PathName = "orbit",
+    expression: str = "neutral",
+    frames: int | None = None,
+    fps: float = DEFAULT_FPS,
+    size: int | None = None,
+    amplitude: float = DEFAULT_AMPLITUDE_DEGREES,
+    overwrite: bool = False,
+) -> Path:
+    """Write the avatar (or that of a run folder) along a camera path, as mp4 or one png; returns the file.
+
+    The options are those of `avatar render`. For single pictures as arrays there is `load_avatar(run).render(...)`.
+    """
+    person = avatar if isinstance(avatar, Avatar) else load_avatar(Path(avatar))
+    return render_path(
+        person,
+        Path(out),
+        path=path,
+        expression=expression,
+        frames=frames,
+        fps=fps,
+        size=size,
+        amplitude=amplitude,
+        overwrite=overwrite,
+    )
