@@ -56,7 +56,8 @@ class FrameViews:
         poses = np.stack([camera.cam_from_world for camera in self.cameras])
         focal = [[[camera.fl_x, camera.fl_y]] for camera in self.cameras]
         middle = [[[camera.cx, camera.cy]] for camera in self.cameras]
-        return tuple(self.world_from_skull.new_tensor(part) for part in (poses, focal, middle))
+        tensor = self.world_from_skull.new_tensor
+        return tensor(poses), tensor(focal), tensor(middle)
 
     @torch.no_grad()
     def lean(self, torso: TorsoMotion) -> None:

@@ -26,6 +26,11 @@ class ConditionScale(nn.Module):
     warp, because the field could only answer with noise.
     """
 
+    scale: Tensor
+    lowest: Tensor
+    highest: Tensor
+    basis: Tensor | None
+
     def __init__(self, size: int, expression_size: int, components: int = 0) -> None:
         super().__init__()
         self.expression_size = expression_size

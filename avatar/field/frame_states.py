@@ -21,8 +21,9 @@ class FrameData:
     """`[B, C]` raw expression, jaw and eyes."""
 
     def select(self, index: Tensor) -> FrameData:
-        parts = (self.world_from_skull, self.grids, self.condition)
-        return FrameData(*(None if part is None else part.index_select(0, index) for part in parts))
+        """The frames `index` `[B']` int64."""
+        grids = None if self.grids is None else self.grids.index_select(0, index)
+        return FrameData(self.world_from_skull.index_select(0, index), grids, self.condition.index_select(0, index))
 
 
 @dataclass
@@ -81,8 +82,12 @@ class Rays:
     cameras therefore see the colours that the captured one would."""
 
     def select(self, index: Tensor) -> Rays:
-        parts = (self.origins, self.directions, self.frame, self.mask, self.seen_from)
-        return Rays(*(None if part is None else part.index_select(0, index) for part in parts))
+        """The rays `index` `[R']` int64."""
+        origins, directions, frame, mask = (
+            part.index_select(0, index) for part in (self.origins, self.directions, self.frame, self.mask)
+        )
+        seen_from = None if self.seen_from is None else self.seen_from.index_select(0, index)
+        return Rays(origins, directions, frame, mask, seen_from)
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +64,8 @@ class Mlp(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, parts: Sequence[Part]) -> Tensor:
-        weights = [layer.weight for layer in self.layers]
-        biases = None if self.layers[0].bias is None else [layer.bias for layer in self.layers]
+        layers = cast("Sequence[nn.Linear]", self.layers)
+        weights = [layer.weight for layer in layers]
+        biases = None if layers[0].bias is None else [layer.bias for layer in layers]
         evaluate = reference.mlp if self.backend == "torch" else fused_mlp
         return evaluate(parts, weights, biases, skip=self.skip, dtype=self.dtype)

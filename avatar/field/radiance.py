@@ -18,6 +18,7 @@ from avatar.kernels.blended_grid.op import blended_encode
 from avatar.kernels.frequency.op import frequency_encode
 from avatar.kernels.hash_grid.op import hash_encode
 from avatar.kernels.hash_grid.types import HashGridSpec
+from avatar.kernels.mlp.types import Part
 
 GEOMETRY_FEATURES = 15
 DENSITY_BIAS = -3.0
@@ -41,8 +42,8 @@ class FieldInputs:
 
     def select(self, wanted: Tensor) -> FieldInputs:
         """Those of the samples `wanted` `[P]` int64."""
-        parts = (part.index_select(0, wanted) for part in (self.positions, self.frame, self.mask))
-        return FieldInputs(*parts, self.coefficients)
+        positions, frame, mask = (part.index_select(0, wanted) for part in (self.positions, self.frame, self.mask))
+        return FieldInputs(positions, frame, mask, self.coefficients)
 
     def first(self, count: int) -> FieldInputs:
         """The first `count` of the samples."""
@@ -137,7 +138,8 @@ class HashRadiance(nn.Module):
 
         appearance: `[B, code]` codes of the frames, or None.
         """
-        parts = [(features, None), (encode_direction(directions, self.direction_bands, backend=self.backend), None)]
+        encoded = encode_direction(directions, self.direction_bands, backend=self.backend)
+        parts: list[Part] = [(features, None), (encoded, None)]
         if appearance is not None:
             parts.append((appearance, inputs.frame))
         return torch.sigmoid(self.colour_network(parts).float())
@@ -163,7 +165,8 @@ class MlpRadiance(nn.Module):
         return split_density(self.density_network([(encoded, None), (gated(inputs), None)]))
 
     def colour(self, features: Tensor, inputs: FieldInputs, directions: Tensor, appearance: Tensor | None) -> Tensor:
-        parts = [(features, None), (encode_direction(directions, self.direction_bands, backend=self.backend), None)]
+        encoded = encode_direction(directions, self.direction_bands, backend=self.backend)
+        parts: list[Part] = [(features, None), (encoded, None)]
         if appearance is not None:
             parts.append((appearance, inputs.frame))
         return torch.sigmoid(self.colour_network(parts).float())

@@ -54,6 +54,13 @@ class FieldAnswer(NamedTuple):
 class Scene(nn.Module):
     """All that is learned of one avatar, and the space it lives in."""
 
+    low: Tensor
+    high: Tensor
+    reference: Tensor
+    nodes: Tensor | None
+    dilated_memory: Tensor
+    dilated: Tensor
+
     def __init__(
         self,
         field: FieldConfig,
@@ -101,8 +108,9 @@ class Scene(nn.Module):
         self.appearance_codes = nn.Parameter(torch.zeros(frames, looks)) if looks else None
         self.pose = nn.Parameter(torch.zeros(frames, 6)) if refine else None
         self.torso = TorsoMotion(reference.float(), blend) if field.warp.enabled and field.warp.torso else None
-        counts = ((high - low) / longest * render.occupancy_resolution).ceil().int().tolist()
-        self.occupancy = Occupancy(low.float(), high.float(), tuple(counts))
+        x, y, z = ((high - low) / longest * render.occupancy_resolution).ceil().int().tolist()
+        counts = (x, y, z)
+        self.occupancy = Occupancy(low.float(), high.float(), counts)
         self.register_buffer("nodes", None if layout is None else layout.nodes(), persistent=False)
         self.register_buffer("dilated_memory", torch.zeros(counts))
         self.register_buffer("dilated", torch.zeros(counts, dtype=torch.bool))
@@ -271,7 +279,7 @@ class Scene(nn.Module):
         grids: `[B, nodes, 3]` displacement grids. One cell is added all around.
         """
         cells = self.occupancy.occupied.clone()
-        if grids is not None and self.layout is not None:
+        if grids is not None and self.nodes is not None:
             here, inside = self.node_cells
             for grid in grids:
                 source = self.in_canonical(self.nodes - grid.float())
@@ -281,6 +289,7 @@ class Scene(nn.Module):
     @cached_property
     def node_cells(self) -> tuple[Tensor, Tensor]:
         """The cells of the displacement grids' nodes, as `Occupancy.index` gives them; they never change."""
+        assert self.nodes is not None
         return self.occupancy.index(self.in_canonical(self.nodes))
 
     def in_canonical(self, points: Tensor) -> Tensor:

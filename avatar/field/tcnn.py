@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from types import ModuleType
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -99,5 +100,5 @@ def draw_seed() -> int:
 def run(module: nn.Module, rows: Tensor, outputs: int) -> Tensor:
     """`module(rows)`; no rows give none, which tinycudann's kernels are not made for, but a gradient of zero."""
     if len(rows) == 0:
-        return rows.new_zeros(0, outputs, dtype=torch.float16) + 0 * module.params[0].half()
+        return rows.new_zeros(0, outputs, dtype=torch.float16) + 0 * cast("Tensor", module.params)[0].half()
     return module(rows)

@@ -24,6 +24,9 @@ class TorsoMotion(nn.Module):
     `neck` `[2]` lowers the bend of the neck (centimetres) and sharpens it (logarithm of the factor).
     """
 
+    skull_from_reference: Tensor
+    pivot: Tensor
+
     def __init__(self, reference: Tensor, blend: NeckBlend) -> None:
         """`reference` `[4, 4]`: `world_from_skull` of the reference pose, in which the torso has not moved."""
         super().__init__()

@@ -26,11 +26,20 @@ class Occupancy(nn.Module):
     the head and its far side), which get no gradient anyway; pictures from other viewpoints do not.
     """
 
+    low: Tensor
+    high: Tensor
+    allowed: Tensor
+    occupied: Tensor
+    density: Tensor
+    visibility: Tensor
+    visible: Tensor
+    sizes: Tensor
+
     def __init__(self, low: Tensor, high: Tensor, counts: tuple[int, int, int]) -> None:
         super().__init__()
         self.register_buffer("low", low.clone())
         self.register_buffer("high", high.clone())
-        self.counts = tuple(counts)
+        self.counts = counts
         self.register_buffer("allowed", torch.zeros(counts, dtype=torch.bool))
         self.register_buffer("occupied", torch.zeros(counts, dtype=torch.bool))
         self.register_buffer("density", torch.zeros(counts))

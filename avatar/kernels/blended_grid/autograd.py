@@ -23,17 +23,17 @@ class BlendedEncode(torch.autograd.Function):
     ) -> Tensor:
         from avatar.kernels.blended_grid.cpu import make_cpu_kernels
 
-        kept = [part.detach().contiguous() for part in (positions, bank, coefficients)]
+        positions, bank, coefficients = (part.detach().contiguous() for part in (positions, bank, coefficients))
         count = len(positions)
         output = torch.empty(count, spec.output_size)
-        inputs = [*_inputs(spec, *kept, frame), view(output.view(-1))]
+        inputs = [*_inputs(spec, positions, bank, coefficients, frame), view(output.view(-1))]
         kernel = make_cpu_kernels(spec.features, bank.shape[2]).encode
 
         def launch(_: int, first: int, last: int) -> None:
             launch_on_cpu(kernel, 1, [*inputs, first, last])
 
         launch_shares(launch, count, worker_count(count, SMALLEST_CHUNK))
-        ctx.save_for_backward(*kept, frame)
+        ctx.save_for_backward(positions, bank, coefficients, frame)
         ctx.spec = spec
         return output
 

@@ -4,6 +4,8 @@ An entry holds the features of all K tables side by side (with F = 2 and K = 8 o
 load, whatever the number of tables, and no frame's mixture is ever written to memory.
 """
 
+# pyright: reportInvalidTypeForm=false
+
 from functools import cache
 from types import SimpleNamespace
 

@@ -4,6 +4,8 @@ The angle of band j is pi 2^j x. 2^j x is exact, and so is taking whole turns fr
 bands at full precision, and the compiler vectorises it.
 """
 
+# pyright: reportInvalidTypeForm=false
+
 from functools import cache
 from types import SimpleNamespace
 

@@ -1,5 +1,7 @@
 """Warp kernel of `harmonics`. Imported by it on first use."""
 
+# pyright: reportInvalidTypeForm=false
+
 from avatar.kernels.runtime.launch import get_warp
 
 wp = get_warp()

@@ -5,6 +5,8 @@ loads and fused multiplies reads the table, which on x86 beats gather instructio
 portable kernels of `hash_grid_kernels`, which serve CUDA. Tables are float32 here.
 """
 
+# pyright: reportInvalidTypeForm=false
+
 from functools import cache
 from types import SimpleNamespace
 

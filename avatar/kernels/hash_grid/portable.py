@@ -1,6 +1,7 @@
 """Warp's portable kernels of `hash_grid`, made for a number of features and a table type. They serve CUDA; a CPU has
 faster ones in `hash_grid_cpu`. Imported on first use."""
 
+# pyright: reportInvalidTypeForm=false
 # ruff: noqa: UP018, RUF046, SIM108
 # Warp takes a bare literal for a constant, so variables start as `float(1.0)`.
 

@@ -125,33 +125,33 @@ def _check(
 
 def _check_motion(motion: MarchMotion, device: torch.device) -> int | None:
     """Check the parts of a motion against each other; returns the number of frames, None where nothing moves."""
-    if (motion.canonical_from_world is None) != (motion.height is None):
+    matrices, height = motion.canonical_from_world, motion.height
+    if (matrices is None) != (height is None):
         raise InputError("head motion needs both canonical_from_world and height, or neither")
     frames = None
-    if motion.canonical_from_world is not None:
-        frames = len(motion.canonical_from_world)
-        check_tensor("matrices of canonical_from_world", motion.canonical_from_world, (frames, 3, 4), FLOATS, device)
-        check_tensor("rows of height", motion.height, (frames, 4), FLOATS, device)
+    if matrices is not None and height is not None:
+        frames = len(matrices)
+        check_tensor("matrices of canonical_from_world", matrices, (frames, 3, 4), FLOATS, device)
+        check_tensor("rows of height", height, (frames, 4), FLOATS, device)
         if device.type == "cpu":
-            check_finite(canonical_from_world=motion.canonical_from_world, height=motion.height)
+            check_finite(canonical_from_world=matrices, height=height)
     if motion.grids is None:
         return frames
     count = "B" if frames is None else frames
     check_tensor("displacement grids", motion.grids, (count, "nodes", 3), (torch.float16, *FLOATS), device)
-    layout = {"grid_origin": (3,), "grid_cell": (), "grid_counts": (3,), "grid_offsets": ()}
-    if any(getattr(motion, name) is None for name in layout):
-        raise InputError("displacement grids need their layout", expected=", ".join(layout))
-    grids = len(motion.grid_cell)
-    for name, rest in layout.items():
-        dtypes = FLOATS if name in ("grid_origin", "grid_cell") else INTEGERS
-        check_tensor(f"values of {name}", getattr(motion, name), (grids, *rest), dtypes, device)
+    origin, cell, counts, offsets = motion.layout()
+    grids = len(cell)
+    check_tensor("values of grid_origin", origin, (grids, 3), FLOATS, device)
+    check_tensor("values of grid_cell", cell, (grids,), FLOATS, device)
+    check_tensor("values of grid_counts", counts, (grids, 3), INTEGERS, device)
+    check_tensor("values of grid_offsets", offsets, (grids,), INTEGERS, device)
     if device.type == "cpu":
-        last = int((motion.grid_offsets + motion.grid_counts.prod(-1)).max())
-        if last > motion.grids.shape[1] or int(motion.grid_counts.min()) < 2 or int(motion.grid_offsets.min()) < 0:
+        last = int((offsets + counts.prod(-1)).max())
+        if last > motion.grids.shape[1] or int(counts.min()) < 2 or int(offsets.min()) < 0:
             raise InputError(
                 "the layout does not fit the displacement grids",
                 expected=f"{last} nodes, 2 or more along each axis",
-                found=f"{motion.grids.shape[1]} nodes, counts {motion.grid_counts.tolist()}",
+                found=f"{motion.grids.shape[1]} nodes, counts {counts.tolist()}",
             )
     return len(motion.grids)
 
@@ -187,7 +187,7 @@ def _march_warp(
     ]
     views = [view(kept[0]), view(kept[1]), view(kept[2]), view(kept[3], warp.vec3), view(kept[4], warp.vec3)]
     views.append(view(kept[5]))
-    if motion.canonical_from_world is None:
+    if motion.canonical_from_world is None or motion.height is None:
         views += [None, None]
     else:
         kept += [motion.canonical_from_world.float().contiguous(), motion.height.float().contiguous()]
@@ -199,11 +199,12 @@ def _march_warp(
     if motion.grids is None:
         views += [None] * 5
     else:
+        origin, cell, counts, offsets = motion.layout()
         kept += [
-            motion.grid_origin.float().contiguous(),
-            motion.grid_cell.float().contiguous(),
-            motion.grid_counts.to(torch.int32).contiguous(),
-            motion.grid_offsets.to(torch.int32).contiguous(),
+            origin.float().contiguous(),
+            cell.float().contiguous(),
+            counts.to(torch.int32).contiguous(),
+            offsets.to(torch.int32).contiguous(),
             motion.grids.half().contiguous(),
         ]
         views += [view(kept[-5], warp.vec3), view(kept[-4]), view(kept[-3]), view(kept[-2]), view(kept[-1], warp.vec3h)]

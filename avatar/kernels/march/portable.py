@@ -1,5 +1,6 @@
 """The Warp kernel of `ray_march`. Imported by it on first use."""
 
+# pyright: reportInvalidTypeForm=false
 # ruff: noqa: UP018, RUF046, SIM102
 # Warp takes a bare literal for a constant, so variables start as `int(0)`; its `and` evaluates both sides.
 

@@ -28,7 +28,7 @@ def march(
     depths = near.unsqueeze(1) + (place + offset.unsqueeze(1)) * step
     world = origins.unsqueeze(1) + directions.unsqueeze(1) * depths.unsqueeze(-1)
     points = world
-    if motion.canonical_from_world is not None:
+    if motion.canonical_from_world is not None and motion.height is not None:
         matrix, row = motion.canonical_from_world[frame], motion.height[frame]
         moved = world @ matrix[..., :3].transpose(-1, -2) + matrix[:, None, :, 3]
         height = (world * row[:, None, :3]).sum(-1) + row[:, None, 3]
@@ -61,8 +61,9 @@ def lookup(space: MarchSpace, cells: Tensor, points: Tensor) -> Tensor:
 def interpolate_grids(motion: MarchMotion, frame: Tensor, points: Tensor) -> Tensor:
     """Trilinear displacements `[M, 3]` at skull points `[M, 3]` of frames `[M]`: from the first finer grid that holds
     a point, else the coarse grid, else zero. No gradient with respect to the points."""
+    assert motion.grids is not None
     points = points.detach()
-    origin, cell, all_counts = motion.grid_origin, motion.grid_cell, motion.grid_counts
+    origin, cell, all_counts, offsets = motion.layout()
     inside = []
     for index in range(len(cell)):
         local = (points - origin[index]) / cell[index]
@@ -75,7 +76,7 @@ def interpolate_grids(motion: MarchMotion, frame: Tensor, points: Tensor) -> Ten
     lower = torch.minimum(local.floor().long().clamp_min(0), counts - 2)
     part = (local - lower).clamp(0, 1)
     strides = torch.stack([counts[:, 1] * counts[:, 2], counts[:, 2], torch.ones_like(counts[:, 2])], -1)
-    first = motion.grid_offsets[chosen] + frame * motion.grids.shape[1] + (lower * strides).sum(-1)
+    first = offsets[chosen] + frame * motion.grids.shape[1] + (lower * strides).sum(-1)
     corner = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], device=points.device)
     index = first.unsqueeze(1) + strides @ corner.T
     weights = torch.where(corner.bool(), part.unsqueeze(1), 1 - part.unsqueeze(1)).prod(-1)

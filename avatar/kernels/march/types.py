@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from avatar.base.errors import InputError
 from avatar.kernels.runtime.launch import get_warp
 
 
@@ -59,6 +60,15 @@ class MarchMotion:
     """`[G, 3]` int64."""
     grid_offsets: Tensor | None = None
     """`[G]` int64 first node of each grid in the list; z fastest."""
+
+    def layout(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Origins, cells, counts and offsets of the grids. Raises InputError where one of them is missing."""
+        origin, cell, counts, offsets = self.grid_origin, self.grid_cell, self.grid_counts, self.grid_offsets
+        if origin is None or cell is None or counts is None or offsets is None:
+            raise InputError(
+                "displacement grids need their layout", expected="grid_origin, grid_cell, grid_counts, grid_offsets"
+            )
+        return origin, cell, counts, offsets
 
 
 @dataclass

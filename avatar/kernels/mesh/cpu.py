@@ -6,6 +6,8 @@ Interactive Rendering with Coherent Ray Tracing, Computer Graphics Forum 20(3), 
 themselves, takes the portable kernels of `mesh_kernels`.
 """
 
+# pyright: reportInvalidTypeForm=false
+
 from avatar.kernels.mesh.types import FADE_START
 from avatar.kernels.runtime.launch import get_warp
 

@@ -291,7 +291,7 @@ def _check_image(face: Tensor, depth: Tensor, barycentrics: Tensor, device: torc
     check_tensor("barycentrics of the image", barycentrics, (*size, 3), FLOAT32, device)
     if not (face.is_contiguous() and depth.is_contiguous() and barycentrics.is_contiguous()):
         raise InputError("the arrays of the image must be contiguous")
-    return size
+    return size[0], size[1]
 
 
 def _check_points(points: Tensor, name: str, device: torch.device) -> None:

@@ -1,6 +1,8 @@
 """Warp's portable kernels of `mesh_query`. Imported by it on first use, so that Warp is loaded only where a mesh is
 asked. Rays run these everywhere; for closest points a CPU has faster ones in `mesh_cpu`."""
 
+# pyright: reportInvalidTypeForm=false
+
 from avatar.kernels.mesh.types import FADE_START
 from avatar.kernels.runtime.launch import get_warp
 

@@ -50,8 +50,9 @@ class FusedMlp(torch.autograd.Function):
         outputs = [view(incoming.detach().contiguous().view(-1)), int(any(wanted)), view(sums.view(-1))]
         _run(ctx.shape, ctx.count, parameters, _pointers(values, index, gradients), "backward", outputs)
         for part, where in enumerate(index):
-            if where is not None and gradients[part] is not None:
-                gradients[part] = gradients[part].sum(0)
+            gradient = gradients[part]
+            if where is not None and gradient is not None:
+                gradients[part] = gradient.sum(0)
         return None, None, sums.sum(0) if ctx.needs_input_grad[2] else None, *gradients
 
 

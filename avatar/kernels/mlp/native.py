@@ -1,5 +1,7 @@
 """What the fused perceptron's kernels share, whatever they compute in: their arguments, tiles and scratch."""
 
+# pyright: reportInvalidTypeForm=false
+
 from types import SimpleNamespace
 
 from avatar.kernels.mlp.types import MAX_LAYERS

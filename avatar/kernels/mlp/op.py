@@ -48,7 +48,7 @@ def fused_mlp(
         flat.append(weight.reshape(-1))
         if biases is not None:
             flat.append(biases[layer])
-    shape = PerceptronShape([tuple(reversed(weight.shape)) for weight in weights], skip, biases is not None, half)
+    shape = PerceptronShape([(weight.shape[1], weight.shape[0]) for weight in weights], skip, biases is not None, half)
     return FusedMlp.apply(shape, [index for _, index in parts], torch.cat(flat), *(value for value, _ in parts))
 
 

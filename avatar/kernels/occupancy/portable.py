@@ -1,5 +1,7 @@
 """Warp kernels of `cells`. Imported by it on first use."""
 
+# pyright: reportInvalidTypeForm=false
+
 from avatar.kernels.runtime.launch import get_warp
 
 wp = get_warp()

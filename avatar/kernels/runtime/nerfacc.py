@@ -21,7 +21,7 @@ def load_nerfacc(device: torch.device) -> Any:
     nerfacc = require("nerfacc", "the backend nerfacc")
     try:
         # this import compiles the kernels where that has not been done; without the toolkit they are None
-        from nerfacc.cuda._backend import _C as kernels
+        from nerfacc.cuda._backend import _C as kernels  # pyright: ignore[reportMissingImports]
 
         found = "no CUDA toolkit"
     except Exception as error:  # whatever the compiler says

@@ -1,5 +1,6 @@
 """Warp kernels of `volume`: one index is one ray, whose samples lie one after another. Imported by it on first use."""
 
+# pyright: reportInvalidTypeForm=false
 # ruff: noqa: UP018, SIM108
 # Warp takes a bare literal for a constant, so variables start as `float(1.0)`.
 

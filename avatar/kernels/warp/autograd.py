@@ -27,7 +27,9 @@ class InverseWarp(torch.autograd.Function):
         from avatar.kernels.warp.portable import place_kernel
 
         displacement = None if displacement is None else displacement.detach().contiguous()
-        motion = [] if matrix is None else [matrix.detach().contiguous(), height.detach().contiguous()]
+        motion = (
+            [] if matrix is None or height is None else [matrix.detach().contiguous(), height.detach().contiguous()]
+        )
         depth = rays[4]
         points, views = depth.new_empty(len(depth), 3), depth.new_empty(len(depth), 3)
         vec3 = get_warp().vec3

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from avatar.base.errors import InputError
 from avatar.kernels.runtime.checks import FLOAT32, check_tensor
 from avatar.kernels.warp import reference
 from avatar.kernels.warp.autograd import InverseWarp
@@ -43,6 +44,8 @@ def to_canonical(
     check_tensor("ray indices", ray, (count,), (torch.int64,), device)
     check_tensor("depths", depth, (count,), FLOAT32, device)
     if canonical_from_world is not None:
+        if height is None:
+            raise InputError("head motion needs both canonical_from_world and height, or neither")
         check_tensor("canonical_from_world", canonical_from_world, ("B", 3, 4), FLOAT32, device)
         check_tensor("height", height, (len(canonical_from_world), 4), FLOAT32, device)
     if displacement is not None:

@@ -21,7 +21,7 @@ def to_canonical(
     """Points and view directions `[M, 3]`; arguments as `placement.to_canonical`."""
     views = directions[ray]
     points = origins[ray] + depth.unsqueeze(1) * views
-    if canonical_from_world is not None:
+    if canonical_from_world is not None and height is not None:
         matrix, row = canonical_from_world[frame[ray]], height[frame[ray]]
         rotation = matrix[..., :3]
         t = (((row[:, :3] * points).sum(-1) + row[:, 3] - neck[1]) / (neck[0] - neck[1])).clamp(0, 1)
