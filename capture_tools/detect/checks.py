@@ -59,14 +59,14 @@ def drop_reasons(pixels: np.ndarray, *, sharp: np.ndarray, black: np.ndarray, in
     """Frames that cannot be used and why.
 
     `pixels` `[N, 478, 2]`, NaN where no face was found; `sharp` `[N]` detail relative to the clip's own; `black` bool
-    `[N]`; `inside` `[N]` the share of the face's landmarks that lie in the picture.
+    `[N]`; `inside` `[N]` the share of the face's landmarks that lie in the picture, 0 where none was seen.
     """
     reasons: dict[int, str] = {}
     for index, frame in enumerate(pixels):
         if black[index]:
             reasons[index] = "the picture is black"
         elif not np.isfinite(frame).all():
-            reasons[index] = NO_FACE
+            reasons[index] = cut_reason(inside[index]) if 0 < inside[index] < MINIMAL_INSIDE else NO_FACE
         elif inside[index] < MINIMAL_INSIDE:
             reasons[index] = cut_reason(inside[index])
         elif (eyes := float(inter_ocular_distance(frame))) < MINIMAL_EYES:

@@ -105,7 +105,8 @@ class FollowedFace:
     pixels: np.ndarray
     """float32 `[N, 478, 2]`, NaN where the person was not seen."""
     inside: np.ndarray
-    """`[N]` share of the face's landmarks that lie in the picture; 0 where the person was not seen."""
+    """`[N]` share of the face's landmarks that lie in the picture; where the person was not seen, of a face that the
+    edge cuts, and 0 without one."""
 
     @property
     def whole(self) -> np.ndarray:
@@ -132,7 +133,12 @@ def follow_face(seen: Observations) -> FollowedFace:
         others[part] = followed.others
     pixels = np.full((count, LANDMARK_COUNT, 2), np.nan, np.float32)
     pixels[rows >= 0] = seen.faces[rows[rows >= 0], :, :2]
-    return FollowedFace(shots, black, rows, others, pixels, np.where(rows >= 0, np.append(shares, 0)[rows], 0))
+    visible = np.where(rows >= 0, np.append(shares, 0)[rows], 0)
+    for frame in np.nonzero((rows < 0) & has_face)[0]:
+        here = shares[seen.face_frames == frame]
+        if here.max() < MINIMAL_INSIDE:  # the person's own, rather than another's: it came there in a leap
+            visible[frame], others[frame] = here.max(), 0
+    return FollowedFace(shots, black, rows, others, pixels, visible)
 
 
 def find_clip(

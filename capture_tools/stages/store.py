@@ -74,8 +74,9 @@ class Stages:
                 fill(file, math.prod(shape))
             return np.load(path, mmap_mode="r+", allow_pickle=False)
         except OSError as error:
+            refusal = output_error(error, path)  # says how much is free while the part that was written is still there
             path.unlink(missing_ok=True)
-            raise output_error(error, path) from error
+            raise refusal from error
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

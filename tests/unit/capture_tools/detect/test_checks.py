@@ -29,7 +29,7 @@ def test_frames_that_cannot_be_used_have_their_reason() -> None:
     pixels = faces(8)
     pixels[[2, 7]] = np.nan
     pixels[4, 263, 0] = 105
-    sharp, black, inside = np.ones(8), np.zeros(8, bool), np.ones(8)
+    sharp, black, inside = np.ones(8), np.zeros(8, bool), np.where(np.isnan(pixels[:, 0, 0]), 0, 1.0)
     inside[[0, 1]] = 0.6, 0.9
     sharp[6], black[7] = 0.2, True
     reasons = reasons_for(pixels, sharp=sharp, black=black, inside=inside)

@@ -14,6 +14,7 @@ from avatar.base.errors import InputError
 from avatar.flame.landmark_sets import inter_ocular_distance
 from avatar.media.video import probe_video, write_video
 from capture_tools.detect.found_clip import FoundClip, find_clip
+from capture_tools.detect.landmark_detector import MINIMAL_INSIDE
 from capture_tools.detect.observing import Observations, observe
 from capture_tools.detect.selection import select_frames
 
@@ -41,6 +42,39 @@ def test_black_and_blurred_frames_are_left_out(painted: PaintedClip, tmp_path: P
     assert clip.shots == [(0, 27)]
     assert clip.focal_prior is None
     assert not clip.occluded.any()
+
+
+def test_frames_with_half_a_face_are_left_out_by_name(painted: PaintedClip, tmp_path: Path) -> None:
+    """A face slides to the edge and comes back; a chin that is a little outside is used as it is."""
+    images = []
+    for row, image in enumerate([*painted.images, *painted.images[:-13:-1]]):
+        columns = min(15 * max(min(row - 6, 33 - row), 0), 158)
+        images.append(np.concatenate([image[:, columns:], painted.wall[:, :columns]], axis=1))
+    clip = find(tmp_path / "clip.mp4", images)
+    assert {18, 19, 20, 21} <= set(clip.reasons) <= set(range(15, 27))
+    cut = [reason for reason in clip.reasons.values() if reason.startswith("the face is cut by the picture's edge (")]
+    assert cut  # the others have lost it
+    assert set(clip.reasons.values()) - set(cut) <= {"no face was found"}
+    assert (~clip.unseen[clip.used]).mean(axis=1).min() >= MINIMAL_INSIDE
+    assert not clip.others.any()
+
+    chin = round(float(np.nanmax(clip.pixels[clip.used, :, 1], axis=1).min())) // 2 * 2 - 8
+    low = find(tmp_path / "chin.mp4", [image[:chin] for image in painted.images])
+    assert low.reasons == {}
+    assert 0 < low.unseen.mean() < 0.15
+
+
+def test_a_face_cut_all_through_is_refused_with_the_reason(painted: PaintedClip, tmp_path: Path) -> None:
+    """Also where so little is seen that the detector takes it for nothing."""
+    for columns in (158, 166):
+        video = write_video(
+            tmp_path / f"{columns}.mp4", [image[:, columns:] for image in painted.images], 25, synthetic=True
+        )
+        _, selection = select_frames(video)
+        with pytest.raises(InputError, match="the face is cut by the picture's edge in") as caught:
+            find_clip(observe(video, selection), video, None, selection)
+        assert "% inside)" in str(caught.value)
+        assert "film from farther away" in str(caught.value)
 
 
 def test_the_larger_of_two_people_is_followed(painted: PaintedClip, tmp_path: Path) -> None:
