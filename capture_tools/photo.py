@@ -71,7 +71,8 @@ def read_photograph(path: Path) -> Photograph:
         raise InputError("the photograph does not exist", where=path, fix="check the path")
     try:
         with Image.open(path) as file:
-            require_picture_size(*file.size, PICTURE_PIXELS, where=path)
+            width, height = file.size
+            require_picture_size(width, height, PICTURE_PIXELS, where=path)
             focal = file.getexif().get_ifd(EXIF_IFD).get(EXIF_FOCAL_35MM)
             image = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
     except Image.DecompressionBombError as cause:  # raised on opening, before the size is known
@@ -163,6 +164,7 @@ def _fit_and_write(
         pictures=Pictures(images, mattes, crop),
     )
     camera, detected = crop_camera(result.camera, crop), crop.to_crop(pixels[None])
+    assert result.light is not None  # the picture was given
     appearance = write_appearance(out, asset, result.params, camera, images, mattes, result.light)
     painter, window = MeshPainter(asset, read_skin(out / APPEARANCE)), face_window(detected, size, size, MARGIN)
     projected = crop.to_crop(result.projected)[0]

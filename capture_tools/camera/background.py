@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def fill_smoothly(image: np.ndarray, known: np.ndarray) -> np.ndarray:
 
     if not known.any():
         return np.full_like(image, 127.5)
-    levels = [(image * known[..., None], known.astype(np.float32))]
+    levels: list[tuple[np.ndarray, np.ndarray]] = [(image * known[..., None], known.astype(np.float32))]
     while min(levels[-1][1].shape) > 1:
         colour, weight = levels[-1]
         size = (max(1, weight.shape[1] // 2), max(1, weight.shape[0] // 2))
@@ -135,9 +136,9 @@ def camera_travel(images: np.ndarray, mattes: np.ndarray) -> float | None:
     chosen = np.unique(np.linspace(0, count - 1, TRAVEL_FRAMES).round().astype(int))
     place, way, lost = np.zeros(2), [np.zeros(2)], 0
     for first, second in pairwise(chosen):
-        grey = [cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY) for i in (first, second)]
-        corners = _free_corners(grey[0], free_of_person(mattes[first]))
-        moved = None if corners is None else _followed(*grey, corners, free_of_person(mattes[second]))
+        grey, other = (cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY) for i in (first, second))
+        corners = _free_corners(grey, free_of_person(mattes[first]))
+        moved = None if corners is None else _followed(grey, other, corners, free_of_person(mattes[second]))
         if moved is None:
             lost += 1
             continue
@@ -168,9 +169,10 @@ def _followed(
     """Corners `[K, 2]` and where another picture shows them, on its own `free` ground; None where too few are found."""
     import cv2
 
-    options = {"winSize": (21, 21), "maxLevel": 3}
-    moved, status, _ = cv2.calcOpticalFlowPyrLK(grey, other, corners, None, **options)
-    back, status_back, _ = cv2.calcOpticalFlowPyrLK(other, grey, moved, None, **options)
+    options: Any = {"winSize": (21, 21), "maxLevel": 3}
+    no_guess: Any = None
+    moved, status, _ = cv2.calcOpticalFlowPyrLK(grey, other, corners, no_guess, **options)
+    back, status_back, _ = cv2.calcOpticalFlowPyrLK(other, grey, moved, no_guess, **options)
     height, width = free.shape
     place = np.clip(moved[:, 0].round().astype(int), 0, (width - 1, height - 1))
     good = (status[:, 0] > 0) & (status_back[:, 0] > 0) & free[place[:, 1], place[:, 0]]

@@ -299,7 +299,7 @@ def _place_frames(scene: Any, found: list[Features]) -> list[np.ndarray | None]:
     }
     keys = np.array(sorted(known))
     places = {identifier: point.xyz for identifier, point in scene.points3D.items()}
-    matcher = pycolmap.FeatureMatcher.create(_matching(), pycolmap.Device.cpu)
+    matcher: Any = pycolmap.FeatureMatcher.create(_matching(), pycolmap.Device.cpu)
     estimation = pycolmap.AbsolutePoseEstimationOptions()
     estimation.ransac.max_error, estimation.ransac.random_seed = PNP_ERROR, SEED
     poses: list[np.ndarray | None] = []

@@ -42,7 +42,7 @@ class Followed:
 
 
 def follow_person(
-    faces: np.ndarray, frames: np.ndarray, times: Sequence[float], counts: np.ndarray | None = None
+    faces: np.ndarray, frames: np.ndarray, times: Sequence[float] | np.ndarray, counts: np.ndarray | None = None
 ) -> Followed:
     """Sort the faces of N frames into people by place and size, and choose the one seen largest and longest.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ class FoundClip:
         """Expected focal length over the longer side of the frame, where the file tells."""
         return focal_over_longer_side(self.focal_35mm, self.width, self.height)
 
-    def shot_entries(self) -> list[dict[str, float]]:
+    def shot_entries(self) -> list[dict[str, Any]]:
         """The shots for report.json: first and last frame, seconds of the clip, frames with a face."""
         seen = np.isfinite(self.pixels).all(axis=(1, 2))
         return [

@@ -49,7 +49,7 @@ def face_levels(image: np.ndarray, face: np.ndarray) -> FaceLevels:
     import cv2
 
     inside = np.zeros(image.shape[:2], np.uint8)
-    cv2.fillConvexPoly(inside, cv2.convexHull(np.rint(face[:, :2]).astype(np.int32)), 1)
+    cv2.fillConvexPoly(inside, cv2.convexHull(np.rint(face[:, :2]).astype(np.int32)), (1,))
     pixels = image[inside > 0]
     if len(pixels) == 0:
         return FaceLevels(0.0, 0.0, 0.0)

@@ -39,8 +39,13 @@ def random_look(rng: np.random.Generator) -> Look:
     hair = np.array([0.18, 0.12, 0.09]) * rng.uniform(0.5, 1.5)
     iris = np.array([[0.25, 0.15, 0.08], [0.25, 0.35, 0.5], [0.3, 0.35, 0.2]])[rng.integers(3)]
     light = np.array([rng.normal(0, 0.5), rng.uniform(0.1, 0.9), 1.0])
-    colours = [tuple(float(v) for v in colour) for colour in (skin, hair, iris, rng.uniform(0.2, 0.9, 3), light)]
-    return Look(*colours, ambient=float(rng.uniform(0.35, 0.6)))
+    background = rng.uniform(0.2, 0.9, 3)
+    return Look(*map(_triple, (skin, hair, iris, background, light)), ambient=float(rng.uniform(0.35, 0.6)))
+
+
+def _triple(values: np.ndarray) -> tuple[float, float, float]:
+    first, second, third = values.tolist()
+    return first, second, third
 
 
 class Painter:

@@ -135,7 +135,7 @@ def write_overlay(
             yield panels
 
     with one_torch_thread():
-        write_video(path, frames(), max(fps, 1.0), synthetic=True)
+        write_video(path, frames(), max(fps, 1.0), synthetic=False)  # real footage under a drawing
     return scores
 
 

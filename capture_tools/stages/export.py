@@ -56,6 +56,7 @@ def write_stage(
         else:  # no picture is the background of a moving camera
             plate, motion = None, BackgroundMotion(None, None)
     with stages.timed("texture"):
+        assert result.light is not None  # the tracking stage gives the pictures
         appearance = write_appearance(out, asset, result.params, camera, images, mattes, result.light)
     # Heads look the same through the fixed camera they were tracked with as through the moving ones.
     with stages.timed("pictures"):

@@ -56,7 +56,7 @@ class Stages:
         """Keep a finished stage's arrays, atomically."""
         write_npz(self.path(f"{name}.npz"), {key: np.asarray(value) for key, value in arrays.items()})
 
-    def open_array(self, name: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    def open_array(self, name: str, shape: tuple[int, ...] | None = None) -> np.memmap:
         """A uint8 array on disk: made anew with `shape`, else opened for reading.
 
         Raises OutputError where the disk has no room for all of it: a mapped file that finds the disk full only when it

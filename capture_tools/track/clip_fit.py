@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -275,9 +276,10 @@ def _pose_by_pnp(
     intrinsics = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
     points = (template - centre).astype(np.float64)
     rotations, places, sizes = [], [], []
+    undistorted: Any = None
     for frame in pixels:
-        _, turn, shift = cv2.solvePnP(points, frame, intrinsics, None, flags=cv2.SOLVEPNP_SQPNP)
-        _, turn, shift = cv2.solvePnP(points, frame, intrinsics, None, turn, shift, useExtrinsicGuess=True)
+        _, turn, shift = cv2.solvePnP(points, frame, intrinsics, undistorted, flags=cv2.SOLVEPNP_SQPNP)
+        _, turn, shift = cv2.solvePnP(points, frame, intrinsics, undistorted, turn, shift, useExtrinsicGuess=True)
         rotations.append(WORLD_FROM_CAMERA_AXES @ cv2.Rodrigues(turn)[0])
         depth = max(float(shift[2, 0]), 0.05)
         places.append(focal * shift[:2, 0] / depth + intrinsics[:2, 2])

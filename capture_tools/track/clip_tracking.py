@@ -55,9 +55,10 @@ class TrackResult:
     def from_arrays(arrays: dict[str, np.ndarray]) -> TrackResult:
         """The inverse of `to_arrays`."""
         held = {key[7:]: torch.as_tensor(value) for key, value in arrays.items() if key.startswith("params.")}
-        width, height, *lens = (float(v) for v in arrays["lens"])
-        camera = Camera(int(width), int(height), *lens, arrays["pose"])
-        return TrackResult(HeadParameters(**held), camera, *(arrays[key] for key in PER_FRAME), arrays.get("light"))
+        width, height, fl_x, fl_y, cx, cy = (float(v) for v in arrays["lens"])
+        camera = Camera(int(width), int(height), fl_x, fl_y, cx, cy, arrays["pose"])
+        per_frame = {key: arrays[key] for key in PER_FRAME}
+        return TrackResult(HeadParameters(**held), camera, **per_frame, light=arrays.get("light"))
 
     @property
     def landmark_error_px(self) -> float:

@@ -70,4 +70,7 @@ def offset_space(asset: HeadAsset) -> OffsetSpace:
 
 def _covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     squared = ((a**2).sum(-1)[:, None] + (b**2).sum(-1)[None] - 2 * a @ b.T).clip(min=0)
-    return sum(deviation**2 * np.exp(-squared / (2 * length**2)) for deviation, length in SCALES)
+    covariance = np.zeros_like(squared)
+    for deviation, length in SCALES:
+        covariance += deviation**2 * np.exp(-squared / (2 * length**2))
+    return covariance
