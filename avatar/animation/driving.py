@@ -10,12 +10,12 @@ import torch
 
 from avatar.animation.expressions import ExpressionVector, expression_vector, jaw_share_of, parse_amounts
 from avatar.base.errors import ConfigError
+from avatar.flame.mean_pose import mean_pose, mean_rotation
+from avatar.flame.model import HeadParameters
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 
 if TYPE_CHECKING:
     from avatar.flame.assets import HeadAsset
-    from avatar.flame.mean_pose import mean_pose, mean_rotation
-from avatar.flame.model import HeadParameters
 
 HeadMotion = Literal["driver", "still"]
 POSE_QUANTILE = 0.98

@@ -216,7 +216,11 @@ def _asset(header: dict[str, Any], path: Path) -> HeadAsset:
 def _build(
     config: Config, asset: HeadAsset, header: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
 ) -> Avatar:
-    saved = {field.name: tensors.get(f"params.{field.name}") for field in fields(HeadParameters)}
+    saved = {
+        field.name: tensors[f"params.{field.name}"]
+        for field in fields(HeadParameters)
+        if f"params.{field.name}" in tensors
+    }
     identity = Identity.make(asset, HeadParameters(**saved), config.field, device, config.backends.rasterising)
     scene_tensors = {
         name_of(key.removeprefix("scene.")): value for key, value in tensors.items() if key.startswith("scene.")

@@ -204,6 +204,7 @@ def make_head(
         regions=masks,
         uv=uv,
         uv_faces=uv_faces,
+        parents=PARENTS,
         extras=dict(extras or {}),
         **data,
     )

@@ -139,6 +139,8 @@ def to_array(value: Any, name: str = "value") -> np.ndarray:
 
 def _shape_of(attributes: dict[str, Any]) -> tuple[int, int]:
     shape = attributes.get("_shape", attributes.get("shape"))
+    if shape is None:
+        raise TypeError("a sparse matrix without a shape")
     rows, columns = (int(n) for n in shape)
     if not 0 <= rows * columns <= 10**8:
         raise ValueError(f"a sparse matrix of {rows} x {columns}")

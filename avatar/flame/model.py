@@ -7,6 +7,7 @@ offsets (and the static offset), as `smplx.FLAME` does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -57,9 +58,9 @@ class HeadParameters:
     def __len__(self) -> int:
         return self.expr.shape[0]
 
-    def _map(self, function) -> HeadParameters:
+    def _map(self, function: Callable[[Tensor], Tensor]) -> HeadParameters:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return HeadParameters(**{key: None if v is None else function(v) for key, v in values.items()})
+        return replace(self, **{key: function(value) for key, value in values.items() if value is not None})
 
     def to(self, *args, **kwargs) -> HeadParameters:
         """A copy with every tensor's `.to(...)` applied (device or dtype)."""
@@ -109,6 +110,22 @@ class HeadModel(nn.Module):
         vertex_subset: int64 indices `[K]` of the vertices wanted; only these are computed (landmark tracking needs
             1,500 of 5,000). Joints are exact all the same.
     """
+
+    template: Tensor
+    shapedirs: Tensor
+    exprdirs: Tensor
+    posedirs: Tensor
+    weights: Tensor
+    joint_regressor: Tensor
+    joint_template: Tensor
+    joint_shapedirs: Tensor
+    joint_exprdirs: Tensor
+    vertex_subset: Tensor
+    faces: Tensor
+    mediapipe_corners: Tensor
+    mediapipe_barycentrics: Tensor
+    ibug_corners: Tensor
+    ibug_barycentrics: Tensor
 
     def __init__(self, asset: HeadAsset, vertex_subset: Tensor | None = None) -> None:
         super().__init__()

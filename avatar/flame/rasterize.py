@@ -108,8 +108,8 @@ def _rasterize_pytorch3d(faces: Tensor, vertices: Tensor, camera: Camera, subsam
     if not bool(torch.isfinite(vertices).all()):
         raise InputError("the vertices are not finite")
     require("pytorch3d", "the rasteriser pytorch3d")
-    from pytorch3d.renderer.mesh import rasterize_meshes
-    from pytorch3d.structures import Meshes
+    from pytorch3d.renderer.mesh import rasterize_meshes  # pyright: ignore[reportMissingImports]
+    from pytorch3d.structures import Meshes  # pyright: ignore[reportMissingImports]
 
     pixels, depth = project(vertices.float(), camera)
     height, width = camera.height, camera.width

@@ -76,7 +76,7 @@ def pq_to_nits(signal: np.ndarray) -> np.ndarray:
     return 10000 * np.power(np.maximum(root - c1, 0) / (c2 - c3 * root), 1 / m1)
 
 
-def nits_to_pq(nits: np.ndarray) -> np.ndarray:
+def nits_to_pq(nits: np.ndarray | float) -> np.ndarray:
     """The inverse of `pq_to_nits`."""
     m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
     y = np.power(np.asarray(nits) / 10000, m1)

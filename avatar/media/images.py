@@ -17,7 +17,7 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def to_linear(srgb: np.ndarray) -> np.ndarray:
+def to_linear(srgb: np.ndarray | float) -> np.ndarray:
     """sRGB in [0, 1] to linear light (IEC 61966-2-1)."""
     srgb = np.asarray(srgb, dtype=np.float32)
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)
@@ -55,7 +55,8 @@ def read_png(path: Path, error: type[AvatarError] = InputError) -> np.ndarray:
 
     try:
         with Image.open(path) as header:
-            require_picture_size(*header.size, PICTURE_PIXELS, where=path, error=error)
+            width, height = header.size
+            require_picture_size(width, height, PICTURE_PIXELS, where=path, error=error)
         image = iio.imread(path)
     except AvatarError:
         raise

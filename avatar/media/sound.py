@@ -18,7 +18,9 @@ from avatar.base.errors import InputError
 from avatar.media.streams import decoded, first_picture_time, in_players_order, opened
 
 if TYPE_CHECKING:
-    import av
+    from av import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
 
 BIT_RATE = 128_000
 """Bits per second and channel: no difference to the source can be heard."""
@@ -42,9 +44,7 @@ def sound_track(path: Path) -> int | None:
 
 
 @contextmanager
-def carried_sound(
-    out: av.container.OutputContainer, source: Path | None, start: float
-) -> Iterator[Callable[[float], None]]:
+def carried_sound(out: OutputContainer, source: Path | None, start: float) -> Iterator[Callable[[float], None]]:
     """A function that carries the sound of `source` into `out`, up to a time in seconds of `out`, so that the streams
     interleave. What was carried is complete in the file when the context ends.
 
@@ -53,7 +53,7 @@ def carried_sound(
     without sound that can be decoded gives none. Raises InputError where the source cannot be opened.
     """
     index = None if source is None else sound_track(source)
-    if index is None:
+    if source is None or index is None:
         yield lambda until: None
         return
     rate, layout = _written_form(source, index)
@@ -82,13 +82,17 @@ def carried_sound(
     out.mux(target.encode(None))
 
 
+def _audio_stream(container: InputContainer, index: int) -> AudioStream:
+    return next(stream for stream in container.streams.audio if stream.index == index)
+
+
 def _written_form(path: Path, index: int) -> tuple[int, str]:
     """Samples per second and layout in which a track is written. They are asked of its first frame: what the container
     says is wrong for some kinds of AAC, which are decoded at twice the rate."""
     import av
 
     with opened(path, need_video=False) as (container, _):
-        frame = next(decoded(container, container.streams[index], path))
+        frame = next(decoded(container, _audio_stream(container, index), path))
     known = av.Codec("aac", "w").audio_rates or [OTHER_RATE]
     rate = frame.sample_rate if frame.sample_rate in known else OTHER_RATE
     return rate, "mono" if frame.layout.nb_channels == 1 else "stereo"
@@ -118,12 +122,12 @@ def _placed(path: Path, index: int, rate: int, layout: str, start: float) -> Ite
 
 def _pieces(path: Path, index: int, rate: int, layout: str) -> Iterator[tuple[float, np.ndarray]]:
     """(seconds on the file's own clock, float32 `[channels, samples]`) of a track, as far as it can be decoded."""
-    import av
+    import av.error
 
     resampler, form, time = None, None, None
     with opened(path, need_video=False) as (container, _):
         try:
-            for frame in decoded(container, container.streams[index], path):
+            for frame in decoded(container, _audio_stream(container, index), path):
                 if resampler is None or form != (frame.format.name, frame.layout.name, frame.sample_rate):
                     form = frame.format.name, frame.layout.name, frame.sample_rate
                     resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
@@ -137,7 +141,7 @@ def _pieces(path: Path, index: int, rate: int, layout: str) -> Iterator[tuple[fl
             return  # a form of sound that is not known here, at its beginning or from here on
 
 
-def _frame(samples: np.ndarray, place: int, rate: int, layout: str) -> av.AudioFrame:
+def _frame(samples: np.ndarray, place: int, rate: int, layout: str) -> AudioFrame:
     import av
 
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)

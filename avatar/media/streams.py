@@ -1,20 +1,26 @@
 """Opening media files: the container, the picture stream that is meant, and its frames on the file's own clock.
 
-Everything that FFmpeg's errors can say becomes an InputError here. `videos` and `sound` build on this.
+Everything that FFmpeg's errors can say becomes an InputError here. `video` and `sound` build on this.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 from avatar.base.errors import InputError
 from avatar.base.limits import VIDEO_PIXELS, require_picture_size
 
 if TYPE_CHECKING:
-    import av
+    from av import AudioFrame, VideoFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.stream import Stream
+    from av.video.stream import VideoStream
+
+AnyStream = TypeVar("AnyStream", bound="Stream")
 
 CUT_SHARE = 0.95
 """A file that gives less than this share of what it declares counts as cut."""
@@ -25,15 +31,28 @@ SMALLEST_STEP = 1e-4
 FIX_FILE = "copy or download the file again, or re-encode it, for example with: ffmpeg -i IN -c:v libx264 OUT.mp4"
 
 
-@contextmanager
+@overload
 def opened(
-    path: Path, *, need_video: bool = True
-) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream | None]]:
+    path: Path, *, need_video: Literal[True] = True
+) -> AbstractContextManager[tuple[InputContainer, VideoStream]]: ...
+
+
+@overload
+def opened(
+    path: Path, *, need_video: Literal[False]
+) -> AbstractContextManager[tuple[InputContainer, VideoStream | None]]: ...
+
+
+@contextmanager
+def opened(path: Path, *, need_video: bool = True) -> Iterator[tuple[InputContainer, VideoStream | None]]:
     """The container and its first true video stream that has a decoder (cover pictures of audio files do not count).
 
     Without `need_video` a file of sound alone will do, and the stream is then None.
+    Raises InputError where the file is missing, cut or not a media file, holds no picture stream that can be decoded
+    though one is needed, or has pictures larger than `limits.VIDEO_PIXELS`.
     """
-    import av
+    import av.error
+    import av.stream
 
     path = Path(path)
     if not path.exists():
@@ -65,19 +84,27 @@ def opened(
         yield container, known[0] if known else None
 
 
-def in_players_order(streams: list[av.stream.Stream]) -> list[av.stream.Stream]:
+def in_players_order(streams: list[AnyStream]) -> list[AnyStream]:
     """The streams for which there is a decoder, those first that the file marks to be played (`default`)."""
-    import av
+    import av.stream
 
     known = [stream for stream in streams if stream.codec_context is not None]
     return sorted(known, key=lambda stream: not stream.disposition & av.stream.Disposition.default)
 
 
+@overload
+def decoded(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[VideoFrame]: ...
+
+
+@overload
+def decoded(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[AudioFrame]: ...
+
+
 def decoded(
-    container: av.container.InputContainer, stream: av.stream.Stream, path: Path
-) -> Iterator[av.VideoFrame | av.AudioFrame]:
-    """Frames of a stream; damaged packets are skipped (the count shows it), an unreadable file is an InputError."""
-    import av
+    container: InputContainer, stream: VideoStream | AudioStream, path: Path
+) -> Iterator[VideoFrame | AudioFrame]:
+    """Frames of a stream; damaged packets are skipped (the count shows it). Raises InputError for unreadable files."""
+    import av.error
 
     packets = container.demux(stream)
     while True:
@@ -85,16 +112,14 @@ def decoded(
             packet = next(packets, None)
             if packet is None:
                 return
-            yield from (frame for frame in packet.decode() if not frame.is_corrupt)
+            yield from (frame for frame in stream.decode(packet) if not frame.is_corrupt)
         except (av.error.InvalidDataError, av.error.EOFError):
             continue
         except av.error.FFmpegError as error:
             raise InputError("the video cannot be decoded", where=path, found=_reason(error), fix=FIX_FILE) from error
 
 
-def decoded_pictures(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, path: Path
-) -> Iterator[tuple[float, av.VideoFrame]]:
+def decoded_pictures(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[tuple[float, VideoFrame]]:
     """(seconds on the file's own clock, which its sound shares, increasing; frame) of a video stream.
 
     A frame without a time follows the one before it at the file's rate; one whose time does not come after (AVI cannot
@@ -118,7 +143,7 @@ def first_picture_time(path: Path) -> float | None:
         return next((time for time, _ in decoded_pictures(container, stream, path)), None)
 
 
-def shown_frames(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> int:
+def shown_frames(container: InputContainer, stream: VideoStream) -> int:
     """Frames that a file declares to show, 0 where it does not tell.
 
     Samples that an mp4's edit list hides (an editor cut the clip without encoding it again) are not shown: FFmpeg
@@ -138,7 +163,7 @@ def shown_frames(container: av.container.InputContainer, stream: av.video.stream
 def counted_frames(path: Path) -> tuple[int, float]:
     """Frames of a file that declares none, and the seconds they last (0 where their times do not tell), from its
     packets: nothing is decoded. Raises InputError where the file cannot be opened."""
-    import av
+    import av.error
 
     times, count = [], 0
     with opened(path) as (container, stream):

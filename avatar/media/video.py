@@ -32,7 +32,8 @@ from avatar.media.streams import (
 )
 
 if TYPE_CHECKING:
-    import av
+    from av import VideoFrame
+    from av.video.stream import VideoStream
 
 HD_HEIGHT = 720
 """Files that do not name their colour matrix: BT.709 from this height on, BT.601 below (what players assume)."""
@@ -208,7 +209,7 @@ def has_synthetic_tag(path: Path) -> bool:
         return any(SYNTHETIC_TAG in str(value).lower() for value in container.metadata.values())
 
 
-def _square_size(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> tuple[int, int]:
+def _square_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
     """Width and height in which a stored frame's pixels are square: never fewer than it has in either direction."""
     ratio = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
     if not 1 / LONGEST_PIXEL <= ratio <= LONGEST_PIXEL or abs(ratio - 1) <= SQUARE_ENOUGH:
@@ -216,7 +217,7 @@ def _square_size(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> t
     return round(frame.width * max(ratio, 1)), round(frame.height * max(1 / ratio, 1))
 
 
-def _upright_rgb(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
+def _upright_rgb(frame: VideoFrame, width: int, height: int) -> np.ndarray:
     """uint8 `[H, W, 3]`: a frame scaled to `width` x `height`, as it is stored, then turned upright."""
     # FFmpeg converts as BT.601 unless told: HD files would come out with a green or red cast.
     transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
@@ -235,11 +236,11 @@ def _upright_rgb(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-def _quarter_turns(frame: av.VideoFrame) -> int:
+def _quarter_turns(frame: VideoFrame) -> int:
     return round(frame.rotation / 90) % 4
 
 
-def _duration(stream: av.video.stream.VideoStream) -> float | None:
+def _duration(stream: VideoStream) -> float | None:
     return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
 
 

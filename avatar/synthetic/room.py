@@ -18,6 +18,8 @@ from avatar.synthetic.looks import Looks
 from avatar.synthetic.materials import lookup
 from avatar.synthetic.textures import octaves
 
+Point = tuple[float, float, float]
+
 TEXELS = 250
 """Texels per metre of a surface: about one per pixel of a 512-pixel picture at the wall."""
 BACK, SIDE, FLOOR, CEILING, FRONT = -2.1, 2.0, -1.4, 1.4, 3.0
@@ -73,11 +75,12 @@ class _Builder:
         self.corners: list[np.ndarray] = []
         self.textures: list[np.ndarray] = []
 
-    def panel(self, corner: tuple[float, float, float], across: np.ndarray, down: np.ndarray, art: np.ndarray) -> None:
-        corner, across, down = (np.asarray(v, float) for v in (corner, across, down))
-        self.corners.append(np.stack([corner, corner + across, corner + across + down, corner + down]))
+    def panel(self, corner: Point, across: Point, down: Point, art: np.ndarray) -> None:
+        """Add the rectangle that `across` and `down` span from `corner`, metres."""
+        start, right, below = (np.asarray(v, float) for v in (corner, across, down))
+        self.corners.append(np.stack([start, start + right, start + right + below, start + below]))
         # Light falls in from above and from the camera's side: surfaces facing sideways are darker.
-        normal = np.abs(np.cross(across, down) / (np.linalg.norm(across) * np.linalg.norm(down)))
+        normal = np.abs(np.cross(right, below) / (np.linalg.norm(right) * np.linalg.norm(below)))
         brightness = float(normal @ [0.72, 0.9, 1.0])
         self.textures.append(np.ascontiguousarray(to_linear(np.clip(art, 0, 1)) * brightness, np.float32))
 
@@ -98,7 +101,7 @@ class _Builder:
         canvas *= (1 + grain * octaves(rng, rows, columns, max(2.0, 6 * height), 5, 0.7))[..., None]
         return cv2.GaussianBlur(canvas, (0, 0), 0.7)
 
-    def box(self, low: np.ndarray, high: np.ndarray, colour: np.ndarray, patches: float) -> None:
+    def box(self, low: Point, high: Point, colour: np.ndarray, patches: float) -> None:
         """A box by its corners, metres: front, both sides and the top; its back and bottom are never seen."""
         (x0, y0, z0), (x1, y1, z1) = low, high
         wide, tall, deep = x1 - x0, y1 - y0, z1 - z0

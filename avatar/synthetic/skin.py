@@ -116,13 +116,13 @@ def _mix(colour: np.ndarray, paint: np.ndarray, share: np.ndarray) -> None:
 
 def _polygon(shape: tuple[int, int], points: np.ndarray) -> np.ndarray:
     mask = np.zeros(shape, np.float32)
-    cv2.fillPoly(mask, [np.rint(points * 16).astype(np.int32)], 1.0, cv2.LINE_8, 4)
+    cv2.fillPoly(mask, [np.rint(points * 16).astype(np.int32)], (1.0,), cv2.LINE_8, 4)
     return mask
 
 
 def _lines(shape: tuple[int, int], points: np.ndarray, width: float, closed: bool = False) -> np.ndarray:
     mask = np.zeros(shape, np.uint8)
-    cv2.polylines(mask, [np.rint(points * 16).astype(np.int32)], closed, 255, max(round(width), 1), cv2.LINE_AA, 4)
+    cv2.polylines(mask, [np.rint(points * 16).astype(np.int32)], closed, (255,), max(round(width), 1), cv2.LINE_AA, 4)
     return mask.astype(np.float32) / 255
 
 
@@ -154,13 +154,13 @@ def _freckles(rng: np.random.Generator, looks: Looks, colour: np.ndarray, at: np
             mask,
             (round(x * 16), round(y * 16)),
             round(rng.uniform(0.8, 2.2) * 16),
-            int(rng.uniform(60, 200)),
+            (int(rng.uniform(60, 200)),),
             -1,
             cv2.LINE_AA,
             4,
         )
     for x, y in rng.uniform((w * 0.25, h * 0.2), (w * 0.75, h * 0.9), (int(rng.integers(3, 9)), 2)):
-        cv2.circle(mask, (round(x), round(y)), int(rng.integers(2, 5)), 255, -1, cv2.LINE_AA)
+        cv2.circle(mask, (round(x), round(y)), int(rng.integers(2, 5)), (255,), -1, cv2.LINE_AA)
     share = cv2.GaussianBlur(mask, (0, 0), 0.8).astype(np.float32) / 255
     _mix(colour, looks.skin * np.array([0.62, 0.47, 0.38]), 0.55 * share)
 
@@ -253,6 +253,6 @@ def _brow(
         )
         stroke = np.rint(np.stack([root, tip]) * 16).astype(np.int32)
         # float images get no anti-aliasing from OpenCV: the blur below gives it.
-        cv2.polylines(hairs, [stroke], False, float(rng.uniform(0.5, 1.0)), 1, cv2.LINE_8, 4)
+        cv2.polylines(hairs, [stroke], False, (float(rng.uniform(0.5, 1.0)),), 1, cv2.LINE_8, 4)
     hairs = cv2.GaussianBlur(hairs, (0, 0), 0.7)
     _mix(colour, looks.brow, np.clip(1.15 * hairs, 0, 0.9))

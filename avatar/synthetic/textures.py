@@ -15,7 +15,8 @@ def noise(rng: np.random.Generator, height: int, width: int, cells_high: float, 
     # Map with cubic interpolation rather than resize, so that fractional cell counts keep their size.
     y = np.linspace(1.0, 1.0 + cells_high, height, dtype=np.float32)
     x = np.linspace(1.0, 1.0 + cells_wide, width, dtype=np.float32)
-    grid = cv2.remap(small, *np.meshgrid(x, y), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    columns, rows = np.meshgrid(x, y)
+    grid = cv2.remap(small, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     return grid / max(float(grid.std()), 1e-6)
 
 

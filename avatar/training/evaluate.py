@@ -123,7 +123,9 @@ def evaluate(
     lpips, lpips_reason = metrics.load_lpips()
     result: dict[str, Any] = {}
     shown = CapturedFrames(capture, avatar.is_unbounded)
-    jobs = [(split, frame_renderer(avatar, capture), shown, capture.splits[split]) for split in splits]
+    jobs: list[tuple[str, Callable[[int], Rendering], PictureSource, list[int]]] = [
+        (split, frame_renderer(avatar, capture), shown, capture.splits[split]) for split in splits
+    ]
     for held in held_out:
         pairs = dict(match_frames(held, capture))
         jobs.append((held.name, held_out_renderer(avatar, held, capture, pairs), held, list(pairs)))

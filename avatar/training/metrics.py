@@ -73,8 +73,13 @@ def gaussian_mean(images: np.ndarray) -> np.ndarray:
     weights = np.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
     weights /= weights.sum()
     height, width = images.shape[-3] - SSIM_WINDOW + 1, images.shape[-2] - SSIM_WINDOW + 1
-    columns = sum(weight * images[..., i : i + height, :, :] for i, weight in enumerate(weights))
-    return sum(weight * columns[..., i : i + width, :] for i, weight in enumerate(weights))
+    columns = np.zeros((*images.shape[:-3], height, *images.shape[-2:]))
+    for i, weight in enumerate(weights):
+        columns += weight * images[..., i : i + height, :, :]
+    means = np.zeros((*columns.shape[:-2], width, columns.shape[-1]))
+    for i, weight in enumerate(weights):
+        means += weight * columns[..., i : i + width, :]
+    return means
 
 
 def check_pair(first: np.ndarray, second: np.ndarray) -> None:
@@ -120,7 +125,7 @@ def load_lpips(device: str = "cpu") -> tuple[Callable[[np.ndarray, np.ndarray], 
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     if not any(cache.glob("alexnet-owt-*.pth")):
         return None, f"AlexNet's weights are not in {cache.name} of torch's hub folder, and nothing is downloaded"
-    import lpips
+    import lpips  # pyright: ignore[reportMissingImports]
 
     network = lpips.LPIPS(net="alex", verbose=False).to(device).eval()
 

@@ -60,7 +60,7 @@ def scale_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, scene: Scene) -> dict[str, Tensor]:
     """The optimiser's state as tensors named `optimizer.<parameter>.<quantity>`."""
-    names = {parameter: name for name, parameter in scene.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in scene.named_parameters()}
     return {
         f"{PREFIX}{names[parameter]}.{quantity}": torch.as_tensor(value)
         for parameter, quantities in optimizer.state.items()

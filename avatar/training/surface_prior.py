@@ -164,7 +164,8 @@ def vertex_marks(asset: HeadAsset, device: torch.device) -> tuple[Tensor, Tensor
     for name in FREE:
         free |= asset.regions.get(name, False)
     parts = np.stack([asset.regions.get("face", nothing) & ~free, asset.regions.get("neck", nothing)], 1)
-    return tuple(torch.as_tensor(mark, dtype=torch.float32, device=device) for mark in (free[:, None], parts))
+    marks = torch.as_tensor(free[:, None], dtype=torch.float32, device=device)
+    return marks, torch.as_tensor(parts, dtype=torch.float32, device=device)
 
 
 def tolerance_of(parts: Tensor) -> Tensor:

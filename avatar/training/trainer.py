@@ -6,6 +6,7 @@ time budget, that is done. What a step does is in `avatar.training.step`.
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,14 +139,8 @@ def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-class _Quiet:
+class _Quiet(io.StringIO):
     """A stream that shows nothing."""
 
-    def isatty(self) -> bool:
-        return False
-
-    def write(self, text: str) -> None:
-        del text
-
-    def flush(self) -> None:
-        return
+    def write(self, text: str) -> int:
+        return len(text)
