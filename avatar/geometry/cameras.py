@@ -20,11 +20,16 @@ from avatar.geometry.rotations import axis_angle_to_matrix
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 """Flips the camera's y and z axes; its own inverse."""
 ROTATION_TOLERANCE = 1e-3
+"""Largest deviation of an entry of R R^T from the identity, and of the last row from 0 0 0 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A pinhole camera without distortion. Focal lengths and principal point in pixels."""
+    """A pinhole camera without distortion; focal lengths and principal point in pixels.
+
+    Raises InputError for a pose that is not a rigid transform, a size below 1 pixel, a focal length that is not
+    positive, and anything that is not finite.
+    """
 
     width: int
     """Pixels across."""
@@ -35,11 +40,11 @@ class Camera:
     fl_y: float
     """Focal length in pixel heights."""
     cx: float
-    """Principal point, from the image's left edge."""
+    """Principal point, pixels from the image's left edge."""
     cy: float
-    """Principal point, from the image's top edge."""
+    """Principal point, pixels from the image's top edge."""
     world_from_cam: np.ndarray
-    """`[4, 4]` float64, OpenCV axes: its last column is the camera's position in metres."""
+    """`[4, 4]` float64, OpenCV axes; the last column is the camera centre in metres."""
 
     def __post_init__(self) -> None:
         pose = np.array(self.world_from_cam, dtype=np.float64)
@@ -70,7 +75,7 @@ class Camera:
 
     @property
     def cam_from_world(self) -> np.ndarray:
-        """`[4, 4]` float64: world points to camera points, the inverse of `world_from_cam`."""
+        """The extrinsics `[4, 4]` float64: world to camera, the inverse of `world_from_cam`."""
         inverse = np.eye(4)
         inverse[:3, :3] = self.world_from_cam[:3, :3].T
         inverse[:3, 3] = -self.world_from_cam[:3, :3].T @ self.world_from_cam[:3, 3]
@@ -78,26 +83,26 @@ class Camera:
 
     @property
     def position(self) -> np.ndarray:
-        """The camera's centre in the world, `[3]` metres."""
+        """The camera centre `[3]`, world, metres."""
         return self.world_from_cam[:3, 3]
 
     def scaled(self, width: int, height: int) -> Camera:
-        """The same view as an image of another size."""
+        """The same view at another image size."""
         x, y = width / self.width, height / self.height
         return replace(
             self, width=width, height=height, fl_x=self.fl_x * x, fl_y=self.fl_y * y, cx=self.cx * x, cy=self.cy * y
         )
 
     def cropped(self, x0: float, y0: float, width: int, height: int) -> Camera:
-        """The window of the image whose top left corner is at (x0, y0); it may reach outside the image."""
+        """A crop of the image with its top left corner at pixel (x0, y0); it may extend beyond the image."""
         return replace(self, width=width, height=height, cx=self.cx - x0, cy=self.cy - y0)
 
     def moved(self, world_from_cam: np.ndarray) -> Camera:
-        """The same lens elsewhere."""
+        """The same intrinsics at another pose `world_from_cam` `[4, 4]`."""
         return replace(self, world_from_cam=world_from_cam)
 
     def intrinsics(self) -> np.ndarray:
-        """The matrix K `[3, 3]` that takes camera points to homogeneous pixels."""
+        """The intrinsic matrix K `[3, 3]`: camera points to homogeneous pixels."""
         return np.array([[self.fl_x, 0, self.cx], [0, self.fl_y, self.cy], [0, 0, 1]], dtype=np.float64)
 
     def to_transform_matrix(self) -> np.ndarray:
@@ -115,7 +120,7 @@ class Camera:
         cx: float,
         cy: float,
     ) -> Camera:
-        """A camera from NeRF's `transform_matrix` `[4, 4]` (OpenGL camera-to-world)."""
+        """A camera from NeRF's `transform_matrix` `[4, 4]` (OpenGL camera-to-world). Raises InputError as `Camera`."""
         matrix = np.array(transform_matrix, dtype=np.float64)
         if matrix.shape != (4, 4):
             raise InputError("a transform_matrix has a wrong shape", expected="[4, 4]", found=matrix.shape)
@@ -125,7 +130,10 @@ class Camera:
 def look_at(
     position: Sequence[float] | np.ndarray, target: Sequence[float] | np.ndarray, up: Sequence[float] = (0, 1, 0)
 ) -> np.ndarray:
-    """The pose `world_from_cam` `[4, 4]` at `position` that faces `target`, with `up` towards the image's top."""
+    """The pose `world_from_cam` `[4, 4]` at `position` that looks at `target` (`[3]`, world), image top towards `up`.
+
+    Raises InputError where the target is at the camera or the view direction is parallel to `up`.
+    """
     position = np.asarray(position, dtype=np.float64)
     forward = np.asarray(target, dtype=np.float64) - position
     distance = np.linalg.norm(forward)
@@ -140,18 +148,18 @@ def look_at(
 
 
 def turn_camera(camera: Camera, target: np.ndarray, azimuth: float, elevation: float, scale: float = 1.0) -> Camera:
-    """`camera` turned about `target` [3] (metres, world).
+    """`camera` orbited around `target` `[3]` (world, metres).
 
-    azimuth: radians about world y, positive carries a camera in front of the face to the person's left (+x).
-    elevation: radians, positive carries the camera up.
+    azimuth: radians about world y; positive moves a camera in front of the face towards the person's left (+x).
+    elevation: radians; positive moves the camera up.
     scale: factor on the distance to the target.
     """
     offset = camera.world_from_cam[:3, 3] - target
     level = np.array([offset[0], 0.0, offset[2]])
     length = np.linalg.norm(level)
     side = np.array([1.0, 0.0, 0.0]) if length == 0 else np.cross([0.0, 1.0, 0.0], level / length)
-    turns = torch.as_tensor(np.stack([azimuth * np.array([0.0, 1.0, 0.0]), -elevation * side]))
-    about_up, about_side = axis_angle_to_matrix(turns).numpy()
+    rotations = torch.as_tensor(np.stack([azimuth * np.array([0.0, 1.0, 0.0]), -elevation * side]))
+    about_up, about_side = axis_angle_to_matrix(rotations).numpy()
     rotation = about_up @ about_side
     world_from_cam = np.eye(4)
     world_from_cam[:3, :3] = rotation @ camera.world_from_cam[:3, :3]
@@ -162,26 +170,26 @@ def turn_camera(camera: Camera, target: np.ndarray, azimuth: float, elevation: f
 def project_points(
     points: Tensor, cam_from_world: Tensor, focal: Tensor, principal_point: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Project points with a camera given as tensors; differentiable in all of them.
+    """Project points with a camera given as tensors; differentiable in all arguments.
 
-    points: `[..., 3]` metres, world. cam_from_world: `[4, 4]` or `[..., 4, 4]` that broadcasts over all but the points'
-    last two axes (`[N, 4, 4]` with points `[N, P, 3]`). focal: a scalar or `[2]` pixels. principal_point: `[2]`.
-    Returns pixels `[..., 2]` and depth `[...]` (z in the camera, metres). Where the depth is not above zero the point
-    lies behind the camera and its pixel means nothing.
+    points: `[..., 3]`, world, metres. cam_from_world: `[4, 4]`, or `[..., 4, 4]` that broadcasts over all but the
+    points' last two axes (`[N, 4, 4]` with points `[N, P, 3]`). focal: scalar or `[2]`, pixels. principal_point: `[2]`.
+    Returns pixels `[..., 2]` and depth `[...]` (z in the camera frame, metres). A point with depth <= 0 is behind the
+    camera and its pixel is undefined.
     """
     rotation, translation = cam_from_world[..., :3, :3], cam_from_world[..., :3, 3]
     if cam_from_world.dim() == 2:
-        inside = points @ rotation.T + translation
+        in_camera = points @ rotation.T + translation
     else:
-        inside = points @ rotation.transpose(-1, -2) + translation[..., None, :]
-    depth = inside[..., 2]
+        in_camera = points @ rotation.transpose(-1, -2) + translation[..., None, :]
+    depth = in_camera[..., 2]
     tiny = torch.full_like(depth, 1e-9)
     safe = torch.where(depth.abs() < 1e-9, tiny, depth)
-    return focal * (inside[..., :2] / safe[..., None]) + principal_point, depth
+    return focal * (in_camera[..., :2] / safe[..., None]) + principal_point, depth
 
 
 def project(points: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
-    """Pixels `[..., 2]` and depth `[...]` of world points `[..., 3]`; differentiable (see `project_points`)."""
+    """Pixels `[..., 2]` and depth `[...]` (metres) of world points `[..., 3]`; see `project_points`."""
 
     def tensor(values: object) -> Tensor:
         return torch.as_tensor(np.asarray(values), dtype=points.dtype, device=points.device)
@@ -192,17 +200,17 @@ def project(points: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
 
 
 def pixel_rays(camera: Camera, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Rays through image points `[..., 2]` (pixel centres at +0.5): origins and unit directions `[..., 3]`, world."""
+    """Rays through pixels `[..., 2]` (centres at +0.5): origins (metres) and unit directions `[..., 3]`, world."""
     return _rays(pixels, camera, normalise=True)
 
 
 def z_rays(camera: Camera, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """As `pixel_rays`, but directions whose camera z is 1, so that a distance along the ray is a z-depth."""
+    """As `pixel_rays`, with directions scaled to camera z = 1, so that distance along the ray is z-depth."""
     return _rays(pixels, camera, normalise=False)
 
 
 def pixel_centres(width: int, height: int, *, device: torch.device | str = "cpu") -> Tensor:
-    """The centres of all pixels, `[H, W, 2]` float32, as (x, y)."""
+    """The centres (x, y) of all pixels, `[H, W, 2]` float32."""
     x = torch.arange(width, dtype=torch.float32, device=device) + 0.5
     y = torch.arange(height, dtype=torch.float32, device=device) + 0.5
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
@@ -217,8 +225,8 @@ def _rays(pixels: Tensor, camera: Camera, *, normalise: bool) -> tuple[Tensor, T
     pose = torch.as_tensor(np.array(camera.world_from_cam), dtype=pixels.dtype, device=pixels.device)
     x = (pixels[..., 0] - camera.cx) / camera.fl_x
     y = (pixels[..., 1] - camera.cy) / camera.fl_y
-    inside = torch.stack([x, y, torch.ones_like(x)], dim=-1)
+    in_camera = torch.stack([x, y, torch.ones_like(x)], dim=-1)
     if normalise:
-        inside = torch.nn.functional.normalize(inside, dim=-1)
-    directions = inside @ pose[:3, :3].T
+        in_camera = torch.nn.functional.normalize(in_camera, dim=-1)
+    directions = in_camera @ pose[:3, :3].T
     return pose[:3, 3].expand_as(directions).contiguous(), directions

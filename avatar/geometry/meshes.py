@@ -9,7 +9,7 @@ from avatar.base.errors import InputError
 
 
 def face_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Normals `[..., F, 3]` of counter-clockwise faces `[F, 3]`, as long as twice the face's area."""
+    """Normals `[..., F, 3]` of counter-clockwise faces `[F, 3]`, of length twice the face area."""
     a, b, c = (vertices[..., faces[:, i].long(), :] for i in range(3))
     return torch.linalg.cross(b - a, c - a)
 
@@ -17,7 +17,7 @@ def face_normals(vertices: Tensor, faces: Tensor) -> Tensor:
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     """Unit normals `[..., V, 3]` of vertices `[..., V, 3]`, the area-weighted mean over their faces `[F, 3]`.
 
-    A vertex without faces (or with degenerate ones only) gets the zero vector. Differentiable.
+    A vertex without faces, or with degenerate ones only, has a zero normal. Differentiable.
     """
     normals = face_normals(vertices, faces)
     total = torch.zeros_like(vertices)
@@ -33,14 +33,14 @@ def unique_edges(faces: Tensor) -> Tensor:
 
 
 def boundary_edges(faces: Tensor) -> Tensor:
-    """The edges `[E, 2]` int64 that belong to one face only: the rims of a mesh's holes."""
+    """The edges `[E, 2]` int64 that belong to exactly one face: the rims of the mesh's holes."""
     pairs = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).long()
     edges, counts = torch.unique(pairs.sort(dim=1).values, dim=0, return_counts=True)
     return edges[counts == 1]
 
 
 def uniform_laplacian(faces: Tensor, vertex_count: int, *, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The sparse matrix L `[V, V]` (coalesced COO) with L @ x = mean of the neighbours - x.
+    """The uniform graph Laplacian `[V, V]` (sparse, coalesced COO): L @ x = mean over the neighbours - x.
 
     A vertex without neighbours has an empty row.
     """
@@ -61,10 +61,11 @@ def faces_inside(faces: Tensor, vertex_mask: Tensor) -> Tensor:
 
 
 def submesh(faces: Tensor, face_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """A part of a mesh with its own numbering.
+    """A part of a mesh with vertices renumbered.
 
-    faces: `[F, 3]`; face_mask: `[F]` bool. Returns the part's faces `[F', 3]` in the new numbering and dtype of
-    `faces`, and `vertex_indices` `[V']` int64: the old index of each new vertex, ascending.
+    faces: `[F, 3]`; face_mask: `[F]` bool. Returns the part's faces `[F', 3]` in the new numbering and the dtype of
+    `faces`, and `vertex_indices` `[V']` int64: the old index of each new vertex, ascending. Raises InputError where the
+    mask does not fit the faces.
     """
     if face_mask.shape != faces.shape[:1]:
         raise InputError("a face mask does not fit the faces", expected=faces.shape[:1], found=face_mask.shape)
@@ -81,7 +82,7 @@ def connected_components(faces: Tensor, vertex_count: int) -> Tensor:
         lowest = torch.minimum(labels[edges[:, 0]], labels[edges[:, 1]])
         fresh = labels.clone()
         fresh.scatter_reduce_(0, edges.flatten(), lowest.repeat_interleave(2), reduce="amin")
-        fresh = fresh[fresh]  # pointer jumping: chains halve at every round
+        fresh = fresh[fresh]  # pointer jumping: chains halve every round
         if torch.equal(fresh, labels):
             return labels
         labels = fresh

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 SMALL_ANGLE = 1e-2
-"""Below this the power series are used (squared in them: 1e-4), exact to float64 rounding with the terms kept."""
+"""Radians; below it power series are used, whose kept terms are exact to float64 rounding."""
 
 
 def skew(v: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def skew(v: Tensor) -> Tensor:
 def axis_angle_to_matrix(v: Tensor) -> Tensor:
     """Rotation matrices `[..., 3, 3]` from axis-angle vectors `[..., 3]` in radians (Rodrigues' formula).
 
-    Value and gradients (also second ones) are finite at the zero vector.
+    Value, first and second derivatives are finite at the zero vector.
     """
     squared = (v * v).sum(-1)
     small = squared < SMALL_ANGLE**2
@@ -37,8 +37,8 @@ def axis_angle_to_matrix(v: Tensor) -> Tensor:
 def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
     """Axis-angle vectors `[..., 3]`, of length 0 to pi, from rotation matrices `[..., 3, 3]`.
 
-    Goes through the quaternion whose largest component is well conditioned, so it holds from the identity up to half
-    a turn. The gradient is finite at the identity.
+    The quaternion is recovered from its largest component, so the result is well conditioned from the identity up to
+    an angle of pi. The gradient is finite at the identity.
     """
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = matrix.flatten(-2).unbind(-1)
     # 4 q_i^2 for i = w, x, y, z; the rows below are 4 q_i * (w, x, y, z)
@@ -81,7 +81,7 @@ def matrix_to_rotation_6d(matrix: Tensor) -> Tensor:
 
 
 def nearest_rotation(matrix: Tensor) -> Tensor:
-    """The rotation `[3, 3]` nearest to a matrix `[3, 3]`, by SVD: of a sum of rotations, their mean."""
+    """The rotation `[3, 3]` nearest to a matrix `[3, 3]` (Frobenius norm, by SVD); of a sum, the mean."""
     u, _, vt = torch.linalg.svd(matrix)
     flip = torch.ones(3, dtype=u.dtype, device=u.device)
     flip[2] = torch.sign(torch.linalg.det(u @ vt))
@@ -89,6 +89,6 @@ def nearest_rotation(matrix: Tensor) -> Tensor:
 
 
 def slerp(first: Tensor, second: Tensor, share: Tensor | float) -> Tensor:
-    """Between rotations `[..., 3, 3]` along the shortest arc; `share` in [0, 1], a number or `[..., 1]`."""
-    turn = matrix_to_axis_angle(second @ first.mT)
-    return axis_angle_to_matrix(share * turn) @ first
+    """Interpolation between rotations `[..., 3, 3]` along the shortest arc; `share` in [0, 1], scalar or `[..., 1]`."""
+    difference = matrix_to_axis_angle(second @ first.mT)
+    return axis_angle_to_matrix(share * difference) @ first

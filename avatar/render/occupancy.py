@@ -1,4 +1,4 @@
-"""Which parts of the box can hold anything: a grid that lets the renderer skip the rest."""
+"""Occupancy grid: the cells of the box that may hold density, so that the renderer skips the others."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from torch import Tensor, nn
 from avatar.kernels.occupancy.op import locate_cells, remember_largest
 
 DECAY = 0.9
-"""What a cell's remembered density shrinks by at every look that finds less (Mueller et al. 2022, appendix C)."""
+"""Factor on a cell's stored density at every update that finds less (Mueller et al. 2022, appendix C)."""
 UNSEEN = 1e4
-"""Remembered density of a cell that has not been looked at: it stays until it has been."""
+"""Stored density of a cell that has not been sampled yet; it is kept until the first sample replaces it."""
 VISIBILITY_DECAY = 0.9
+"""Factor on a cell's stored visibility at every update that finds less."""
 HIDDEN = 3e-3
-"""A cell that less than this share of the light reaches, in every frame looked at, is hidden."""
+"""A cell is hidden while the transmittance in front of it stays below this in every frame sampled."""
 
 
 class Occupancy(nn.Module):
-    """A grid over a box. A cell is occupied while the density remembered for it is above a threshold.
+    """Occupancy grid over a box: a cell is occupied while its stored density reaches a threshold.
 
-    The memory is a maximum over time: each update looks at random points of cells at random frames, and a lower
-    density only slowly forgets a higher one. Cells outside the initial set are never occupied.
+    The stored density is a decaying maximum: each update samples random points of cells in random frames, and lower
+    densities let a higher one decay slowly. Cells outside the initial set are never occupied.
 
-    A second memory holds how much light reaches a cell. Training leaves out cells that are always hidden (the inside of
-    the head and its far side), which get no gradient anyway; pictures from other viewpoints do not.
+    The grid also stores each cell's visibility, the largest transmittance in front of it. Training skips cells that are
+    always hidden (the inside of the head and its far side), which receive no gradient anyway; rendering from other
+    viewpoints does not.
     """
 
     low: Tensor
@@ -58,7 +60,7 @@ class Occupancy(nn.Module):
         return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1) * self.cell + self.low
 
     def start(self, allowed: Tensor) -> None:
-        """Begin with the cells `[X, Y, Z]` that may hold anything; all count as occupied until looked at."""
+        """Start from the cells `[X, Y, Z]` bool that may be occupied; all of them count as occupied until sampled."""
         self.allowed.copy_(allowed)
         self.occupied.copy_(allowed)
         self.density.copy_(allowed.float() * UNSEEN)
@@ -66,19 +68,20 @@ class Occupancy(nn.Module):
         self.visible.copy_(allowed)
 
     def index(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Flat cell indices `[P]` of points `[P, 3]`, and whether they lie in the box (indices are safe then)."""
+        """Flat cell indices `[P]` int64 of points `[P, 3]` (metres), 0 outside the box, and whether they lie in it."""
         flat = locate_cells(points, self.low, self.cell, self.counts).long()
         return flat.clamp_min(0), flat >= 0
 
     def query(self, points: Tensor, grid: Tensor | None = None) -> Tensor:
-        """Whether points `[P, 3]` lie in occupied cells (or cells of another boolean grid of the same shape)."""
+        """Whether points `[P, 3]` (metres) lie in occupied cells, or in true cells of `grid` `[X, Y, Z]` bool."""
         flat, inside = self.index(points)
         return (self.occupied if grid is None else grid).view(-1)[flat] & inside
 
     def candidates(self, count: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Random points `[count, 3]` to look at next, and their cells `[count]` int32.
+        """Random points `[count, 3]` (metres) for the next update, and their cells `[count]` int32.
 
-        Half come from occupied cells (to empty those that are empty), half from all allowed ones (to find what grew).
+        Half are drawn from occupied cells, to clear those that are empty, and half from all allowed cells, to find new
+        density. Without allowed cells there are none.
         """
         device = self.low.device
         allowed, occupied = (mask.view(-1).nonzero().squeeze(1) for mask in (self.allowed, self.occupied))
@@ -98,26 +101,26 @@ class Occupancy(nn.Module):
         return (corner + noise) * self.cell + self.low, cells.int()
 
     def update(self, cells: Tensor, density: Tensor, threshold: float, transmittance: Tensor | None = None) -> None:
-        """Remember densities `[P]` seen in `cells` `[P]` int32 (-1 for none); one is occupied from `threshold` on.
+        """Store densities `[P]` found in `cells` `[P]` int32 (-1 for none); cells of at least `threshold` are occupied.
 
-        `transmittance` `[P]`: the share of light that reached the points, where they lay on rays.
+        transmittance: `[P]` in front of the points, for points on rays; None leaves the visibility as it is.
         """
         remember_largest(self.density.view(-1), cells, density.detach().float(), decay=DECAY, unseen=UNSEEN)
         torch.logical_and(self.density >= threshold, self.allowed, out=self.occupied)
         if transmittance is not None:
-            # light is at most 1: no cell's memory of it counts as unseen
+            # transmittance is at most 1, so no stored visibility counts as unseen
             remember_largest(
                 self.visibility.view(-1), cells, transmittance.detach().float(), decay=VISIBILITY_DECAY, unseen=UNSEEN
             )
         torch.logical_and(self.visibility >= HIDDEN, self.occupied, out=self.visible)
 
     def observe(self, points: Tensor, density: Tensor, threshold: float, transmittance: Tensor) -> None:
-        """`update` with points `[P, 3]` in metres."""
+        """`update` for points `[P, 3]` in metres instead of cells."""
         self.update(locate_cells(points.detach(), self.low, self.cell, self.counts), density, threshold, transmittance)
 
 
 def dilate(grid: Tensor, cells: int) -> Tensor:
-    """A boolean grid `[X, Y, Z]` grown by `cells` in all directions: along one axis after the other."""
+    """A boolean grid `[X, Y, Z]` dilated by `cells` with a cubic structuring element, one axis after the other."""
     for _ in range(cells):
         for axis in range(3):
             grown, size = grid.clone(), grid.shape[axis] - 1

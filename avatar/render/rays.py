@@ -1,4 +1,4 @@
-"""Rendering rays with functions: what is drawn is given as closures, never as a model."""
+"""Volume rendering of rays. The field comes as two functions, never as a model."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from avatar.render.sampling import Samples, dense_samples, importance, stratifie
 from avatar.render.volume import accumulate, render_weights
 
 QueryDensity = Callable[[Samples], tuple[Tensor, Any]]
-"""From samples to densities `[M]` per centimetre, and a state that is handed on to the colours."""
+"""Takes samples; returns densities `[M]` per centimetre and a state that is passed on to `QueryColour`."""
 QueryColour = Callable[[Samples, Any, Tensor | None], Tensor]
-"""From samples, the state of their densities and the indices `[P]` wanted (None for all) to colours `[P, 3]`."""
+"""Takes samples, the state of their densities and the indices `[P]` wanted (None for all); returns colours `[P, 3]`."""
 INVISIBLE = 1e-4
-"""A sample with a smaller weight is not coloured when a picture is rendered."""
+"""Samples with a smaller weight are not coloured by `render_visible`."""
 
 
 @dataclass
 class Rendered:
-    """What R rays show."""
+    """The rendering of R rays with M samples."""
 
     colour: Tensor
-    """`[R, 3]`, weighted by the opacity: nothing behind is included."""
+    """`[R, 3]`, premultiplied by the opacity, without background."""
     opacity: Tensor
-    """`[R]`."""
+    """`[R]` in [0, 1]."""
     weights: Tensor
-    """`[M]` of the samples."""
+    """`[M]` weights of the samples."""
     samples: Samples
     density: Tensor
     """`[M]` per centimetre."""
     transmittance: Tensor
-    """`[M]` share of the light that reaches the samples."""
+    """`[M]` in front of the samples."""
     state: Any
-    """What `query_density` returned beside the densities."""
+    """The state that `query_density` returned."""
     backend: str
-    """Who composed them."""
+    """The backend of the compositing."""
 
     @cached_property
     def depth(self) -> Tensor:
-        """`[R]` mean distance along the ray of what is seen, metres, without gradient; zero where nothing is."""
+        """`[R]` expected distance along the ray in metres, without gradient; zero where the opacity is."""
         parts = self.weights.detach() * self.samples.depth
         distance = accumulate(parts, self.samples, backend=self.backend)
         return distance / self.opacity.detach().clamp_min(1e-6)
@@ -52,7 +52,7 @@ class Rendered:
 def render_samples(
     samples: Samples, query_density: QueryDensity, query_colour: QueryColour, *, backend: str = "auto"
 ) -> Rendered:
-    """Render samples with gradients: every sample is coloured. backend: who composes them (`render_weights`)."""
+    """Render samples with gradients; every sample is coloured. backend: see `render_weights`."""
     density, state = query_density(samples)
     weights, transmittance = render_weights(density, samples, backend=backend)
     colours = query_colour(samples, state, None)
@@ -64,7 +64,7 @@ def render_samples(
 def render_visible(
     samples: Samples, query_density: QueryDensity, query_colour: QueryColour, *, backend: str = "auto"
 ) -> Rendered:
-    """Render samples for a picture: what is behind an opaque surface is not coloured."""
+    """Render samples without gradients; samples of negligible weight, behind opaque surfaces, are not coloured."""
     density, state = query_density(samples)
     weights, transmittance = render_weights(density, samples, backend=backend)
     seen = (weights > INVISIBLE).nonzero().squeeze(1)
@@ -94,10 +94,17 @@ def hierarchical_samples(
     beyond: float = 0.0,
     backend: str = "auto",
 ) -> Samples:
-    """NeRF's two rounds of samples on rays that enter the box at `near` and leave it at `far` `[R]`.
+    """NeRF's hierarchical sampling on rays that enter the box at `near` `[R]` and leave it at `far` `[R]`, metres.
 
-    One network serves both rounds; the first only places the second's samples and carries no gradient. With `beyond`
-    half of the first round's samples lie behind the box, up to that distance (metres), evenly in its inverse.
+    One network serves both passes; the coarse pass only places the fine samples and has no gradient.
+
+    Args:
+        coarse, fine: samples per ray in each pass; without fine samples the coarse ones are returned.
+        query_density: densities `[M]` per centimetre of samples.
+        random: jitter the samples; otherwise they lie at the middles of their intervals.
+        beyond: distance in metres; above 0, half of the coarse samples lie between the box and it, evenly in inverse
+            distance.
+        backend: see `avatar.render.volume.render_weights`.
     """
     valid = far > near
 

@@ -1,6 +1,6 @@
-"""Where a ray is sampled: fixed steps through occupied space, or the paper's coarse and fine samples.
+"""Packed ray samples, and NeRF's stratified and importance sampling.
 
-Samples are packed: one list for all rays, ray after ray, holding only those that are alive.
+Samples are packed: one list for all rays, ray after ray, with any number of samples on each.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ class Samples:
     depth: Tensor
     """`[M]` distance along the ray, metres."""
     deltas: Tensor
-    """`[M]` length of ray a sample stands for, metres."""
+    """`[M]` lengths of the ray intervals that the samples stand for, metres."""
     rays: int
     """Number of rays R, with or without samples."""
     starts: Tensor | None = None
-    """`first`, where it is known already."""
+    """`first`, where it is already known."""
 
     def __len__(self) -> int:
         return len(self.ray)
 
     def select(self, chosen: Tensor) -> Samples:
-        """Those of a mask `[M]`, or of ascending indices."""
+        """The samples of a mask `[M]` bool, or of ascending indices."""
         return Samples(self.ray[chosen], self.depth[chosen], self.deltas[chosen], self.rays)
 
     @cached_property
@@ -47,7 +47,7 @@ class Samples:
 def ray_box(origins: Tensor, directions: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """Distances `[R]` at which rays `[R, 3]` enter and leave axis-aligned boxes (`low`, `high` `[3]` or `[R, 3]`).
 
-    A ray that misses leaves before it enters; both distances are at least zero.
+    For a ray that misses, far <= near. Both distances are at least zero.
     """
     safe = torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
     a, b = (low - origins) / safe, (high - origins) / safe
@@ -57,19 +57,19 @@ def ray_box(origins: Tensor, directions: Tensor, low: Tensor, high: Tensor) -> t
 
 
 def stratified(near: Tensor, far: Tensor, count: int, noise: Tensor | None = None) -> Tensor:
-    """`count` depths `[R, count]`, one in each equal part of [near, far] (NeRF, equation 2).
+    """`count` depths `[R, count]`, one in each of as many equal bins of [near, far] `[R]` (NeRF, equation 2).
 
-    `noise` `[R, count]` in [0, 1) draws a depth within its part; None takes the middle.
+    noise: `[R, count]` in [0, 1), the position within the bin; None takes the middle.
     """
     place = torch.arange(count, device=near.device, dtype=near.dtype) + (0.5 if noise is None else noise)
     return near.unsqueeze(1) + (far - near).unsqueeze(1) * place / count
 
 
 def importance(depths: Tensor, weights: Tensor, count: int, noise: Tensor | None = None) -> Tensor:
-    """`count` further depths `[R, count]`, drawn where `weights` are large (NeRF, section 5.2).
+    """`count` further depths `[R, count]` by inverse transform sampling of `weights` (NeRF, section 5.2).
 
-    depths: `[R, S]` ascending; weights: `[R, S]`. The weights are a piecewise constant density between the midpoints
-    of the depths. `noise` `[R, count]` in [0, 1); None takes evenly spaced quantiles.
+    depths: `[R, S]` ascending; weights: `[R, S]`, a piecewise constant density between the midpoints of the depths.
+    noise: `[R, count]` in [0, 1); None takes evenly spaced quantiles.
     """
     middles = (depths[:, 1:] + depths[:, :-1]) / 2
     inner = weights[:, 1:-1] + 1e-5
@@ -89,9 +89,9 @@ def importance(depths: Tensor, weights: Tensor, count: int, noise: Tensor | None
 
 
 def dense_samples(depths: Tensor, far: Tensor, valid: Tensor) -> Samples:
-    """Samples at ascending depths `[R, S]`; each stands for the ray up to the next, the last up to `far` `[R]`.
+    """Samples at ascending depths `[R, S]`; each covers the interval up to the next, the last up to `far` `[R]`.
 
-    `valid` `[R]` is false for rays that miss the box; they get no samples.
+    valid: `[R]` bool, false for rays that miss the box; they get no samples.
     """
     deltas = torch.diff(torch.cat([depths, far.unsqueeze(1)], 1), dim=1).clamp_min(0)
     ray = valid.nonzero().squeeze(1)

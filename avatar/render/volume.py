@@ -13,29 +13,29 @@ from avatar.render.sampling import Samples
 
 BACKENDS = ("auto", "warp", "nerfacc", "torch")
 PER_CENTIMETRE = 100.0
-"""Densities are per centimetre, lengths in metres."""
+"""Centimetres per metre: densities are per centimetre, lengths in metres."""
 
 
 def opacity_of(density: Tensor, deltas: Tensor) -> Tensor:
-    """How much light a stretch of `deltas` metres of `density` per centimetre takes: 1 - exp(-density spacing)."""
+    """Opacity 1 - exp(-optical depth) of `deltas` metres of `density` per centimetre."""
     return 1 - torch.exp(-density * deltas * PER_CENTIMETRE)
 
 
 def render_weights(density: Tensor, samples: Samples, *, backend: str = "auto") -> tuple[Tensor, Tensor]:
-    """Each sample's share in its ray's colour.
+    """Weights of the samples in the colours of their rays.
 
-    w_i = T_i (1 - exp(-sigma_i d_i)) with T_i = exp(-sum_{j < i} sigma_j d_j), along each ray.
+    w_i = T_i (1 - exp(-sigma_i delta_i)) with T_i = exp(-sum_{j < i} sigma_j delta_j), along each ray.
 
     Args:
         density: `[M]` per centimetre.
-        backend: who composes the samples; `nerfacc` on CUDA only.
+        backend: implementation of the compositing; "nerfacc" on CUDA only.
 
     Returns:
-        weights `[M]` and transmittances `[M]` in front of the samples.
+        Weights `[M]`, and transmittance `[M]` in front of the samples.
 
-    Raises InputError for shapes, types and devices that do not fit, and on a CPU for densities or spacings that are
-    negative or not finite and samples that are not in the order of their rays. On CUDA, where looking would stall the
-    device, such values give NaN or wrong weights on the rays they lie on.
+    Raises ConfigError for an unknown backend, InputError for shapes, types and devices that do not fit, and on a CPU
+    for densities or deltas that are negative or not finite and samples that are not ordered by ray. On CUDA these
+    values are not checked, because a check would stall the device; they give NaN or wrong weights on their rays.
     """
     check_samples(density, samples)
     if backend not in BACKENDS:
@@ -53,7 +53,8 @@ def render_weights(density: Tensor, samples: Samples, *, backend: str = "auto") 
 def accumulate(weights: Tensor, samples: Samples, values: Tensor | None = None, *, backend: str = "auto") -> Tensor:
     """Sums of `weights` `[M]` (times `values` `[M, C]`) along each ray: `[R]` or `[R, C]`.
 
-    nerfacc's own sum is PyTorch's `index_add`, so for that backend too the kernel is taken.
+    The backend nerfacc uses the same kernel: nerfacc's own sum is PyTorch's `index_add`. Raises InputError as
+    `render_weights`.
     """
     check_tensor("weights", weights, samples.ray.shape, FLOATS, samples.ray.device)
     if values is not None:
@@ -64,7 +65,7 @@ def accumulate(weights: Tensor, samples: Samples, values: Tensor | None = None, 
 
 
 def check_samples(density: Tensor, samples: Samples) -> None:
-    """Refuse (InputError) packed samples that no renderer understands; see `render_weights`."""
+    """Raise InputError for packed samples that cannot be rendered; see `render_weights`."""
     count, device = len(samples.ray), density.device
     check_tensor("densities", density, (count,), FLOATS, device)
     check_tensor("ray indices", samples.ray, (count,), (torch.int64,), device)
@@ -84,5 +85,5 @@ def check_samples(density: Tensor, samples: Samples) -> None:
 
 
 def over(colour: Tensor, opacity: Tensor, background: Tensor) -> Tensor:
-    """`colour` `[R, 3]`, already weighted by `opacity` `[R]`, in front of `background` `[R, 3]`."""
+    """`colour` `[R, 3]`, premultiplied by `opacity` `[R]`, composited over `background` `[R, 3]`."""
     return colour + (1 - opacity).unsqueeze(-1) * background
