@@ -13,7 +13,7 @@ import torch
 from avatar.base.errors import ConfigError, HeadModelError, InputError
 from avatar.base.limits import DRIVER_FRAMES, FPS, require_clip_part
 from avatar.base.npz import read_npz
-from avatar.data.capture_schema import PARAMETERS
+from avatar.data.capture_schema import PARAMETERS, POSE_KEYS
 from avatar.data.folders import PICTURES, VIDEOS, find_capture
 from avatar.flame.model import HeadParameters
 from avatar.media.video import probe_video
@@ -23,16 +23,9 @@ if TYPE_CHECKING:
 
 DEFAULT_FPS = 25.0
 TAKEN = "a video, a capture folder, a run folder (its capture is taken) or an .npz of parameters"
-PARAMETER_KEYS = {
-    # key in the file: (field of HeadParameters, components; None means the head's expression count)
-    "expr": ("expr", None),
-    "jaw_pose": ("jaw", 3),
-    "eyes_pose": ("eyes", 6),
-    "neck_pose": ("neck", 3),
-    "rotation": ("rotation", 3),
-    "translation": ("translation", 3),
-}
-"""Keys of a parameter file: those of a capture's flame_param files, stacked over frames. `expr` is needed."""
+PARAMETER_KEYS = {"expr": ("expr", None), **{key: (name, size) for name, (key, size) in POSE_KEYS.items()}}
+"""Key in a parameter file -> (field of HeadParameters, components; None means the head's expression count): those of a
+capture's flame_param files, stacked over frames. `expr` is needed."""
 TABLES = (".csv", ".tsv", ".txt", ".json", ".xlsx", ".bvh")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".npy", ".mat")
 NPZ = ".npz"

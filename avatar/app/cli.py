@@ -11,6 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -91,7 +92,7 @@ def explained(error: Exception) -> str:
     if is_out_of_memory(error):
         return str(memory_error(error))
     if isinstance(error, OSError):
-        return str(output_error(error, error.filename or os.getcwd()))
+        return str(output_error(error, Path(error.filename or os.getcwd())))
     return (
         f"internal error: {type(error).__name__}: {error}\n"
         "  what to do: this is a fault of the program; AVATAR_DEBUG=1 shows where it happened"

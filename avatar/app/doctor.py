@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -16,7 +17,7 @@ from avatar.app.outcome import Outcome
 from avatar.base.errors import AvatarError, MissingDependencyError
 from avatar.base.optional import install_line, is_installed
 
-NEEDED = ("torch", "warp-lang", "mediapipe", "numpy", "opencv-contrib-python", "imageio", "av", "tyro", "safetensors")
+PACKAGE = "flame-avatar"
 OPTIONAL = ("lpips",)  # those with a part in the backends are listed with them
 SMALLEST_FREE_GIB = 2.0
 SMALLEST_MEMORY_GIB = 6.0
@@ -30,7 +31,7 @@ def examine() -> Outcome:
     print(f"avatar {__version__}, Python {platform.python_version()} at {sys.executable}")
     print(f"platform: {platform.platform()}, {core_count()} cores, {memory_gib():.1f} GiB of memory")
     faults = [] if (3, 10) <= sys.version_info[:2] <= (3, 12) else ["Python must be 3.10, 3.11 or 3.12"]
-    for name in NEEDED:
+    for name in needed():
         version = version_of(name)
         print(f"  {name:<22} {version or 'missing'}")
         faults += [] if version else [f"{name} is missing"]
@@ -163,6 +164,18 @@ CHECKS: dict[str, Callable[[], str]] = {
     "landmarks": check_landmarks,
     "video": check_video,
 }
+
+
+def needed() -> list[str]:
+    """Names of all packages that this one declares to need, extras left out.
+
+    Raises MissingDependencyError where the program runs from a folder without having been installed.
+    """
+    try:
+        declared = importlib.metadata.requires(PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError as cause:
+        raise MissingDependencyError(f"{PACKAGE} is not installed", fix="pip install -e .") from cause
+    return [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in declared if "extra ==" not in line]
 
 
 def version_of(package: str) -> str | None:

@@ -87,7 +87,7 @@ def train_step(state: TrainState, step: int, progress: float, rate_factor: float
     try:
         result = training_losses(state, state.sampler.batch(), include_hidden=step % REFRESH_INTERVAL == 0)
     except InputError as error:  # a kernel refuses what the field gives it
-        raise stopped(run, step, str(error)) from error
+        raise stopped(run, step, "a kernel refused what the field gave it", found=str(error)) from error
     state.optimizer.zero_grad(set_to_none=True)
     torch.stack(list(result.losses.values())).sum().backward()
     check_finite(avatar.scene, result.losses, run, step)
@@ -209,18 +209,16 @@ def check_finite(scene: Scene, terms: dict[str, Tensor], run: Path, step: int) -
         elif parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
             bad.append(f"gradient of {name}")
     if bad:  # else the sum overflowed, and all is well
-        raise stopped(run, step, ", ".join(bad[:4]))
+        raise stopped(run, step, "a value is not finite", expected="finite numbers", found=", ".join(bad[:4]))
 
 
-def stopped(run: Path, step: int, found: str) -> TrainingError:
-    """The error that ends a training in which `found` is not finite, with the checkpoint to go back to."""
-    good = "none yet"
-    if has_checkpoint(run):
-        good = str(checkpoint_path(run))
+def stopped(run: Path, step: int, what: str, *, found: str, expected: str | None = None) -> TrainingError:
+    """The error that ends a training at `step`, with the checkpoint to go back to."""
+    good = str(checkpoint_path(run)) if has_checkpoint(run) else "none yet"
     return TrainingError(
-        f"a value is not finite at step {step}",
+        f"{what} at step {step}",
         where=run,
-        expected="finite numbers",
+        expected=expected,
         found=found,
         fix=f"the last good checkpoint is {good}; go on from it with --resume, or lower the learning rates",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -18,7 +18,10 @@ from capture_tools.settings import CaptureSettings
 
 Preset = Literal["auto", "cpu", "fast", "paper"]
 Split = Literal["train", "val", "test"]
-Settings = overrides_class()
+if TYPE_CHECKING:
+    Settings = Any
+else:
+    Settings = overrides_class()
 
 
 @dataclass

@@ -45,7 +45,7 @@ def test_folder_is_whole(captured: Path, head: HeadAsset) -> None:
     assert times[4:6] == pytest.approx([0.16, 0.28])  # the gap stays
     info = probe_video(captured / "report" / "overlay.mp4")
     assert info.frame_count == 26
-    assert has_synthetic_tag(captured / "report" / "overlay.mp4")
+    assert not has_synthetic_tag(captured / "report" / "overlay.mp4"), "it shows a real person"
     assert (captured / "report" / "contact_sheet.png").stat().st_size > 10_000
     assert not (captured / "stages").exists()
 
