@@ -1,4 +1,4 @@
-"""Capture folders: frames, mattes, cameras and tracked head parameters of one clip.
+"""Capture folders: frames, masks, cameras and tracked head parameters of one clip.
 
 The schema is in docs/design.md ("The capture folder") and `avatar.data.capture_schema`. What is read is checked
 strictly, since a folder may come from anywhere: no pickles, no path that leaves the folder, no missing or non-finite
@@ -47,7 +47,7 @@ PLAIN_GREY = 127
 class Capture:
     """A capture folder that has been checked: every listed file exists, the splits cover the frames once each.
 
-    Images and parameters are read when asked for; `parameters()` and `landmarks()` are read once and kept.
+    Images and parameters are read on demand; `parameters()` and `landmarks()` are read once and kept.
     """
 
     folder: Path
@@ -70,14 +70,14 @@ class Capture:
         return safe_join(self.folder, relative, CaptureError)
 
     def read_image(self, index: int) -> np.ndarray:
-        """Frame `index` as sRGB uint8 [H, W, 3]; raises CaptureError where it is damaged or of another size."""
+        """Frame `index` as sRGB uint8 `[H, W, 3]`; raises CaptureError where it is damaged or of another size."""
         return self._sized(index, self.frames[index].file_path, (self.height, self.width, 3))
 
     def read_picture(self, index: int, *, unbounded: bool = False) -> np.ndarray:
-        """What an avatar of this capture has to show in frame `index`, sRGB uint8 [H, W, 3].
+        """What an avatar of this capture has to show in frame `index`, sRGB uint8 `[H, W, 3]`.
 
         The frame itself, or the person over plain grey where the camera moves, which has no background image. An
-        avatar that shows its unbounded all the same has to show the frame. Raises CaptureError like `read_image`.
+        avatar with an unbounded field (`unbounded`) has to show the whole frame. Raises CaptureError like `read_image`.
         """
         image = self.read_image(index)
         if unbounded or self.camera_mode == "static":
@@ -86,14 +86,14 @@ class Capture:
         return np.rint(image * share + PLAIN_GREY * (1 - share)).astype(np.uint8)
 
     def read_mask(self, index: int) -> np.ndarray:
-        """Matte of frame `index` as uint8 [H, W], 255 = person; raises CaptureError like `read_image`."""
+        """Mask of frame `index` as uint8 `[H, W]`, 255 = person; raises CaptureError like `read_image`."""
         return self._sized(index, self.frames[index].fg_mask_path, (self.height, self.width))
 
     def _sized(self, index: int, relative: str, shape: tuple[int, ...]) -> np.ndarray:
         path = self.path(relative)
         image = read_png(path, CaptureError)
         if len(shape) == 2 and image.ndim == 3 and np.ptp(image, axis=2).max() == 0:
-            image = image[..., 0]  # a grey matte that another tool stored as RGB
+            image = image[..., 0]  # a grey mask that another tool stored as RGB
         if image.shape != shape:
             raise CaptureError(
                 "an image has the wrong size", where=path, frame=index, expected=shape, found=image.shape
@@ -101,7 +101,7 @@ class Capture:
         return image
 
     def background(self) -> np.ndarray | None:
-        """The background without the person, uint8 [H, W, 3], or None where the capture has none."""
+        """The background without the person, sRGB uint8 `[H, W, 3]`, or None where the capture has none."""
         path = self.path(BACKGROUND)
         if not path.exists():
             return None
@@ -127,7 +127,10 @@ class Capture:
         return self._parameters
 
     def landmarks(self) -> tuple[np.ndarray, np.ndarray]:
-        """Detected landmarks: pixels [N, 478, 2] float32 (NaN where missing) and visible [N, 478] bool."""
+        """Detected landmarks: pixels `[N, 478, 2]` float32 (NaN where missing) and visible `[N, 478]` bool.
+
+        Raises CaptureError where the file is missing or damaged.
+        """
         if self._landmarks is None:
             self._landmarks = read_landmarks(self.path(LANDMARKS), len(self.frames))
         return self._landmarks

@@ -22,7 +22,7 @@ from avatar.flame.model import HeadParameters
 
 
 def head_sizes(asset: HeadAsset) -> dict[str, int]:
-    """Number of shape and expression directions and of vertices."""
+    """Expected lengths of `shape`, `expr` and `static_offset`: the head's directions and vertices."""
     return {
         "shape": asset.shapedirs.shape[-1],
         "expr": asset.exprdirs.shape[-1],
@@ -113,9 +113,9 @@ def read_parameters(paths: Sequence[Path], expected_sizes: Mapping[str, int] | N
 
 
 def read_landmarks(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """landmarks.npz: pixels [count, 478, 2] float32 and visible [count, 478] bool; raises CaptureError.
+    """landmarks.npz: pixels `[count, 478, 2]` float32 and visible `[count, 478]` bool; raises CaptureError.
 
-    A frame's landmarks are all there or all NaN: a half-missing face means a damaged file.
+    A landmark marked visible must have a finite position; missing ones are NaN.
     """
     arrays = load_arrays(path, None, ("pixels", "visible"))
     pixels, visible = arrays["pixels"], arrays["visible"]

@@ -1,4 +1,4 @@
-"""The capture folder on paper: names, keys, array shapes and the split (docs/design.md, The capture folder)."""
+"""Schema of a capture folder: file names, keys, array shapes and the split (docs/design.md, The capture folder)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CANONICAL = "canonical_flame_param.npz"
 CANONICAL_JAW = 0.3
 """Radians, as VHAP writes it."""
 HELD_OUT = "held_out.json"
-"""Beside the transforms of a synthetic clip's held-out sets: what a set is, and how its cameras stand to the clip's."""
+"""Beside the transforms of a held-out set: its kind, and its cameras relative to those of the clip."""
 SPLIT_EVERY = 10
 """One frame in ten is held out for validation, and one tenth of the clip, its end, for the test."""
 
@@ -87,7 +87,7 @@ def split_frames(count: int) -> dict[str, list[int]]:
 
 
 def camera_entries(camera: Camera) -> dict[str, float]:
-    """Intrinsics under the names nerfstudio and GaussianAvatars read; pixels, angles of view in radians."""
+    """Intrinsics under the names that nerfstudio and GaussianAvatars read: pixels, fields of view in radians."""
     return {
         "w": int(camera.width),
         "h": int(camera.height),
@@ -159,7 +159,7 @@ class Entries:
         return int(value)
 
     def matrix(self, key: str) -> np.ndarray:
-        """A camera-to-world transform [4, 4]: finite, orthonormal rotation, last row 0 0 0 1."""
+        """A rigid transform `[4, 4]`: finite, orthonormal rotation, last row 0 0 0 1."""
         try:
             value = np.array(self.get(key), dtype=np.float64)
         except (TypeError, ValueError) as cause:

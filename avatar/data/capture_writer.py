@@ -1,4 +1,4 @@
-"""Write a capture folder, so that an interrupted one never looks finished."""
+"""Writing of capture folders; an interrupted one never looks finished."""
 
 from __future__ import annotations
 
@@ -57,9 +57,10 @@ def write_capture(
 ) -> Path:
     """Write a capture folder of N frames and return it.
 
-    images: uint8 [H, W, 3] each, in time order, read one by one; None where `images/00000.png`, ... are there already.
-    masks: uint8 [H, W] each, 255 = person; None likewise. cameras: N of them, or one for all frames.
-    params: N frames of `asset`'s head. timestamps: N seconds. landmarks [N, 478, 2] (NaN = missing), visible [N, 478].
+    images: sRGB uint8 `[H, W, 3]` each, in time order, read one by one; None where `images/00000.png`, ... exist.
+    masks: uint8 `[H, W]` each, 255 = person; None likewise. cameras: N of them, or one for all frames.
+    params: N frames of `asset`'s head. timestamps: N seconds.
+    landmarks: `[N, 478, 2]` pixels, NaN = missing. visible: `[N, 478]` bool.
     report: the keys of report.json; what the caller did not measure becomes null.
 
     The transforms files are removed first and written last, so an interrupted folder never looks finished.

@@ -1,9 +1,9 @@
 """Checkpoints of a run: one safetensors file each, written atomically, with all that rendering or resuming needs.
 
 The file's tensors are the scene (`scene.`), the identity's parameters (`params.`), the background (`plate`), and for
-resuming the optimizer (`optimizer.`), the sampler (`sampler.`) and the random generator. What is not a tensor is JSON
-in the file's header. `checkpoints/latest` names the newest file; where that is damaged, the one before is taken.
-Nothing is pickled.
+resuming the optimiser (`optimizer.`), the sampler (`sampler.`) and the random generator (`generator`). What is not a
+tensor is JSON in the file's header. `checkpoints/latest` names the newest file; where that is damaged, the one before
+is taken. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ STORED_NAMES = {
     "dilated_memory": "reach_memory",
     "dilated": "reach",
 }
-"""Names of the scene's tensors that the file spells differently."""
+"""Scene tensor -> its name in the file, where the two differ."""
 
 
 class DamagedCheckpointError(RunError):
@@ -56,14 +56,14 @@ class DamagedCheckpointError(RunError):
 
 @dataclass
 class TrainingState:
-    """Where a training stands, besides the avatar itself."""
+    """State of a training besides the avatar itself."""
 
     step: int
     """Steps done."""
     elapsed: float
     """Seconds of training done."""
     tensors: dict[str, Tensor]
-    """Optimizer, sampler and generator, by name."""
+    """Tensors of optimiser, sampler and generator, by name."""
 
 
 def save_checkpoint(run: Path, avatar: Avatar, state: TrainingState, keep: int) -> Path:
@@ -185,7 +185,7 @@ def load_avatar(run: Path, *, device: str = "auto", checkpoint: str = LATEST) ->
 def restore(
     run: Path, device: torch.device, checkpoint: str = LATEST, config: Config | None = None
 ) -> tuple[Avatar, TrainingState]:
-    """An avatar and where its training stands; `config` None takes the run's own settings."""
+    """An avatar and its training state; `config` None takes the run's own settings. Raises as `load_avatar`."""
     if checkpoint == LATEST:
         path, header, tensors = read_newest(run)
     else:

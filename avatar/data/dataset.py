@@ -1,4 +1,4 @@
-"""The frames of a capture in memory, 8 bits a channel, ready for ray sampling."""
+"""Frames of a capture in memory, 8 bits per channel, for ray sampling."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class FrameSet:
     """
 
     images: Tensor
-    """[N, H, W, 3] uint8, sRGB."""
+    """`[N, H, W, 3]` uint8, sRGB."""
     masks: Tensor
-    """[N, H, W] uint8, 255 = person."""
+    """`[N, H, W]` uint8, 255 = person."""
     cameras: list[Camera]
     params: HeadParameters
     """Tracked parameters of these N frames, on the CPU."""
     mouth_boxes: Tensor
-    """[N, 4] int64 around the lips, a quarter of their width added on each side."""
+    """`[N, 4]` int64 around the lips, a quarter of their width added on each side."""
     eye_boxes: Tensor
-    """[N, 2, 4] int64, right eye then left eye, half of the eye's width added on each side (for lids and brows)."""
+    """`[N, 2, 4]` int64, right eye then left eye, half of the eye's width added on each side (for lids and brows)."""
     indices: list[int]
     """Positions of these frames in `capture.frames`."""
     names: list[str]
@@ -84,11 +84,11 @@ class FrameSet:
         count, height, width = len(indices), capture.height, capture.width
         images = torch.empty(count, height, width, 3, dtype=torch.uint8)
         masks = torch.empty(count, height, width, dtype=torch.uint8)
-        image_array, matte_array = images.numpy(), masks.numpy()
+        image_array, mask_array = images.numpy(), masks.numpy()
 
         def read(position: int) -> None:
             image_array[position] = capture.read_picture(indices[position], unbounded=unbounded)
-            matte_array[position] = capture.read_mask(indices[position])
+            mask_array[position] = capture.read_mask(indices[position])
 
         with ThreadPoolExecutor(READERS) as pool:
             for done, _ in enumerate(pool.map(read, range(count)), 1):
@@ -112,6 +112,6 @@ class FrameSet:
 
 
 def boxes_around(landmarks: np.ndarray, parts: Sequence[Sequence[int]], width: int, height: int, grow: float) -> Tensor:
-    """Boxes [N, len(parts), 4] int64 around the named landmarks of each frame; see `landmark_sets.bounding_box`."""
+    """Boxes `[N, P, 4]` int64 around each of P landmark sets, from `[N, 478, 2]` pixels; see `bounding_box`."""
     boxes = [[bounding_box(points[list(part)], width, height, grow) for part in parts] for points in landmarks]
     return torch.tensor(boxes, dtype=torch.int64).reshape(len(landmarks), len(parts), 4)

@@ -1,7 +1,7 @@
-"""Which rays a training step sees: a few frames, many rays from the mouth and the person, some from everywhere.
+"""Ray sampling for training: a few frames per batch, many rays on the mouth and the person, some anywhere.
 
-Uniform rays leave a mouth that never opens: it is a hundredth of the picture. The presets draw a third of the rays
-from the mouth's box (`training.mouth_share`).
+The mouth covers about a hundredth of a picture, so uniform sampling would hardly train it. The preset `cpu` draws a
+third of the rays from the mouth's box (`training.mouth_share`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from avatar.base.errors import ConfigError
 from avatar.data.dataset import FrameSet
 
 MOUTH, EYES, PERSON, ANYWHERE = range(4)
-"""The regions rays are drawn from, as in `RayBatch.region`."""
+"""Regions that rays are drawn from; values of `RayBatch.region`."""
 BLOCKS_ACROSS = 64
-"""The person's dilated mask is kept as blocks of about 1/64 of the picture's longer side."""
+"""The dilated mask is stored as square blocks whose side is 1/64 of the picture's longer side, in whole pixels."""
 MASK_THRESHOLD = 12
-"""Mask values above this count as person: about 5 % opacity, so that hair's soft edge is in."""
+"""Mask values (0 to 255) above this count as person: about 5 % opacity, which keeps most of the soft edge of hair."""
 
 
 @dataclass
@@ -28,28 +28,32 @@ class RayBatch:
     """R rays from F frames."""
 
     frames: Tensor
-    """[F] int64, positions in the FrameSet, all different."""
+    """`[F]` int64, positions in the FrameSet, all different."""
     slot: Tensor
-    """[R] int64, position in `frames` of each ray's frame, rising: rays of one frame lie together."""
+    """`[R]` int64, position in `frames` of each ray's frame, ascending: the rays of a frame are contiguous."""
     frame_index: Tensor
-    """[R] int64, `frames[slot]`."""
+    """`[R]` int64, `frames[slot]`."""
     pixels: Tensor
-    """[R, 2] float32 x, y of pixel centres (+0.5)."""
+    """`[R, 2]` float32 x, y of pixel centres (+0.5)."""
     colour: Tensor
-    """[R, 3] float32 sRGB in [0, 1]."""
+    """`[R, 3]` float32 sRGB in [0, 1]."""
     mask: Tensor
-    """[R] float32, 1 = person."""
+    """`[R]` float32 in [0, 1], 1 = person."""
     region: Tensor
-    """[R] int64, where the ray was asked from: MOUTH, EYES, PERSON or ANYWHERE."""
+    """`[R]` int64, the region requested (MOUTH, EYES, PERSON or ANYWHERE), also where a ray fell back to another."""
 
 
 class RaySampler:
-    """Draws RayBatches from a FrameSet, the same ones for the same seed, on any device.
+    """Draws RayBatches from a FrameSet. Batches depend on the seed and the frames, not on the device.
 
-    Frames come in shuffled passes, so that each is seen equally often. Of each frame's rays `mouth_share` fall in
-    the mouth's box, `eye_share` in the eyes' boxes, `background_share` anywhere in the picture, the rest on the
-    person's dilated mask, uniform within each. Where a frame has no landmarks those rays go to the person, and
-    where it has no person to the whole picture.
+    Frames come in shuffled passes over the set: their counts differ by one at most. Of each frame's rays about
+    `mouth_share` fall in the mouth's box, `eye_share` in the eyes' boxes, `background_share` anywhere in the picture
+    and the rest on the person's dilated mask. Sampling is uniform within a box; each eye gets half of the eyes' rays
+    whatever its size. On the mask a block is drawn uniformly, then a pixel in it, so pixels of blocks that the
+    picture's edge cuts are drawn more often. A frame without landmarks gives those rays to the person, a frame without
+    a person to the whole picture.
+
+    Raises ConfigError for shares that do not fit, and where rays, frames per batch or frames are none.
     """
 
     def __init__(
@@ -75,7 +79,7 @@ class RaySampler:
         self.frames_per_batch = min(frames_per_batch, len(frames), rays)
         self.width, self.height = frames.size
         device = frames.device
-        # Numbers are drawn on the CPU, then moved: a run gives the same batches on every device.
+        # Drawn on the CPU, then moved: the batches are the same on every device.
         self.generator = torch.Generator().manual_seed(seed)
         self.order, self.cursor = torch.empty(0, dtype=torch.int64), 0
 
@@ -88,7 +92,7 @@ class RaySampler:
         self.block, self.block_start, self.block_count, self.blocks = person_blocks(frames.masks)
 
     def batch(self) -> RayBatch:
-        """The next batch, on the FrameSet's device."""
+        """The next batch of `rays` rays, on the FrameSet's device."""
         device = self.frames.device
         frames = self._next_frames().to(device)
         frame_index = frames[self.slot]
@@ -124,7 +128,7 @@ class RaySampler:
         )
 
     def _next_frames(self) -> Tensor:
-        """[F] int64, different frames, from a shuffled pass over all; what is left of a pass opens the next batch."""
+        """`[F]` int64, distinct frames of a shuffled pass over all; the rest of a pass opens the next batch."""
         need = self.frames_per_batch
         taken = self.order[self.cursor : self.cursor + need]
         self.cursor += len(taken)
@@ -138,7 +142,7 @@ class RaySampler:
         return taken
 
     def get_state(self) -> dict[str, Tensor]:
-        """All that the next batches depend on, as tensors (for a checkpoint)."""
+        """The state of the generator and of the current pass, as tensors (for a checkpoint)."""
         return {
             "generator": self.generator.get_state(),
             "order": self.order.clone(),
@@ -146,7 +150,7 @@ class RaySampler:
         }
 
     def set_state(self, state: dict[str, Tensor]) -> None:
-        """Go on where `get_state` was taken; raises ConfigError where the state is of another set of frames."""
+        """Continue where `get_state` was taken. Raises ConfigError where the state has another number of frames."""
         order = state["order"].cpu().long()
         if len(order) not in (0, len(self.frames)):
             raise ConfigError(
@@ -157,11 +161,12 @@ class RaySampler:
 
 
 def person_blocks(masks: Tensor) -> tuple[int, Tensor, Tensor, Tensor]:
-    """The person's mask of each frame [N, H, W], dilated, as lists of square blocks.
+    """The person's mask of each frame, `[N, H, W]` uint8, dilated and stored as lists of square blocks.
 
-    A block counts where it or one of its eight neighbours holds any person: a dilation by one to two blocks. Returns
-    the block's side in pixels, start [N] and count [N] of each frame's blocks, and their corners x, y [B, 2] int32.
-    At 64 blocks a side a frame takes at most 32 KB; lists of single pixels would not fit for long clips.
+    A block is listed where it or one of its eight neighbours holds a person: a dilation by one to two blocks. A frame
+    without a person lists every block. Returns the block's side in pixels, start `[N]` and count `[N]` of each frame's
+    blocks, and the corners x, y `[B, 2]` int32 of all blocks. At 64 blocks a side a frame takes at most 32 KiB; pixel
+    lists would be too large for long clips. (Sides are whole pixels, so small pictures have up to 95 blocks a side.)
     """
     height, width = masks.shape[1:]
     side = max(1, round(max(height, width) / BLOCKS_ACROSS))

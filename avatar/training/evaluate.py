@@ -2,8 +2,8 @@
 
 Besides the capture's own splits, a synthetic clip's held-out expressions and views can be scored (`training.held_out`).
 
-A held-out frame is rendered with its own tracked parameters and camera. The field has never seen it, so it has no
-deformation code of its own: the mean of the training codes is used. All figures are computed on the 8-bit values
+A held-out frame is rendered with its own tracked parameters and camera. The field was not trained on it, so it has no
+codes of its own: the means of the training codes are used. All figures are computed on the 8-bit values
 that are written, `mask` is the head model's silhouette, and eval/<split>/frames.json keeps each frame's figures and
 boxes, so that everything can be recomputed from the folder.
 """
@@ -55,7 +55,7 @@ class PictureSource(Protocol):
     def frames(self) -> Sequence[Frame]: ...
 
     def read_picture(self, index: int) -> np.ndarray:
-        """uint8 [H, W, 3]."""
+        """sRGB uint8 `[H, W, 3]`."""
         ...
 
 
@@ -65,19 +65,19 @@ class CapturedFrames:
 
     capture: Capture
     unbounded: bool
-    """What stands around the person is in the avatar's field, where the camera moves too."""
+    """The avatar's field is unbounded: it holds the room too (moving camera)."""
 
     @property
     def frames(self) -> Sequence[Frame]:
         return self.capture.frames
 
     def read_picture(self, index: int) -> np.ndarray:
-        """uint8 [H, W, 3]."""
+        """sRGB uint8 `[H, W, 3]`."""
         return self.capture.read_picture(index, unbounded=self.unbounded)
 
 
 Detect = Callable[[np.ndarray], tuple[np.ndarray | None, int]]
-"""uint8 [H, W, 3] -> (landmarks [478, 2] in pixels or None, faces found), as LandmarkDetector.detect."""
+"""uint8 `[H, W, 3]` -> (landmarks `[478, 2]` in pixels or None, number of faces), as LandmarkDetector.detect."""
 LpipsDistance = Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -86,9 +86,9 @@ class Rendering:
     """What the avatar shows for one frame of the capture."""
 
     image: np.ndarray
-    """uint8 [H, W, 3]."""
+    """sRGB uint8 `[H, W, 3]`."""
     mask: np.ndarray
-    """bool [H, W], the head model's silhouette."""
+    """bool `[H, W]`, the head model's silhouette."""
     mouth_box: metrics.Box
     """Around the projected lips, grown; empty where they are outside the picture."""
     eye_boxes: tuple[metrics.Box, metrics.Box]
@@ -108,8 +108,8 @@ def evaluate(
     """Evaluate a run's latest checkpoint on its capture; writes and returns eval/metrics.json: split -> figures.
 
     truth: a folder with held-out sets of the clip (`training.held_out`), which are scored like splits of their own.
-    detect: landmark detector for `expression_error`, run on each rendered and each real frame by itself; without one
-    that figure is null. max_frames: at most so many frames per split, evenly spread.
+    detect: landmark detector for the landmark distance (`expression_error`), run on each rendered and each real frame
+    by itself; without one that figure is null. max_frames: at most so many frames per split, evenly spread.
     Raises RunError, CaptureError or HeadModelError where run and capture do not fit, InputError for a folder of truth
     that has no held-out sets or those of another clip, OutputError on a full disk or where a link stands in eval/.
     """

@@ -1,11 +1,11 @@
-"""Score an avatar on what its clip never showed: the held-out sets of a synthetic clip (`data.synthetic_held_out`).
+"""Score an avatar on what its clip never showed: the held-out sets of a synthetic clip (`synthetic.held_out`).
 
-A tracked avatar lives in a world of its own: its camera has an estimated focal length and its head an estimated size,
-so the truth's cameras mean nothing there. Each held-out frame stands to a frame of the clip, which was tracked, and is
-carried over through it:
+A tracked avatar has a world frame of its own: its focal length and the size of its head are estimates, so the true
+cameras cannot be used in it. Each held-out frame belongs to a frame of the clip, which was tracked, and is transferred
+through it:
 
 - an expression is put on the tracked pose of that frame and seen by that frame's own tracked camera;
-- a view is that frame's tracked camera, turned as the true camera is about the same point. With focal lengths f (true)
+- a view is that frame's tracked camera, rotated as the true camera is about the same point. With focal lengths f (true)
   and f' (tracked), a point (x, y, z) seen by the true camera is one at g (x, y, z f'/f) for the tracked one, where g is
   the ratio of the heads' sizes; the depth of the head's middle in the clip's frame gives g. So the truth's middle of
   the head goes over to the point behind the same pixel: an avatar shows what the pictures show, whereas the tracked
@@ -37,7 +37,7 @@ DEPTH = 3
 """Folders below the one that is given in which sets are looked for."""
 KINDS = ("expression", "view")
 SAME_TIME = 0.5
-"""A frame of the capture is the one meant where it is nearer in time than this share of a frame's length."""
+"""Two frames match where their times differ by less than this share of a frame's duration."""
 
 
 @dataclass
@@ -115,8 +115,8 @@ def read_held_out(folder: Path, avatar: Avatar, capture: Capture) -> HeldOutSet:
         raise entries.error(
             "the description does not fit the set", f"a kind of {KINDS} and {len(held.frames)} frames", f"kind {kind}"
         )
-    turns = [Entries(item, where, i).matrix("cam_from_clip_cam") for i, item in enumerate(described)]
-    return HeldOutSet(folder.name, kind, held, turns, captured_crop(capture, held))
+    transforms = [Entries(item, where, i).matrix("cam_from_clip_cam") for i, item in enumerate(described)]
+    return HeldOutSet(folder.name, kind, held, transforms, captured_crop(capture, held))
 
 
 def captured_crop(capture: Capture, held: Capture) -> tuple[int, int, int]:
@@ -147,7 +147,7 @@ def match_frames(held: HeldOutSet, capture: Capture) -> Iterator[tuple[int, int]
 def carry_over(
     held: HeldOutSet, index: int, avatar: Avatar, capture: Capture, frame: int
 ) -> tuple[HeadParameters, Camera]:
-    """Parameters (N = 1) and camera that show held-out frame `index` in the avatar's world, by way of `frame`."""
+    """Parameters (N = 1) and camera of held-out frame `index` in the avatar's world, through `frame` of the capture."""
     tracked = capture.parameters().select([frame]).to(avatar.device)
     truth = held.capture.parameters().select([index]).to(avatar.device)
     seen = capture.frames[frame].camera
@@ -155,15 +155,16 @@ def carry_over(
     lens = windowed(seen, held)
     if held.kind == "expression":
         return replace(tracked, expr=truth.expr, jaw=truth.jaw, eyes=truth.eyes), lens
-    turn = held.cam_from_clip_cam[index]
+    cam_from_clip_cam = held.cam_from_clip_cam[index]
     middle_after = in_camera(true_camera, head_middle(avatar.head, truth))
-    middle_before = (np.linalg.inv(turn) @ np.append(middle_after, 1.0))[:3]
+    middle_before = (np.linalg.inv(cam_from_clip_cam) @ np.append(middle_after, 1.0))[:3]
     depth = in_camera(seen, head_middle(avatar.head, tracked))[2]
     stretch = np.array([1.0, 1.0, lens.fl_x / true_camera.fl_x])
     carried = stretch * depth / (middle_before[2] * stretch[2])
+    rotation = cam_from_clip_cam[:3, :3]
     cam_from_cam = np.eye(4)
-    cam_from_cam[:3, :3] = turn[:3, :3]
-    cam_from_cam[:3, 3] = carried * middle_after - turn[:3, :3] @ (carried * middle_before)
+    cam_from_cam[:3, :3] = rotation
+    cam_from_cam[:3, 3] = carried * middle_after - rotation @ (carried * middle_before)
     return tracked, lens.moved(seen.world_from_cam @ np.linalg.inv(cam_from_cam))
 
 

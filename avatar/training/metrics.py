@@ -26,9 +26,9 @@ Box = tuple[int, int, int, int]
 
 
 def psnr(first: np.ndarray, second: np.ndarray, mask: np.ndarray | None = None) -> float | None:
-    """Peak signal-to-noise ratio in dB of two uint8 images [H, W, 3]: 10 log10(255^2 / mean squared error).
+    """Peak signal-to-noise ratio in dB of two uint8 images `[H, W, 3]`: 10 log10(255^2 / mean squared error).
 
-    With `mask` bool [H, W] only its pixels count; None where it has none. At most 100 dB.
+    With `mask` bool `[H, W]` only its pixels count; None where it has none. At most 100 dB.
     """
     check_pair(first, second)
     squared = (first.astype(np.float64) - second.astype(np.float64)) ** 2
@@ -49,7 +49,7 @@ def box_psnr(first: np.ndarray, second: np.ndarray, box: Box) -> float | None:
 
 
 def ssim(first: np.ndarray, second: np.ndarray) -> float:
-    """Structural similarity of two uint8 images [H, W, 3] (Wang, Bovik, Sheikh, Simoncelli, IEEE TIP 13(4), 2004).
+    """Structural similarity of two uint8 images `[H, W, 3]` (Wang, Bovik, Sheikh, Simoncelli, IEEE TIP 13(4), 2004).
 
     Gaussian window 11 x 11 with sigma 1.5, constants 0.01 and 0.03, population covariance, only where the window
     lies inside the image, mean over the three channels: what scikit-image computes with `gaussian_weights=True,
@@ -68,7 +68,7 @@ def ssim(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def gaussian_mean(images: np.ndarray) -> np.ndarray:
-    """Weighted means over SSIM's window, [..., H, W, C] -> [..., H - 10, W - 10, C] (separable, eleven shifts each)."""
+    """Gaussian means over SSIM's window, `[..., H, W, C]` to `[..., H - 10, W - 10, C]`; separable."""
     offsets = np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
     weights = np.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
     weights /= weights.sum()
@@ -83,7 +83,7 @@ def gaussian_mean(images: np.ndarray) -> np.ndarray:
 
 
 def check_pair(first: np.ndarray, second: np.ndarray) -> None:
-    """Raise ValueError unless both are uint8 [H, W, 3] of one size: floats would hide the files' rounding."""
+    """Raise ValueError unless both are uint8 `[H, W, 3]` of one size: floats would hide the files' rounding."""
     if first.dtype != np.uint8 or second.dtype != np.uint8:
         raise ValueError(f"metrics take uint8 images, got {first.dtype} and {second.dtype}")
     if first.shape != second.shape or first.ndim != 3 or first.shape[2] != 3:
@@ -91,7 +91,7 @@ def check_pair(first: np.ndarray, second: np.ndarray) -> None:
 
 
 def expression_error(rendered: np.ndarray, real: np.ndarray) -> float:
-    """Mean distance of the landmarks of a rendered and a real frame [478, 2], over the real inter-ocular distance.
+    """Landmark distance: mean over the points of two frames `[478, 2]`, divided by the real inter-ocular distance.
 
     Both must come from the same detector run on the two images.
     """
@@ -100,7 +100,7 @@ def expression_error(rendered: np.ndarray, real: np.ndarray) -> float:
 
 
 def pearson(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Pearson's correlation of two series [N]; None with fewer than 3 values or where one of them is constant."""
+    """Pearson's correlation of two series `[N]`; None with fewer than 3 values or where one of them is constant."""
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if len(a) < 3:
         return None

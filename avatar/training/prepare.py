@@ -30,18 +30,18 @@ from avatar.field.torso_fit import start_follow
 from avatar.field.warp import NeckBlend, neck_blend
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera, image_rays
-from avatar.render.background import mean_background
+from avatar.rendering.background import mean_background
 
 FEWEST_FRAMES = 2
-REACH_FRAMES = 64
-"""Frames whose displacement grids decide where training looks at first."""
+OCCUPANCY_FRAMES = 64
+"""Frames whose displacement grids dilate the occupancy at the start."""
 CELL_MARGIN = 1
 """Empty cells kept around the box."""
 
 
 @dataclass
 class TrainingData:
-    """The training frames, with what never changes about them."""
+    """The training frames and what is computed from them once."""
 
     frames: FrameSet
     identity: Identity
@@ -69,7 +69,7 @@ class TrainingData:
 def load_training_data(capture: Capture, asset: HeadAsset, config: Config, device: torch.device) -> TrainingData:
     """Read the training split and pose the head in each frame. Raises CaptureError where it cannot be used.
 
-    Of a clip whose camera moves the person alone is learned, over plain grey, unless the field holds its unbounded.
+    With a moving camera the person alone is learned, over plain grey, unless the field is unbounded.
     """
     if len(capture.splits["train"]) < FEWEST_FRAMES:
         raise CaptureError(
@@ -118,7 +118,7 @@ def make_avatar(config: Config, training: TrainingData) -> Avatar:
         centres = scene.occupancy.centres()
         allowed = allowed_cells(config, training, centres, views, space.reference, space.blend)
         grids = training.data.grids
-        chosen = spread_frames(len(training.frames), REACH_FRAMES)
+        chosen = spread_frames(len(training.frames), OCCUPANCY_FRAMES)
         scene.start_occupancy(allowed, None if grids is None else grids[chosen])
     return Avatar(
         config, training.identity, scene, training.camera, training.background, camera_mode=training.camera_mode

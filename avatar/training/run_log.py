@@ -1,4 +1,4 @@
-"""What a training leaves to look at: log.jsonl, TensorBoard curves and preview pictures."""
+"""The run log: log.jsonl, TensorBoard curves and preview pictures."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class RunLog:
 
 
 def preview_frames(training: TrainingData) -> list[int]:
-    """Two telling training frames: the one with the jaw widest open and the one nearest to the mean expression."""
+    """Two contrasting training frames: the one with the jaw widest open and the one nearest to the mean expression."""
     jaw = training.data.condition[:, -9:-6].norm(dim=-1)
     opened = training.identity.params.expr.norm(dim=-1)
     spread = training.data.condition - training.data.condition.mean(0)

@@ -1,4 +1,4 @@
-"""How far training is, by steps or by the clock, and what follows from it."""
+"""Training progress by steps or by time, and the learning rate that follows from it."""
 
 from __future__ import annotations
 

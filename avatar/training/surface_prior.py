@@ -1,11 +1,11 @@
-"""What the head's mesh says about views that the clip never shows: a prior on the field's density.
+"""Surface prior: the head's mesh constrains the field's density in views that the clip never shows.
 
-One camera sees a turning head from few sides. Where no ray of it passes, nothing keeps the field solid, and where all
-rays of a surface point come from nearly one direction, nothing keeps its depth. So the neutral head in canonical space
-is looked at from all around: along a ray that meets its mesh, the field has to be opaque by a centimetre behind it, and
-some way before skin and neck it has to be empty, as it has to be some way off bare skin in all directions. INSTA
-(Zielonka et al. 2023) holds the depth of training rays at the mesh; here the rays are those that training lacks.
-Only densities are asked for, at a few samples around it.
+A single camera sees a head from few directions. Where no ray passes, nothing constrains the density. Where all rays of
+a surface point come from nearly one direction, nothing constrains its depth. The prior casts rays at the neutral head
+in canonical space, from random cameras up to 60 degrees to either side. A ray that meets the mesh has to be opaque by
+one centimetre behind it, and empty further in front of bare skin and neck than a tolerance. Points 8 to 30 mm off bare
+skin have to be empty as well. INSTA (Zielonka et al. 2023) holds the depth of training rays at the mesh; these rays
+are the ones that training lacks. Only densities are queried, at a few samples around the mesh.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ VIEWS, VIEW_SIZE = 32, 80
 """Cameras around the head, and pixels of their pictures' sides."""
 AZIMUTH, ELEVATION = math.radians(60), math.radians(25)
 FACING = 0.25
-"""Least cosine between a ray and the surface it meets: what is grazed says little about depth."""
+"""Least cosine between a ray and the normal of the surface it meets: grazing rays say little about depth."""
 BEFORE, BEHIND = 0.04, 0.01
-"""Metres along the ray that are looked at before and behind the mesh."""
+"""Metres along the ray that are sampled in front of and behind the mesh."""
 SKIN, CLOTHES = 0.008, 0.015
-"""Metres before the mesh that bare skin (what tracking leaves) and what is worn around the neck may lie."""
+"""Tolerance in metres in front of the mesh: of bare skin (the tracking error) and of the neck (for clothes)."""
 RAYS, SAMPLES = 128, 15
 FREE = ("lips", "mouth_interior", "teeth", "tongue")
-"""Regions without prior: what opens is not solid."""
+"""Regions without prior: the mouth opens."""
 
 OFF_SKIN = 0.03
-"""Metres around bare skin in which nothing may float."""
+"""Metres off bare skin up to which space has to be empty."""
 OFF_SKIN_DRAWN = 50_000
-"""Points drawn there; a step looks at one for each ray."""
+"""Points drawn once in that layer; a step samples one for each ray."""
 
 
 @dataclass
@@ -54,9 +54,9 @@ class SurfacePrior:
     depth: Tensor
     """`[P]` of the mesh, metres."""
     tolerance: Tensor
-    """`[P]` metres before the mesh from which on the ray has to be empty."""
+    """`[P]` metres in front of the mesh; the ray has to be empty further out."""
     around: Tensor
-    """`[Q, 3]` points off bare skin, metres: what is seen past the far cheek has to be empty, too."""
+    """`[Q, 3]` points off bare skin, metres, canonical; among them the space beside the far cheek, which rays miss."""
 
     @staticmethod
     def make(avatar: Avatar, seed: int) -> SurfacePrior:
@@ -99,14 +99,14 @@ class SurfacePrior:
 
 @dataclass
 class SurfaceSamples:
-    """What the prior looks at in a step: R * S samples on rays, then R points off bare skin."""
+    """The prior's samples of one step: R * S on rays, then R points off bare skin."""
 
     points: Tensor
-    """`[R * S + R, 3]` x', metres."""
+    """`[R * S + R, 3]` metres, canonical before the deformation (x' in docs/method.md)."""
     frame: Tensor
     """`[R * S + R]` int64."""
     offset: Tensor
-    """`[R, S]` of the rays' samples behind the mesh, metres."""
+    """`[R, S]` metres of the rays' samples behind the mesh, negative in front of it."""
     tolerance: Tensor
     """`[R]` metres."""
 
@@ -137,20 +137,20 @@ def off_skin(query: MeshQuery, vertices: Tensor, marks: Tensor, seed: int) -> Te
 
 
 def shell_loss(density: Tensor, offset: Tensor, tolerance: Tensor) -> Tensor:
-    """Mean square of the light that gets past the mesh, and of what stands too far before it.
+    """Mean squared transmittance past the mesh, plus mean squared opacity of what lies too far in front of it.
 
-    density: `[R, S]` per centimetre, at `offset` `[R, S]` metres behind the mesh on each ray (before it: negative), one
-    in each of S equal parts of the stretch from BEFORE to BEHIND. tolerance: `[R]` metres.
+    density: `[R, S]` per centimetre, at `offset` `[R, S]` metres behind the mesh along each ray (negative: in front),
+    one in each of S equal parts of the interval from BEFORE to BEHIND. tolerance: `[R]` metres.
     """
-    thickness = density * (100 * (BEFORE + BEHIND) / density.shape[1])
-    through = torch.exp(-thickness.sum(1))
-    before = offset < -tolerance.unsqueeze(1)
-    covered = 1 - torch.exp(-(thickness * before).sum(1))
-    return through.square().mean() + covered.square().mean()
+    optical_depth = density * (100 * (BEFORE + BEHIND) / density.shape[1])
+    transmittance = torch.exp(-optical_depth.sum(1))
+    in_front = offset < -tolerance.unsqueeze(1)
+    covered = 1 - torch.exp(-(optical_depth * in_front).sum(1))
+    return transmittance.square().mean() + covered.square().mean()
 
 
 def cameras_around(camera: Camera, vertices: Tensor, seed: int) -> list[Camera]:
-    """`VIEWS` cameras like `camera`, turned at random about the middle of `vertices` `[P, 3]`."""
+    """`VIEWS` cameras like `camera`, rotated at random about the middle of `vertices` `[P, 3]` (metres)."""
     middle = ((vertices.amin(0) + vertices.amax(0)) / 2).double().cpu().numpy()
     drawn = np.random.default_rng([seed, 5]).uniform(-1, 1, (VIEWS, 2)) * (AZIMUTH, ELEVATION)
     small = camera.scaled(VIEW_SIZE, round(VIEW_SIZE * camera.height / camera.width))
