@@ -1,6 +1,6 @@
 """Samples along rays, and the field as the two functions that the renderer calls for them.
 
-Samples are steps through occupied space or the paper's coarse and fine rounds (`avatar.render.sampling`). Each is
+Samples are steps through occupied space or the paper's coarse and fine rounds (`avatar.rendering.sampling`). Each is
 carried to canonical space by the inverse warp before the field is queried.
 """
 
@@ -18,8 +18,8 @@ from avatar.field.scene import Scene
 from avatar.kernels.march.op import march
 from avatar.kernels.march.types import MarchMotion
 from avatar.kernels.warp.op import to_canonical
-from avatar.render.rays import QueryColour, QueryDensity, hierarchical_samples
-from avatar.render.sampling import Samples, ray_box
+from avatar.rendering.rays import QueryColour, QueryDensity, hierarchical_samples
+from avatar.rendering.sampling import Samples, ray_box
 
 
 class SampleState(NamedTuple):
@@ -168,7 +168,7 @@ def field_functions(
     canonical: CanonicalSamples | None = None,
     probes: Probes | None = None,
 ) -> tuple[QueryDensity, QueryColour]:
-    """`query_density` and `query_colour` as the renderer calls them (`avatar.render.rays`).
+    """`query_density` and `query_colour` as the renderer calls them (`avatar.rendering.rays`).
 
     Args:
         canonical: the samples they will be called with, as `march_rays` gives them; None warps whatever comes.

@@ -30,7 +30,7 @@ from avatar.field.warp import NeckBlend, RigidMotion, rigid_inverse
 from avatar.geometry.rotations import axis_angle_to_matrix
 from avatar.kernels.march.types import MarchSpace
 from avatar.kernels.runtime.backends import resolve_all
-from avatar.render.occupancy import Occupancy, dilate
+from avatar.rendering.occupancy import Occupancy, dilate
 
 CODE_SPREAD = 0.01
 BOX_MARGIN = 0.02

@@ -1,7 +1,7 @@
-"""The mixed grids' CPU kernels: native code inside Warp, compiled by Warp's own compiler for the processor at hand.
+"""CPU kernels of the blended hash grids: native code in Warp, compiled by Warp's compiler for the host processor.
 
 An entry holds the features of all K tables side by side (with F = 2 and K = 8 one cache line), so a corner costs one
-load, whatever the number of tables, and no frame's mixture is ever written to memory.
+load, whatever the number of tables, and no frame's blended table is written to memory.
 """
 
 # pyright: reportInvalidTypeForm=false
@@ -18,7 +18,7 @@ wp = get_warp()
 LINE = """
     typedef float line __attribute__((ext_vector_type(W), aligned(4)));
 """
-"""The numbers of an entry as one vector, wherever they lie."""
+"""The floats of an entry as one vector, of any alignment."""
 
 ENCODE = """
     float* __restrict__ out = output.data;
@@ -110,16 +110,16 @@ GRADIENT = """
 
 @cache
 def make_cpu_kernels(features: int, tables: int) -> SimpleNamespace:
-    """`encode` and `gradient` for `tables` tables of `features` numbers an entry; compiled on first launch.
+    """`encode` and `gradient` for `tables` tables of `features` features per entry; compiled on first launch.
 
-    Both are launched over one index. `encode` does the points `first` to `last` on all levels; `gradient` all points on
-    every `level_step`-th level from `first_level`. Arrays are flat: levels `[L, 4]` (resolution, offset, size, hashed),
-    positions `[N, 3]`, tables `[T, F, K]`, coefficients `[B, K]`, table_index `[N]` (frame, -1 for none), output and
-    grad_output `[N, L, F]`, grad_coefficients `[B, F, K]` (to be summed over F).
+    Both are launched with dim 1. `encode` processes the points `first` to `last` on all levels; `gradient` all points
+    on every `level_step`-th level from `first_level`. Arrays are flat: levels `[L, 4]` (resolution, offset, size,
+    hashed), positions `[N, 3]`, tables `[T, F, K]`, coefficients `[B, K]`, table_index `[N]` (frame, -1 for none),
+    output and grad_output `[N, L, F]`, grad_coefficients `[B, F, K]` (to be summed over F).
     """
 
     def source(code: str) -> str:
-        # sums of vectors' lanes may be taken in any order
+        # the lanes of a vector may be summed in any order
         head = "#pragma clang fp reassociate(on)\n"
         text = f"{head}enum {{ F = {features}, K = {tables}, W = F * K }};\n" + LINE + LOCATE + code
         return text.replace("PRIME_Y", str(PRIMES[1])).replace("PRIME_Z", str(PRIMES[2]))

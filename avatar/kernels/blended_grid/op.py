@@ -1,8 +1,8 @@
-"""A bank of K small hash grids, mixed for every frame by K coefficients: sum_k c_k E_k(x).
+"""K small hash grids, blended for every frame by K coefficients: sum_k c_k E_k(x).
 
-On a CPU the mixture is taken where it is looked up (`mixed_grid_cpu`): the frames' tables, K times cheaper to describe
-than to write, never exist. On CUDA one matrix product makes them, and the hash grid's kernels look them up.
-The twin is `reference.blended_encode`.
+On a CPU the native kernel (`cpu.py`) blends the entries at lookup, so that the frames' blended tables are never written
+to memory. On CUDA one matrix product computes them, and the kernels of `hash_grid` look them up. The reference
+implementation is `reference.blended_encode`.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from avatar.kernels.runtime.checks import FLOAT32, INTEGERS, check_finite, check
 
 def blended_encode(
     positions: Tensor,
-    bank: Tensor,
+    tables: Tensor,
     coefficients: Tensor,
     frame: Tensor,
     spec: HashGridSpec,
     *,
     backend: str = "auto",
 ) -> Tensor:
-    """Encode points by their frames' mixtures: `[N, L * F]` float32; zero for points without a frame.
+    """Features `[N, L * F]` float32 of points in the blended grids of their frames; zero for points without a frame.
 
-    positions: `[N, 3]` float32 in [0, 1] (clamped to it). bank: `[T, F, K]` float32, the tables' entries side by side.
-    coefficients: `[B, K]` float32. frame: `[N]` int32 or int64, -1 for none. backend: "torch" for the twin.
-    Differentiable once in positions, bank and coefficients. Raises InputError for shapes, types or devices that do not
-    fit, and on a CPU for positions that are not finite and frames out of range (on CUDA those are clamped).
+    positions: `[N, 3]` float32 in [0, 1] (clamped to it). tables: `[T, F, K]` float32, the K tables interleaved.
+    coefficients: `[B, K]` float32. frame: `[N]` int32 or int64, -1 for none. backend: "torch" for the reference.
+    Differentiable once in positions, tables and coefficients. Raises InputError for shapes, types or devices that do
+    not fit, and on a CPU for positions that are not finite and frames out of range (on CUDA they are clamped).
     """
     device, count = positions.device, len(positions)
     check_tensor("positions", positions, ("N", 3), FLOAT32, device)
-    check_tensor("the bank", bank, (spec.table_size, spec.features, "K"), FLOAT32, device)
-    check_tensor("coefficients", coefficients, ("B", bank.shape[2]), FLOAT32, device)
+    check_tensor("the bank", tables, (spec.table_size, spec.features, "K"), FLOAT32, device)
+    check_tensor("coefficients", coefficients, ("B", tables.shape[2]), FLOAT32, device)
     check_tensor("frames of points", frame, (count,), INTEGERS, device)
     if device.type == "cpu" and count:
         check_finite(positions=positions)
         check_range("the frame of a point", frame + 1, len(coefficients) + 1)
     if backend == "torch":
-        return reference.blended_encode(positions, bank, coefficients, frame, spec)
+        return reference.blended_encode(positions, tables, coefficients, frame, spec)
     if device.type == "cpu":
-        return BlendedEncode.apply(positions, bank, coefficients, frame.to(torch.int32).contiguous(), spec)
-    mixed = (bank.flatten(0, 1) @ coefficients.T).T.view(len(coefficients), *bank.shape[:2])
-    features = hash_encode(positions, mixed.contiguous(), spec, table_index=frame.clamp_min(0), backend=backend)
+        return BlendedEncode.apply(positions, tables, coefficients, frame.to(torch.int32).contiguous(), spec)
+    blended = (tables.flatten(0, 1) @ coefficients.T).T.view(len(coefficients), *tables.shape[:2])
+    features = hash_encode(positions, blended.contiguous(), spec, table_index=frame.clamp_min(0), backend=backend)
     return features * (frame >= 0).unsqueeze(1)

@@ -11,10 +11,12 @@ from torch.autograd.function import once_differentiable
 from avatar.kernels.runtime.launch import launch_on_cpu, launch_shares, view, worker_count
 
 SMALLEST_CHUNK = 2048
-"""Values that are worth a thread of their own."""
+"""Fewest rows for which another CPU thread pays."""
 
 
 class FrequencyEncode(torch.autograd.Function):
+    """Forward and backward of `frequency_encode` on a CPU."""
+
     @staticmethod
     def forward(ctx: Any, values: Tensor, bands: int, window: Tensor) -> Tensor:
         from avatar.kernels.frequency.cpu import make_cpu_kernels

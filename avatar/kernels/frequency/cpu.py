@@ -1,7 +1,7 @@
-"""The frequency encoding on a CPU: native code inside Warp, compiled by Warp's own compiler for the processor at hand.
+"""CPU kernels of the frequency encoding: native code in Warp, compiled by Warp's compiler for the host processor.
 
-The angle of band j is pi 2^j x. 2^j x is exact, and so is taking whole turns from it, so one polynomial serves all
-bands at full precision, and the compiler vectorises it.
+The angle of band j is pi 2^j x. Both 2^j x and its reduction by whole periods are exact in floating point, so one
+polynomial serves all bands at full precision; the compiler vectorises it.
 """
 
 # pyright: reportInvalidTypeForm=false
@@ -73,7 +73,7 @@ GRADIENT = """
 
 @cache
 def make_cpu_kernels() -> SimpleNamespace:
-    """`encode` and `gradient`, launched over one index for the samples `first` to `last`; compiled on first launch.
+    """`encode` and `gradient`, launched with dim 1 for the rows `first` to `last`; compiled on first launch.
 
     values, gradient: `[N, D]`; window: `[bands]`; result, incoming: `[N, D + 2 D bands]`, float32, flat.
     """

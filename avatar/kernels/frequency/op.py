@@ -1,6 +1,6 @@
-"""Frequency encoding (NeRF, Mildenhall et al. 2020, equation 4) with the values themselves in front.
+"""Frequency encoding (NeRF, Mildenhall et al. 2020, equation 4), preceded by the values themselves.
 
-On a CPU in one native kernel (`frequency_cpu`); the twin, `reference.frequency_encode`, serves CUDA and other types.
+On a CPU float32 values take one native kernel (`cpu.py`); CUDA and other types take `reference.frequency_encode`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from avatar.kernels.frequency import reference
 from avatar.kernels.frequency.autograd import FrequencyEncode
 
 MOST_ANGLES = 48
-"""The native kernel keeps the angles of one value side by side."""
+"""Most angles of one row that the native kernel has room for."""
 
 
 def frequency_encode(values: Tensor, bands: int, window: Tensor | None = None, *, backend: str = "auto") -> Tensor:
-    """Encode values: `[N, D + 2 D bands]`: the values, then all sines, then all cosines, bands major within both.
+    """Encodings `[N, D + 2 D bands]`: the values, all sines, then all cosines, both band by band.
 
     values: `[N, D]`, about in [-1, 1]. bands: sines and cosines of 2^j pi values for j = 0 .. bands - 1. window:
-    `[bands]` weight of each band (see `avatar.field.encodings.band_window`), or None for ones. backend:
-    "torch" for the twin. Differentiable once in the values. Raises InputError for another shape.
+    `[bands]` weights of the bands (see `avatar.field.encodings.band_window`), or None for ones. backend: "torch" for
+    the reference. Differentiable once in the values. Raises InputError for other shapes.
     """
     if values.dim() != 2 or (window is not None and window.shape != (bands,)):
         shapes = f"{tuple(values.shape)} with a window of {None if window is None else tuple(window.shape)}"

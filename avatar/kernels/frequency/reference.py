@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def frequency_encode(values: Tensor, bands: int, window: Tensor) -> Tensor:
-    """`[N, D + 2 D bands]`; arguments as `frequency.frequency_encode`."""
+    """`[N, D + 2 D bands]`; arguments as `op.frequency_encode`."""
     scales = math.pi * 2.0 ** torch.arange(bands, dtype=values.dtype, device=values.device)
     angles = values.unsqueeze(-2) * scales.unsqueeze(-1)
     weights = window.to(values.dtype).unsqueeze(-1)

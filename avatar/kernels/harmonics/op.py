@@ -1,4 +1,4 @@
-"""Real spherical harmonics of directions, up to degree 2. The twin is `reference.spherical_harmonics`."""
+"""Real spherical harmonics of directions, up to degree 2; the reference is `reference.spherical_harmonics`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from avatar.kernels.runtime.checks import FLOAT32, check_tensor
 from avatar.kernels.runtime.launch import get_warp, launch_chunks, view
 
 SIZE = 9
+"""Harmonics up to degree 2."""
 
 
 @torch.no_grad()
 def spherical_harmonics(directions: Tensor, *, backend: str = "auto") -> Tensor:
-    """Harmonics `[N, 9]` of unit vectors `[N, 3]` float32, without gradient: nothing here learns a direction.
+    """Harmonics `[N, 9]` of unit vectors `[N, 3]` float32, without gradient: view directions are never optimised.
 
-    backend: "torch" for the twin.
+    backend: "torch" for the reference. Raises InputError for another shape or type.
     """
     if backend == "torch":
         return reference.spherical_harmonics(directions)

@@ -1,4 +1,4 @@
-"""Warp kernel of `harmonics`. Imported by it on first use."""
+"""Warp kernel of the spherical harmonics; imported on first use."""
 
 # pyright: reportInvalidTypeForm=false
 

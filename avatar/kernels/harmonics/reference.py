@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def spherical_harmonics(directions: Tensor) -> Tensor:
-    """Harmonics `[N, 9]`; arguments as `harmonics.spherical_harmonics`."""
+    """Harmonics `[N, 9]`; arguments as `op.spherical_harmonics`."""
     x, y, z = directions.unbind(-1)
     return torch.stack(
         [

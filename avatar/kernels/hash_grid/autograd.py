@@ -1,4 +1,4 @@
-"""The autograd function of `hash_grid` on Warp's kernels: native blocks on a CPU, the portable kernels on CUDA."""
+"""The autograd function of the hash encoding: native kernels on a CPU, portable Warp kernels on CUDA."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from avatar.kernels.runtime.launch import (
 )
 
 SMALLEST_CHUNK = 2048
-"""Points that are worth a thread of their own on a CPU."""
+"""Fewest points for which another CPU thread pays."""
 
 
 class HashEncode(torch.autograd.Function):
-    """Forward and backward of the encoding; see `hash_grid.hash_encode` for the arguments.
+    """Forward and backward of the encoding; arguments as `op.hash_encode`.
 
-    `portable` takes the CUDA kernels on a CPU too (slower); the tests do.
+    portable: take the portable kernels on a CPU too (slower), for tests.
     """
 
     @staticmethod
@@ -74,7 +74,7 @@ class HashEncode(torch.autograd.Function):
         grad_table = torch.zeros(table.shape, dtype=torch.float32, device=table.device) if want_table else None
         partial = None
         if want_positions:
-            # on a CPU one buffer a thread, summed below in one order, so that the result repeats exactly
+            # on a CPU one buffer per thread; their sum below has a fixed order, which makes the result reproducible
             shape = (_workers(spec, positions), len(positions), 3) if ctx.native else (1, len(positions), 4)
             partial = torch.zeros(shape, device=positions.device)
         if len(positions) and (want_table or want_positions):
@@ -112,7 +112,7 @@ def _gradient_natively(
     grad_table: Tensor | None,
     partial: Tensor | None,
 ) -> None:
-    """Give whole levels to the threads: levels own disjoint parts of the table, so no two threads write one entry."""
+    """Split whole levels between the threads: levels own disjoint entries, so no two threads write to one."""
     kernel = make_cpu_kernels(spec.features).gradient
     inputs = [*_native_inputs(spec, positions, table, index, weights), view(incoming.view(-1))]
     inputs.append(None if grad_table is None else view(grad_table.view(-1)))
@@ -143,7 +143,7 @@ def _gradient_portably(
         None if partial is None else view(partial, get_warp().vec4),
     ]
     count = spec.levels * len(positions)
-    # one chunk: on a CPU the kernel's atomic additions hold for one thread only
+    # one chunk: on a CPU the kernel's additions are not atomic between threads
     launch_chunks(kernel, count, inputs, positions.device, smallest=count)
 
 
@@ -178,13 +178,14 @@ def _portable_inputs(
 
 
 def _rows(spec: HashGridSpec) -> np.ndarray:
-    """`[L, 4]` int32: resolution, offset, size and whether it is hashed."""
+    """`[L, 4]` int32: resolution, offset, size and 1 for hashed levels."""
     columns = (spec.level_resolutions, spec.level_offsets[:-1], spec.level_sizes, spec.level_hashed)
     return np.array(columns, dtype=np.int32).T.copy()
 
 
 @cache
 def level_rows(spec: HashGridSpec) -> Any:
+    """The levels of a grid as the native kernels take them: a Warp array of `[L, 4]` int32, flat."""
     return get_warp().array(_rows(spec).reshape(-1), dtype=get_warp().int32, device="cpu")
 
 
@@ -195,7 +196,7 @@ def _level_structs(spec: HashGridSpec, device: str) -> Any:
 
 
 def _aligned(tensor: Tensor) -> Tensor:
-    """Contiguous, and where vectors of 16 bytes may begin: part of a larger tensor may lie elsewhere."""
+    """A contiguous tensor aligned to 16 bytes for vector loads; a slice of a larger tensor need not be."""
     tensor = tensor.contiguous()
     return tensor if tensor.data_ptr() % 16 == 0 else tensor.clone()
 

@@ -1,8 +1,8 @@
-"""The hash grid's CPU kernels: native code inside Warp, compiled by Warp's own compiler for the processor at hand.
+"""CPU kernels of the hash grid: native code in Warp, compiled by Warp's compiler for the host processor.
 
-They walk blocks of points: a pass that the compiler vectorises finds a block's entries and weights, and a pass of plain
-loads and fused multiplies reads the table, which on x86 beats gather instructions. Three to four times faster than the
-portable kernels of `hash_grid_kernels`, which serve CUDA. Tables are float32 here.
+Points are processed in blocks. A vectorised pass computes the entries and weights of a block, and a pass of scalar
+loads and fused multiply-adds reads the table, which on x86 beats gather instructions. They are three to four times
+faster on a CPU than the portable kernels of `portable.py`, which serve CUDA. Tables are float32.
 """
 
 # pyright: reportInvalidTypeForm=false
@@ -64,7 +64,7 @@ LOCATE = """
         }
     };
 """
-"""Shared by both snippets. NaN compares false and lands at 0: positions are checked before the launch."""
+"""Shared by both snippets. NaN compares false and is clamped to 0; positions are checked before the launch."""
 
 ENCODE = """
     float* __restrict__ out = output.data;
@@ -162,12 +162,12 @@ GRADIENT = """
 
 @cache
 def make_cpu_kernels(features: int) -> SimpleNamespace:
-    """`encode` and `gradient` for float32 tables of `features` numbers an entry; compiled on first launch.
+    """`encode` and `gradient` for float32 tables of `features` features per entry; compiled on first launch.
 
-    Both are launched over one index. `encode` does the points `first` to `last` on all levels; `gradient` all points on
-    every `level_step`-th level from `first_level`, adding to `grad_table` and `grad_positions` where these are given.
-    Arrays are flat: levels `[L, 4]` (resolution, offset, size, hashed), weights `[L]`, positions `[N, 3]`, table
-    `[B, T, F]` with `table_stride` = T * F, table_index `[N]` or none, output and grad_output `[N, L, F]`.
+    Both are launched with dim 1. `encode` processes the points `first` to `last` on all levels; `gradient` all points
+    on every `level_step`-th level from `first_level`, adding to `grad_table` and `grad_positions` where these are
+    given. Arrays are flat: levels `[L, 4]` (resolution, offset, size, hashed), weights `[L]`, positions `[N, 3]`,
+    table `[B, T, F]` with `table_stride` = T * F, table_index `[N]` or none, output and grad_output `[N, L, F]`.
     """
 
     def source(code: str) -> str:

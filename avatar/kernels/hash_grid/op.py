@@ -1,8 +1,8 @@
 """Multiresolution hash encoding (Mueller et al., Instant Neural Graphics Primitives, ACM TOG 41(4), 2022).
 
-Level l has N_l cells along an axis (equations 2 and 3), values at its (N_l + 1)^3 corners and trilinear interpolation
-between them. Levels whose corners fit their table are stored densely, x fastest; finer ones through the spatial hash of
-equation 4. Coordinates outside [0, 1] are clamped: the value is the border's and the gradient along that axis zero.
+Level l has N_l cells along each axis (equations 2 and 3), features at its (N_l + 1)^3 corners and trilinear
+interpolation between them. Levels whose corners fit their table are stored densely, x fastest; finer levels use the
+spatial hash of equation 4. Coordinates are clamped to [0, 1]; the gradient along a clamped axis is zero.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ def hash_encode(
     level_weights: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """Encode points: `[N, L * F]` float32, level by level.
+    """Features `[N, L * F]` float32 of points, level by level.
 
     positions: `[N, 3]` float32 in [0, 1] (clamped to it). table: `[T, F]` or `[B, T, F]`, T = `spec.table_size`,
     float32, float16 or bfloat16 (float64 for both with the backend torch). table_index: `[N]` int32 or int64, which of
     the B tables a point uses; may be left out for one table. level_weights: `[L]`, multiplies each level's features (a
-    coarse-to-fine window); a level of weight zero costs nothing. backend: "auto" (Warp), "warp" or "torch" (the twin in
-    `reference`).
+    coarse-to-fine window); a level of weight zero costs nothing. backend: "auto" (Warp), "warp" or "torch" (the
+    reference).
 
     Differentiable once in positions and table (not in level_weights). The gradient is the same from run to run on a
     CPU for one number of threads. Raises InputError for shapes, types or devices that do not fit, and on a CPU for
-    positions that are not finite or a table_index out of range; on CUDA, where looking would stall the device, a
-    position that is not finite gives NaN features and an index out of range is clamped.
+    positions that are not finite or a table_index out of range. On CUDA, where a check would stall the device, a
+    position that is not finite gives NaN features and an index out of range is clamped. Raises ConfigError for an
+    unknown backend.
     """
     if backend not in BACKENDS:
         raise ConfigError("unknown backend of the hash grid", expected=", ".join(BACKENDS), found=backend)
@@ -66,10 +67,10 @@ def _check(
 ) -> None:
     if positions.dim() != 2 or positions.shape[1] != 3:
         raise InputError("positions have a wrong shape", expected="[N, 3]", found=tuple(positions.shape))
-    twin = backend == "torch"
-    kinds = {"positions": (positions, FLOATS if twin else FLOAT32), "table": (table, TABLE_DTYPES)}
+    is_reference = backend == "torch"
+    kinds = {"positions": (positions, FLOATS if is_reference else FLOAT32), "table": (table, TABLE_DTYPES)}
     for name, (tensor, dtypes) in kinds.items():
-        if tensor.dtype not in dtypes and not (twin and tensor.dtype == torch.float64):
+        if tensor.dtype not in dtypes and not (is_reference and tensor.dtype == torch.float64):
             raise InputError(
                 f"{name} must be of a floating point type that the kernels know",
                 expected=" or ".join(map(str, dtypes)),

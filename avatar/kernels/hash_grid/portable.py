@@ -1,5 +1,5 @@
-"""Warp's portable kernels of `hash_grid`, made for a number of features and a table type. They serve CUDA; a CPU has
-faster ones in `hash_grid_cpu`. Imported on first use."""
+"""Portable Warp kernels of the hash grid, built for a number of features and a table type. They serve CUDA; the CPU has
+faster ones in `cpu.py`. Imported on first use."""
 
 # pyright: reportInvalidTypeForm=false
 # ruff: noqa: UP018, RUF046, SIM108
@@ -24,7 +24,7 @@ LOAD = """
     for (int f = 0; f < F; ++f) value[f] = (float)entry[f];
     return value;
 """
-"""A vector in one load of its whole width, through the read-only cache; Warp itself loads number by number."""
+"""One load of a whole vector through the read-only cache; Warp itself loads scalar by scalar."""
 
 STORE = """
     float* at = (float*)(target.data + (long long)row * target.shape[1] + index);
@@ -38,7 +38,7 @@ STORE = """
     for (int f = 0; f < F; ++f) at[f] = value[f];
 #endif
 """
-"""A vector in one store."""
+"""One store of a whole vector."""
 
 ADD = """
     float* at = (float*)(target.data + (long long)row * target.shape[1] + index);
@@ -53,7 +53,7 @@ ADD = """
     for (int f = 0; f < F; ++f) wp::atomic_add(at + f, value[f]);
 #endif
 """
-"""An atomic addition to two or four numbers: one instruction from compute capability 9.0 on."""
+"""An atomic addition to 2 or 4 floats; one instruction from compute capability 9.0 on."""
 
 PRIME_Y = wp.constant(wp.uint32(2654435761))
 PRIME_Z = wp.constant(wp.uint32(805459861))
@@ -61,7 +61,7 @@ PRIME_Z = wp.constant(wp.uint32(805459861))
 
 @wp.struct
 class Level:
-    """One resolution: its cells along an axis, place in the table, and weight."""
+    """One level: cells along an axis, first entry and number of entries in the table, and 1 where it is hashed."""
 
     resolution: int
     offset: int
@@ -111,7 +111,7 @@ def cell_of(scaled: wp.vec3, resolution: int):
 
 @cache
 def make_load(size: int, dtype: type) -> Any:
-    """A function that reads one of `size` numbers' vectors from a contiguous array, as floats."""
+    """A function that reads one vector of `size` scalars from a contiguous array, as floats."""
     kind, vec = wp.types.vector(size, dtype), wp.types.vector(size, float)
     raw = {4: "unsigned", 8: "uint2", 16: "uint4"}[size * wp.types.type_size_in_bytes(dtype)]
 
@@ -123,7 +123,7 @@ def make_load(size: int, dtype: type) -> Any:
 
 @cache
 def make_write(size: int, code: str) -> Any:
-    """A function that stores (STORE) or adds (ADD) a vector of 2 or 4 floats to one of a contiguous array."""
+    """A function that stores (STORE) a vector of 2 or 4 floats in a contiguous array, or adds it atomically (ADD)."""
     vec = wp.types.vector(size, float)
 
     @wp.func_native(f"#define F {size}\n{code}#undef F\n")
@@ -134,11 +134,11 @@ def make_write(size: int, code: str) -> Any:
 
 @cache
 def make_kernels(features: int, dtype: type) -> SimpleNamespace:
-    """`encode` and `gradient` for entries of `features` numbers of a Warp scalar type; compiled on first launch.
+    """`encode` and `gradient` for entries of `features` values of a Warp scalar type; compiled on first launch.
 
-    Both take an index over (level, point), level by level: one level's table at a time stays in a CPU's cache, the
-    threads of a CUDA block share a level, and a CPU may give whole levels to its threads. `grad_positions` has four
-    numbers a point, the last unused, so that one addition writes them all.
+    Both are launched over (level, point), level by level: the threads of a CUDA block share a level, and on a CPU one
+    level's table at a time stays in cache. `grad_positions` has four floats per point, the last unused, so that one
+    vector addition writes them all.
     """
     entry_type = wp.types.vector(features, dtype)
     vec = wp.types.vector(features, float)

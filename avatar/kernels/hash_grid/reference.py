@@ -28,7 +28,7 @@ def hash_encode(
     table_index: Tensor | None = None,
     level_weights: Tensor | None = None,
 ) -> Tensor:
-    """Features `[N, L * F]`; arguments as `hash_grid.hash_encode`, the table being `[B, T, F]`."""
+    """Features `[N, L * F]`; arguments as `op.hash_encode`, with a table `[B, T, F]`."""
     dtype = torch.promote_types(positions.dtype, torch.float32)
     flat = table.flatten(0, 1)
     base = 0 if table_index is None else (table_index.long() * spec.table_size).unsqueeze(1)
@@ -37,7 +37,7 @@ def hash_encode(
     parts = []
     for level, resolution in enumerate(spec.level_resolutions):
         scaled = inside * resolution
-        # NaN stays in the weights, but must not reach the index
+        # NaN propagates through the weights, but must not reach the index
         cell = scaled.detach().floor().clamp(max=resolution - 1).nan_to_num(0.0)
         part = (scaled - cell).unsqueeze(1)
         weight = torch.where(corner, part, 1 - part).prod(-1)

@@ -1,4 +1,4 @@
-"""The sizes of a hash grid, and the factors of its hash."""
+"""The sizes of a hash grid, and the primes of its spatial hash."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from functools import cached_property
 from avatar.base.errors import ConfigError
 
 PRIMES = (1, 2654435761, 805459861)
-"""The factors of x, y and z in the spatial hash."""
-
-
+"""Factors of x, y and z in the spatial hash (Mueller et al. 2022, equation 4)."""
 MAX_LOG2_ENTRIES = 24
 
 
 @dataclass(frozen=True)
 class HashGridSpec:
-    """The sizes of a hash grid."""
+    """The sizes of a hash grid. Raises ConfigError for sizes that the kernels do not support."""
 
     levels: int = 12
     """Number of resolutions L."""
     log2_entries: int = 16
-    """A level's table holds at most two to this power entries."""
+    """Base 2 logarithm of the most entries of a level."""
     features: int = 2
     """Features F of an entry: 2 or 4."""
     base_resolution: int = 16
@@ -52,7 +50,7 @@ class HashGridSpec:
         if self.levels == 1:
             return (self.base_resolution,)
         growth = math.log(self.finest_resolution / self.base_resolution) / (self.levels - 1)
-        # the tiny share keeps the finest level at finest_resolution in spite of rounding
+        # 1e-6 keeps the finest level at finest_resolution in spite of rounding
         return tuple(int(self.base_resolution * math.exp(growth * level) + 1e-6) for level in range(self.levels))
 
     @cached_property
@@ -67,7 +65,7 @@ class HashGridSpec:
 
     @cached_property
     def level_offsets(self) -> tuple[int, ...]:
-        """Where each level begins in the table, and at the end the table's size: L + 1 numbers."""
+        """First entry of each level in the table, and the table's size at the end: L + 1 numbers."""
         offsets = [0]
         for size in self.level_sizes:
             offsets.append(offsets[-1] + size)
@@ -80,5 +78,5 @@ class HashGridSpec:
 
     @property
     def output_size(self) -> int:
-        """Features of an encoded point: L * F."""
+        """Features L * F of an encoded point."""
         return self.levels * self.features

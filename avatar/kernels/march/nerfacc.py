@@ -1,4 +1,4 @@
-"""nerfacc's traversal (Li et al., NerfAcc, ICCV 2023; version 0.5.3) in place of the ray march; CUDA only."""
+"""nerfacc's grid traversal (Li et al., NerfAcc, ICCV 2023; version 0.5.3) in place of the ray march; CUDA only."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def traverse(
     cells: Tensor,
     max_samples: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Rays, depths, shifts (zero) and counts of samples as `ray_march.march` gives them, for rays that do not bend.
+    """Rays `[M]`, depths `[M]`, displacements `[M, 3]` (zero) and counts `[R]` of samples on straight rays.
 
-    cells: bool `[X, Y, Z]`. nerfacc puts a sample in the middle of each step from the near plane on, so the plane is
-    moved by the difference between the offset and a half.
+    Arguments as `op.march`, with `cells` bool `[X, Y, Z]`. nerfacc places a sample in the middle of each step from the
+    near plane on, so the near plane is moved by the difference between the offset and a half.
     """
     nerfacc = load_nerfacc(origins.device)
     box = torch.cat([space.low, space.low + space.cell * space.low.new_tensor(space.counts)])

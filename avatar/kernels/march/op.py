@@ -1,8 +1,8 @@
-"""Where rays meet occupied space: fixed steps through the box, bent by the head's motion.
+"""Ray march: fixed steps through the box, kept where the inverse warp takes them into occupied cells.
 
-A point x of a ray of frame i is carried to y = x + s(h) (T_i x - x), with s a smooth step of the height h above the
-neck, then to x' = y - d_i(y), with d_i interpolated from the frame's displacement grids. Samples are the steps whose x'
-lies in an occupied cell. `march` does all of it in one Warp kernel, and in plain PyTorch for tests.
+A point x on a ray of frame i goes to y = x + s(h) (T_i x - x), with s a smooth step of the height h above the neck,
+then to x' = y - d_i(y), with d_i interpolated from the frame's displacement grids. Samples are the steps whose x' lies
+in an occupied cell. `march` takes one Warp kernel; the reference implementation is `reference.march`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from avatar.kernels.volume.types import starts
 
 BACKENDS = ("auto", "warp", "nerfacc", "torch")
 MOST_STEPS = 2**20
-"""Steps that are looked at on one ray; more are a mistake in near, far or step."""
+"""Most steps on one ray; more mean a mistake in near, far or step."""
 
 
 @torch.no_grad()
@@ -41,17 +41,18 @@ def march(
     max_samples: int,
     backend: str = "auto",
 ) -> Marched:
-    """The first `max_samples` steps of each ray whose x' is in an occupied cell.
+    """The first `max_samples` steps of each ray whose x' is in an occupied cell; without gradient.
 
-    origins, directions `[R, 3]` world, unit; frame `[R]` integer; near, far `[R]`; steps lie at
-    near + (k + offset) step < far, with offset `[R]` in [0, 1). dilated, occupied: bool `[X, Y, Z]`; only points y in
-    `dilated` are carried on (it must hold every y whose x' can be occupied). Nothing has a gradient.
-    backend: "auto" (Warp), "warp", "torch" (the twin), or "nerfacc" (CUDA, only without motion: it cannot bend rays).
+    origins, directions: `[R, 3]`, world, metres and unit vectors. frame: `[R]` integer. near, far: `[R]` metres; steps
+    lie at near + (k + offset) step < far, with offset `[R]` in [0, 1). dilated, occupied: bool `[X, Y, Z]`; only points
+    y in `dilated` are warped further, so it must contain every y whose x' can be occupied.
+    backend: "auto" (Warp), "warp", "torch" (the reference), or "nerfacc" (CUDA, without motion only: it cannot bend
+    rays).
 
     Raises InputError for shapes, types, devices, a step or max_samples that do not fit, and on a CPU for values that
-    are not finite, a frame out of range or more than 2^20 steps on a ray; ConfigError for a backend that cannot do it.
-    On CUDA, where looking would stall the device, a ray that is not finite gets no samples, the kernel clamps a frame
-    out of range and stops after 2^20 steps.
+    are not finite, a frame out of range or more than 2^20 steps on a ray. Raises ConfigError for an unknown backend and
+    for nerfacc with motion. On CUDA, where a check would stall the device, a ray that is not finite gets no samples,
+    a frame out of range is clamped and a ray ends after 2^20 steps.
     """
     if backend not in BACKENDS:
         raise ConfigError("unknown backend of the ray march", expected=", ".join(BACKENDS), found=backend)
@@ -124,7 +125,7 @@ def _check(
 
 
 def _check_motion(motion: MarchMotion, device: torch.device) -> int | None:
-    """Check the parts of a motion against each other; returns the number of frames, None where nothing moves."""
+    """Check a motion (InputError); returns the number of frames, None without motion."""
     matrices, height = motion.canonical_from_world, motion.height
     if (matrices is None) != (height is None):
         raise InputError("head motion needs both canonical_from_world and height, or neither")
@@ -176,7 +177,7 @@ def _march_warp(
     depth = torch.empty(rays, max_samples, device=device)
     displacement = torch.empty(rays, max_samples, 3, device=device)
     count = torch.zeros(rays, dtype=torch.int32, device=device)
-    # every array is kept until the launch is over: a view does not own its memory
+    # the tensors are kept until the launch is over, because a view does not own its memory
     kept = [
         near.float().contiguous(),
         far.float().contiguous(),

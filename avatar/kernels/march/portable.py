@@ -1,4 +1,4 @@
-"""The Warp kernel of `ray_march`. Imported by it on first use."""
+"""Warp kernels of the ray march; imported on first use."""
 
 # pyright: reportInvalidTypeForm=false
 # ruff: noqa: UP018, RUF046, SIM102
@@ -8,13 +8,13 @@ from avatar.kernels.runtime.launch import get_warp
 
 wp = get_warp()
 MOST_STEPS = wp.constant(1 << 20)
-"""As `ray_march.MOST_STEPS`: an endless ray must not hold the device."""
+"""As `op.MOST_STEPS`: an endless ray must not block the device."""
 mat34 = wp.types.matrix(shape=(3, 4), dtype=float)
 
 
 @wp.struct
 class Space:
-    """What all rays share; see `ray_march.MarchSpace`."""
+    """`types.MarchSpace` as the kernel takes it."""
 
     low: wp.vec3
     inverse_cell: wp.vec3
@@ -22,14 +22,14 @@ class Space:
     top: float
     bottom: float
     skull_rotation: wp.mat33
-    skull_shift: wp.vec3
+    skull_translation: wp.vec3
 
 
 @wp.func
 def cell_of(space: Space, point: wp.vec3):
     """Flat index of the cell that holds a point, -1 outside the box."""
     place = wp.cw_mul(point - space.low, space.inverse_cell)
-    # compared as floats: NaN and what no integer can hold are outside, too
+    # compared as floats, so that NaN and values beyond the integers are outside too
     inside = (
         place[0] >= 0.0
         and place[1] >= 0.0
@@ -59,12 +59,12 @@ def interpolate_displacement(
     frame: int,
     point: wp.vec3,
 ):
-    """Trilinear value at a skull point: from the first finer grid that holds it, else the coarse grid, else zero."""
+    """Trilinear displacement at a skull point: of the first fine grid around it, else the coarse grid, else zero."""
     result = wp.vec3(0.0, 0.0, 0.0)
     chosen = int(-1)
     place = wp.vec3(0.0, 0.0, 0.0)
     for index in range(origin.shape[0]):
-        # grid 0 is the coarse one; nothing outside it moves
+        # grid 0 is the coarse one; outside it the displacement is zero
         if chosen < 1 and (index == 0 or chosen == 0):
             local = (point - origin[index]) / cell[index]
             inside = (
@@ -157,7 +157,7 @@ def march_kernel(
         if alive:
             move = wp.vec3(0.0, 0.0, 0.0)
             if grids:
-                skull = space.skull_rotation * point + space.skull_shift
+                skull = space.skull_rotation * point + space.skull_translation
                 local = interpolate_displacement(grid_origin, grid_cell, grid_counts, grid_offsets, grids, which, skull)
                 move = wp.transpose(space.skull_rotation) * local
                 cell = cell_of(space, point - move)

@@ -23,6 +23,7 @@ def march(
     occupied: Tensor,
     max_samples: int,
 ) -> Marched:
+    """Samples of R rays; arguments as `op.march`."""
     steps = int(((far - near).amax() / step).ceil().clamp_min(1)) + 1 if len(near) else 1
     place = torch.arange(steps, device=near.device, dtype=near.dtype)
     depths = near.unsqueeze(1) + (place + offset.unsqueeze(1)) * step
@@ -59,8 +60,8 @@ def lookup(space: MarchSpace, cells: Tensor, points: Tensor) -> Tensor:
 
 
 def interpolate_grids(motion: MarchMotion, frame: Tensor, points: Tensor) -> Tensor:
-    """Trilinear displacements `[M, 3]` at skull points `[M, 3]` of frames `[M]`: from the first finer grid that holds
-    a point, else the coarse grid, else zero. No gradient with respect to the points."""
+    """Trilinear displacements `[M, 3]` (metres) at skull points `[M, 3]` of frames `[M]`: of the first fine grid that
+    contains a point, else the coarse grid, else zero. No gradient with respect to the points."""
     assert motion.grids is not None
     points = points.detach()
     origin, cell, all_counts, offsets = motion.layout()

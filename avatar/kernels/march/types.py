@@ -1,4 +1,4 @@
-"""What rays march through, how it moves, and the samples they find."""
+"""The input and output of the ray march: space, motion and samples."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from avatar.kernels.runtime.launch import get_warp
 
 @dataclass
 class MarchSpace:
-    """What all rays share."""
+    """The grid of cells and the canonical space, the same for all rays."""
 
     low: Tensor
     """`[3]` corner of the box of cells, metres."""
     cell: Tensor
-    """`[3]` edge lengths of a cell."""
+    """`[3]` edge lengths of a cell, metres."""
     counts: tuple[int, int, int]
     """Cells along each axis."""
     neck: tuple[float, float]
-    """Heights above which the head's motion holds in full, and below which it has faded, metres."""
+    """Skull heights (top, bottom) in metres: the head's motion applies in full above top and not below bottom."""
     skull_from_canonical: Tensor
-    """`[4, 4]` rigid: where the displacement grids' coordinates are."""
+    """`[4, 4]` rigid: canonical to skull coordinates, those of the displacement grids."""
 
     @cached_property
     def struct(self) -> Any:
-        """All this as the kernel takes it; made once, because reading numbers off a GPU waits for it."""
+        """The Warp struct for the kernel; built once, because reading values from a GPU synchronises with it."""
         from avatar.kernels.march.portable import Space
 
         warp, shared = get_warp(), Space()
@@ -38,28 +38,28 @@ class MarchSpace:
         shared.counts = warp.vec3i(*self.counts)
         shared.top, shared.bottom = self.neck
         shared.skull_rotation = warp.mat33(*self.skull_from_canonical[:3, :3].flatten().tolist())
-        shared.skull_shift = warp.vec3(*self.skull_from_canonical[:3, 3].tolist())
+        shared.skull_translation = warp.vec3(*self.skull_from_canonical[:3, 3].tolist())
         return shared
 
 
 @dataclass
 class MarchMotion:
-    """The motion of B frames; the parts may be None: no head motion, no displacement."""
+    """The motion of B frames; None stands for no head motion and no displacement."""
 
     canonical_from_world: Tensor | None
-    """`[B, 3, 4]`."""
+    """`[B, 3, 4]` rigid transforms of the head."""
     height: Tensor | None
-    """`[B, 4]`: the height above the neck of a world point (x, 1)."""
+    """`[B, 4]` rows that give the skull height of a world point (x, 1), metres."""
     grids: Tensor | None
     """`[B, nodes, 3]` float16 displacements at the grids' nodes, skull axes, metres."""
     grid_origin: Tensor | None = None
     """`[G, 3]` first node of each grid; the first grid is the coarse one that contains the others."""
     grid_cell: Tensor | None = None
-    """`[G]`."""
+    """`[G]` distance between nodes, metres."""
     grid_counts: Tensor | None = None
-    """`[G, 3]` int64."""
+    """`[G, 3]` int64 nodes along each axis."""
     grid_offsets: Tensor | None = None
-    """`[G]` int64 first node of each grid in the list; z fastest."""
+    """`[G]` int64 index of each grid's first node in the list of nodes; z fastest."""
 
     def layout(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Origins, cells, counts and offsets of the grids. Raises InputError where one of them is missing."""
@@ -80,11 +80,11 @@ class Marched:
     depth: Tensor
     """`[M]` metres along the ray, ascending on each ray."""
     displacement: Tensor
-    """`[M, 3]` the displacement d at the sample, canonical axes, metres."""
+    """`[M, 3]` displacement d at the sample, canonical axes, metres."""
     first: Tensor
     """`[R + 1]` int64: ray r owns the samples first[r] to first[r + 1]."""
 
     @property
     def count(self) -> Tensor:
-        """`[R]` int64 samples of each ray."""
+        """`[R]` int64 number of samples of each ray."""
         return self.first.diff()

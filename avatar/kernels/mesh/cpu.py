@@ -1,9 +1,9 @@
-"""Closest points on a CPU: native code inside Warp that walks the mesh's hierarchy of boxes with 16 points at once.
+"""CPU kernels for closest points: native code in Warp that traverses the mesh's hierarchy with packets of 16 points.
 
-Points that lie close together want nearly the same triangles. One walk for sixteen of them turns every box and triangle
-test into vector instructions, five times faster than a walk for each (a packet, as in ray tracing: Wald et al.,
-Interactive Rendering with Coherent Ray Tracing, Computer Graphics Forum 20(3), 2001). CUDA, whose threads do that by
-themselves, takes the portable kernels of `mesh_kernels`.
+Neighbouring points visit nearly the same triangles. One traversal for sixteen of them turns every box and triangle test
+into vector instructions, five times faster than a traversal for each (packet traversal, as in ray tracing: Wald et al.,
+Interactive Rendering with Coherent Ray Tracing, Computer Graphics Forum 20(3), 2001). CUDA, whose warps run in lockstep
+anyway, takes the portable kernels of `portable.py`.
 """
 
 # pyright: reportInvalidTypeForm=false
@@ -14,7 +14,7 @@ from avatar.kernels.runtime.launch import get_warp
 wp = get_warp()
 
 LANES = 16
-"""Points of a packet: floats of a vector register of 512 bits. Processors with narrower ones take several."""
+"""Points per packet: the floats of a 512-bit vector register; processors with narrower registers use several."""
 PACKET = wp.constant(LANES)
 
 CLOSEST = """

@@ -1,6 +1,6 @@
-"""Rays and closest points on a triangle mesh that changes its pose, through Warp's bounding volume hierarchy.
+"""Ray and closest-point queries on a deforming triangle mesh, through Warp's bounding volume hierarchy.
 
-The peers in plain PyTorch, which try every triangle, are `reference.cast_rays`, `reference.closest_points` and
+The reference implementations, which test every triangle, are `reference.cast_rays`, `reference.closest_points` and
 `reference.spread`.
 """
 
@@ -24,10 +24,11 @@ FAR = 1e9
 class MeshQuery:
     """A mesh of fixed faces whose vertices may move between queries.
 
-    faces: `[F, 3]` integers, F >= 1. device: where the vertices and all queries live. portable: take CUDA's kernels on
-    a CPU too (slower, the same results); the tests do.
-    Call `update` with vertices before the first query. Queries carry no gradient; differentiate through
-    `interpolate(vertices, faces, hits.face, hits.barycentrics)`.
+    faces: `[F, 3]` integers, F >= 1. device: that of the vertices and of all queries. portable: take the CUDA kernels
+    on a CPU too (slower, the same results), for tests.
+    Call `update` with vertices before the first query. Queries have no gradient; differentiate through
+    `interpolate(vertices, faces, hits.face, hits.barycentrics)`. All methods raise InputError for shapes, types, values
+    or devices that do not fit.
     """
 
     def __init__(self, faces: Tensor, device: torch.device | str = "cpu", *, portable: bool = False) -> None:
@@ -62,7 +63,7 @@ class MeshQuery:
         _check(vertices, "vertices", self.device)
         warp = get_warp()
         if self._vertices is None or self._vertices.shape != vertices.shape:
-            # the mesh owns a buffer, so that moving it needs no new hierarchy
+            # the mesh keeps its own buffer, so that an update refits the hierarchy instead of building a new one
             self._vertices = vertices.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
             with self._stream():
                 self._mesh = warp.Mesh(
@@ -76,7 +77,10 @@ class MeshQuery:
         return self
 
     def cast_rays(self, origins: Tensor, directions: Tensor, *, max_depth: float = FAR) -> RayHits:
-        """First hits of rays with origins and directions `[N, 3]`; directions need not have unit length."""
+        """First hits of rays with origins `[N, 3]` (metres) and directions `[N, 3]`, which need not be unit vectors.
+
+        max_depth: in lengths of the direction.
+        """
         from avatar.kernels.mesh.portable import cast_rays_kernel
 
         self._require_vertices()
@@ -121,12 +125,12 @@ class MeshQuery:
         depth: Tensor,
         barycentrics: Tensor,
     ) -> None:
-        """Cast rays through the pixels of a window of an image and write what they hit into its arrays.
+        """Cast rays through the pixels of a rectangle of an image and write their hits into its arrays.
 
-        rows, columns: first and one past the last of the window. step: image pixel (i, j) is centred at
+        rows, columns: first and one past the last of the rectangle. step: image pixel (i, j) is centred at
         (step j + 0.5, step i + 0.5). intrinsics: focal lengths and principal point (fx, fy, cx, cy) in the pixels of
-        step 1. world_from_cam: `[4, 4]`, OpenCV. face `[H, W]` int32, depth `[H, W]` (z-depth) and barycentrics
-        `[H, W, 3]`: contiguous, on the mesh's device; pixels that hit nothing stay as they are.
+        step 1. world_from_cam: `[4, 4]`, OpenCV. face `[H, W]` int32, depth `[H, W]` (z-depth, metres) and barycentrics
+        `[H, W, 3]`: contiguous, on the mesh's device; pixels without a hit are left unchanged.
         """
         from avatar.kernels.mesh.portable import cast_pixels_kernel
 
@@ -169,10 +173,10 @@ class MeshQuery:
         )
 
     def closest_points(self, points: Tensor, max_distance: float = FAR) -> ClosestPoints:
-        """The nearest surface point of each of `points` `[N, 3]`, where it is nearer than `max_distance` metres.
+        """The closest surface points of `points` `[N, 3]` (metres), where they are nearer than `max_distance` metres.
 
-        Fast where consecutive points are close together (points sorted along a curve that fills space), and where
-        `max_distance` is small.
+        Fast where consecutive points are close together (sorted along a space-filling curve) and `max_distance` is
+        small.
         """
         self._require_vertices()
         _check_points(points, "points", self.device)
@@ -192,13 +196,13 @@ class MeshQuery:
     def spread(
         self, points: Tensor, values: Tensor, where: Tensor, output: Tensor, *, fade: float, reach: float
     ) -> None:
-        """Write vertex values, carried off the surface, to rows of `output`: closest point, interpolation and fading
-        with the distance d in one pass.
+        """Extrapolate vertex values off the surface and write them to rows of `output`: closest point, interpolation
+        and fading with the distance d in one pass.
 
-        points `[N, 3]` metres take the value that `values` `[V, 3]` have at the nearest surface point, times
-        exp(-d / fade) and a smooth step from 1 at 60 % of `reach` to 0 at `reach` (metres); zero beyond. Point i
-        writes to row `where[i]` (int32 `[N]`) of `output` (float16 `[K, 3]`, contiguous). Sort the points as for
-        `closest_points`. Nothing has a gradient.
+        points `[N, 3]` (metres) take the value of `values` `[V, 3]` at the closest surface point, times exp(-d / fade)
+        and a smooth step from 1 at 60 % of `reach` to 0 at `reach` (metres); zero beyond. Point i writes to row
+        `where[i]` (int32 `[N]`) of `output` (float16 `[K, 3]`, contiguous). Sort the points as for `closest_points`.
+        Without gradient.
         """
         vertices = self._require_vertices()
         _check_points(points, "points", self.device)
@@ -239,7 +243,7 @@ class MeshQuery:
         )
 
     def _launch_points(self, name: str, points: Tensor, max_distance: float, arguments: list[Any]) -> None:
-        """Launch a kernel over points `[N, 3]`: one index a point, or on a CPU a packet of points."""
+        """Launch a kernel over points `[N, 3]`: a thread per point, or on a CPU per packet of points."""
         if self._native:
             from avatar.kernels.mesh import cpu as kernels
 
@@ -274,7 +278,7 @@ class MeshQuery:
 
 
 def _check(tensor: Tensor, name: str, device: torch.device) -> None:
-    """Refuse another device, another kind of number, or (on a CPU, where it costs no wait) NaN and infinity."""
+    """Raise InputError for another device, for integers, and on a CPU for NaN and infinity."""
     if tensor.device.type != device.type or (device.index is not None and tensor.device != device):
         raise InputError(f"{name} are on another device than the mesh", expected=device, found=tensor.device)
     if not tensor.dtype.is_floating_point:
@@ -284,7 +288,7 @@ def _check(tensor: Tensor, name: str, device: torch.device) -> None:
 
 
 def _check_image(face: Tensor, depth: Tensor, barycentrics: Tensor, device: torch.device) -> tuple[int, int]:
-    """Height and width of an image's arrays, or InputError where a kernel cannot write to them."""
+    """Height and width of an image's arrays; raises InputError where a kernel cannot write to them."""
     size = tuple(face.shape)
     check_tensor("faces of the image", face, ("H", "W"), (torch.int32,), device)
     check_tensor("depths of the image", depth, size, FLOAT32, device)

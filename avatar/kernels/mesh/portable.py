@@ -1,5 +1,5 @@
-"""Warp's portable kernels of `mesh_query`. Imported by it on first use, so that Warp is loaded only where a mesh is
-asked. Rays run these everywhere; for closest points a CPU has faster ones in `mesh_cpu`."""
+"""Portable Warp kernels of the mesh queries; imported on first use. Rays take them everywhere; for closest points the
+CPU has faster ones in `cpu.py`."""
 
 # pyright: reportInvalidTypeForm=false
 
@@ -49,7 +49,7 @@ def cast_pixels_kernel(
     depth: wp.array2d(dtype=float),
     barycentrics: wp.array2d(dtype=wp.vec3),
 ):
-    # Rays are made here, not in torch: at 512 x 512 they alone would be 6 MB to write and read.
+    # rays are generated here: at 512 x 512 pixels a tensor of rays would be 6 MB to write and read
     i = first + wp.tid()
     row = corner[1] + i // columns
     column = corner[0] + i % columns

@@ -1,4 +1,4 @@
-"""Mesh queries in plain PyTorch, by trying every triangle."""
+"""Mesh queries in plain PyTorch, testing every triangle."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from avatar.kernels.mesh.types import FADE_START, ClosestPoints, RayHits, interp
 def cast_rays(
     vertices: Tensor, faces: Tensor, origins: Tensor, directions: Tensor, *, max_depth: float = 1e9
 ) -> RayHits:
-    """First hits of rays `[N, 3]` by trying every face (Moeller and Trumbore 1997), both sides."""
+    """First hits of rays `[N, 3]`, testing every face from both sides (Moeller and Trumbore 1997)."""
     a, b, c = (vertices[faces[:, i].long()] for i in range(3))
     first, second = b - a, c - a
     normal = torch.linalg.cross(directions.unsqueeze(1), second.unsqueeze(0))
@@ -31,9 +31,9 @@ def cast_rays(
 
 
 def closest_on_triangles(points: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """Barycentrics `[..., 3]` of the points of triangles nearest to points `[..., 3]`.
+    """Barycentrics `[..., 3]` of the closest points of triangles (corners `[..., 3]`) to points `[..., 3]`.
 
-    By the regions of Ericson, Real-Time Collision Detection (2005), section 5.1.5.
+    By Voronoi regions (Ericson, Real-Time Collision Detection, 2005, section 5.1.5).
     """
     ab, ac = b - a, c - a
     d1, d2 = (ab * (points - a)).sum(-1), (ac * (points - a)).sum(-1)
@@ -63,7 +63,7 @@ def closest_on_triangles(points: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Ten
 
 
 def closest_points(vertices: Tensor, faces: Tensor, points: Tensor, max_distance: float = 1e9) -> ClosestPoints:
-    """Nearest surface points of `points` `[N, 3]` by trying every face."""
+    """Closest surface points of `points` `[N, 3]`, testing every face."""
     a, b, c = (vertices[faces[:, i].long()].unsqueeze(0) for i in range(3))
     weights = closest_on_triangles(points.unsqueeze(1), a, b, c)
     nearest = weights[..., :1] * a + weights[..., 1:2] * b + weights[..., 2:] * c
@@ -76,13 +76,13 @@ def closest_points(vertices: Tensor, faces: Tensor, points: Tensor, max_distance
 
 
 def fade_with_distance(distance: Tensor, fade: float, reach: float) -> Tensor:
-    """exp(-distance / fade), brought to zero smoothly between 60 % of `reach` and `reach` (all metres)."""
+    """exp(-distance / fade) times a smooth step from 1 at 60 % of `reach` to 0 at `reach` (all metres)."""
     t = ((distance / reach - FADE_START) / (1 - FADE_START)).clamp(0, 1)
     return torch.exp(-distance / fade) * (1 - t * t * (3 - 2 * t))
 
 
 def spread(vertices: Tensor, faces: Tensor, points: Tensor, values: Tensor, *, fade: float, reach: float) -> Tensor:
-    """Vertex values `[V, C]` carried off the surface to `points` `[N, 3]`: `[N, C]`; see `MeshQuery.spread`."""
+    """Vertex values `[V, C]` extrapolated off the surface to `points` `[N, 3]`: `[N, C]`; see `MeshQuery.spread`."""
     nearest = closest_points(vertices, faces, points, reach)
     found = nearest.face >= 0
     weight = torch.where(found, fade_with_distance(nearest.distance, fade, reach), 0)

@@ -1,4 +1,4 @@
-"""What mesh queries give, and the fade of values off the surface."""
+"""The results of mesh queries, and interpolation at surface points."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 FADE_START = 0.6
-"""In `MeshQuery.spread` the cut to zero begins at this share of the reach."""
+"""Share of the reach at which `MeshQuery.spread` begins to fade to zero."""
 
 
 @dataclass(frozen=True)
 class RayHits:
-    """Where rays meet the mesh first, from either side of a face."""
+    """First hits of rays, on either side of a face."""
 
     face: Tensor
     """`[N]` int32, -1 for a miss."""
@@ -24,10 +24,10 @@ class RayHits:
 
 @dataclass(frozen=True)
 class ClosestPoints:
-    """The nearest points of the mesh's surface."""
+    """Closest points on the mesh's surface."""
 
     face: Tensor
-    """`[N]` int32, -1 where the surface is not nearer than the limit."""
+    """`[N]` int32, -1 where the surface is not within the limit."""
     barycentrics: Tensor
     """`[N, 3]` float32 weights of the face's vertices in their order, zero where there is none."""
     distance: Tensor

@@ -1,4 +1,4 @@
-"""The autograd function of the fused perceptron on its native kernels."""
+"""The autograd function of the fused MLP on its native CPU kernels."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from avatar.kernels.mlp.types import PerceptronShape
 from avatar.kernels.runtime.launch import launch_on_cpu, launch_shares, view, worker_count
 
 SMALLEST_CHUNK = 384
-"""Samples that are worth a thread of their own."""
+"""Fewest samples for which another CPU thread pays."""
 
 
 class FusedMlp(torch.autograd.Function):
-    """Forward and backward of `fused_mlp` on the CPU; the parameters come as one list, layer by layer."""
+    """Forward and backward of `op.fused_mlp` on a CPU; the parameters are one vector, layer by layer."""
 
     @staticmethod
     def forward(
@@ -43,7 +43,7 @@ class FusedMlp(torch.autograd.Function):
         gradients: list[Tensor | None] = []
         for value, where, want in zip(values, index, wanted, strict=True):
             shape = value.shape if where is None else (workers, *value.shape)
-            # a sample's own row is written whole; shared rows are added to, each worker having its own sums
+            # a sample's own row is overwritten; shared rows are accumulated, in separate sums for each worker
             make = torch.empty if where is None else torch.zeros
             gradients.append(make(shape) if want else None)
         sums = torch.zeros(workers, len(parameters))
@@ -57,7 +57,7 @@ class FusedMlp(torch.autograd.Function):
 
 
 def _pointers(values: Sequence[Tensor], index: Sequence[Tensor | None], gradients: Sequence[Tensor | None]) -> Tensor:
-    """`[P, 6]` int64, as the kernels read it: values, row stride, columns, index, gradient, rows."""
+    """`[P, 6]` int64 for the kernels: address of values, row stride, columns, address of index and gradient, rows."""
     return torch.tensor(
         [
             [

@@ -1,9 +1,9 @@
-"""The fused perceptron on a CPU: native code inside Warp, compiled by Warp's own compiler for the processor at hand.
+"""CPU kernels of the fused MLP: native code in Warp, compiled by Warp's compiler for the host processor.
 
-A tile of samples passes through all layers while its activations stay in the first caches; nothing but inputs and
-outputs travels to memory, and the backward pass computes the activations anew. All three products of a layer (forward,
-gradient to its input, gradient to its weights) are one block product C += A B whose C stays in vector registers: rows
-of A are broadcast, rows of B are vectors of 16 numbers. Compilers lower these vectors to what the processor has.
+A tile of samples passes through all layers while its activations stay in the L1 and L2 caches. Only inputs and outputs
+go to memory; the backward pass recomputes the activations. All three products of a layer (forward, gradient of its
+input, gradient of its weights) are one block product C += A B with C in vector registers: entries of A are broadcast,
+rows of B are vectors of 16 floats. The compiler lowers these vectors to those of the processor.
 """
 
 from functools import cache
@@ -63,7 +63,7 @@ COMMON = """
         }
     };
 """
-"""Sizes, scratch, and the tile of inputs."""
+"""Sizes, scratch memory, and loading of a tile of inputs."""
 
 PRODUCT = """
     // C [R x 16 V] (rows ldc apart) = start + A B, with A[r][k] at a + r * row + k * step and rows of B ldb apart;
@@ -126,7 +126,7 @@ PRODUCT = """
         }
     };
 """
-"""The block product, for whatever the layout multiplies."""
+"""The block product, for the element types of a layout."""
 
 LAYOUT = (
     COMMON
@@ -214,7 +214,7 @@ WRITE_INPUT_GRADIENTS = """
             for (int o = 0; o < fan_out(k); ++o) *g++ = shift_sums[k][o];
     }
 """
-"""The end of the backward loop over tiles, and the sums of the weights' gradients."""
+"""The end of the backward loop over tiles, and the sums of the gradients of the weights."""
 
 BACKWARD = (
     """
@@ -264,5 +264,5 @@ BACKWARD = (
 
 @cache
 def kernels() -> SimpleNamespace:
-    """`forward` and `backward` in float32; see `fused_mlp_kernels.make_kernels`."""
+    """`forward` and `backward` in float32; see `native.make_kernels`."""
     return make_kernels(LAYOUT + FORWARD, LAYOUT + BACKWARD)

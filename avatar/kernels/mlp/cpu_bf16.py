@@ -1,9 +1,9 @@
-"""The fused perceptron in bfloat16, for processors with AVX-512 BF16: as `fused_mlp_cpu`, two products a lane.
+"""CPU kernels of the fused MLP in bfloat16, for processors with AVX-512 BF16: as `cpu.py`, with two products per lane.
 
-One instruction multiplies pairs of bfloat16 numbers and adds both products to a float32 sum. So the left factor of a
-block product holds neighbours along the summed axis in one 32-bit word, and the right factor, word by word, two of its
-rows. Activations are kept in both forms: by rows for the next layer, and with two samples a word for the gradient to
-the weights. Sums, biases and what enters and leaves stay float32.
+One instruction multiplies pairs of bfloat16 numbers and adds both products to a float32 sum. The left factor of a block
+product therefore packs neighbours along the summed axis into one 32-bit word, and the right factor packs two of its
+rows. Activations are kept in both layouts: by rows for the next layer, and with two samples per word for the gradient
+of the weights. Sums, biases, inputs and outputs are float32.
 """
 
 from functools import cache
@@ -154,5 +154,5 @@ BACKWARD = (
 
 @cache
 def kernels() -> SimpleNamespace:
-    """`forward` and `backward` in bfloat16; see `fused_mlp_kernels.make_kernels`."""
+    """`forward` and `backward` in bfloat16; see `native.make_kernels`."""
     return make_kernels(LAYOUT + FORWARD, LAYOUT + BACKWARD)

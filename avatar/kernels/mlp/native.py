@@ -1,4 +1,4 @@
-"""What the fused perceptron's kernels share, whatever they compute in: their arguments, tiles and scratch."""
+"""The arguments, tiles and scratch memory of the fused MLP's native kernels in float32 and bfloat16."""
 
 # pyright: reportInvalidTypeForm=false
 
@@ -9,17 +9,17 @@ from avatar.kernels.runtime.launch import get_warp
 
 wp = get_warp()
 TILE = 48
-"""Samples of a tile: a multiple of all the row blocks (6, 8, 12 and 16) of the block product."""
+"""Samples per tile: a multiple of all row blocks (6, 8, 12 and 16) of the block product."""
 LANES = 16
-"""Numbers of a vector."""
+"""Floats per vector."""
 
 
 def make_kernels(forward_source: str, backward_source: str) -> SimpleNamespace:
-    """`forward` and `backward` for perceptrons of any size, from native sources; compiled on first launch.
+    """`forward` and `backward` for MLPs of any size, from native sources; compiled on first launch.
 
-    Both are launched over one index and do the samples `first` to `last` with their own part of `scratch`. layers:
-    `[L, 2]` fan-in and fan-out; pointers: `[P, 6]` (see the source); parameters: weights `[out, in]` and bias of every
-    layer, one after another; result and incoming: `[N, outputs]`; gradients: `[workers, parameters]`.
+    Both are launched with dim 1 and process the samples `first` to `last` with their own part of `scratch`. layers:
+    `[L, 2]` fan-in and fan-out; pointers: `[P, 6]` (see `autograd._pointers`); parameters: weights `[out, in]` and bias
+    of every layer, one after another; result and incoming: `[N, outputs]`; gradients: `[workers, parameters]`.
     """
 
     def constants(keep_pairs: int) -> str:
@@ -109,7 +109,7 @@ def make_kernels(forward_source: str, backward_source: str) -> SimpleNamespace:
 
 
 def scratch_size(layers: list[tuple[int, int]], skip: int, *, backward: bool, half: bool) -> int:
-    """Numbers of scratch a worker needs; follows the `take` calls of the sources."""
+    """Floats of scratch memory per worker; mirrors the `take` calls of the sources."""
 
     def padded(count: int) -> int:
         return -(-count // LANES) * LANES

@@ -1,9 +1,9 @@
-"""A whole small perceptron in one call: y = W_L relu(... relu(W_1 x + b_1) ...) + b_L.
+"""Fused evaluation of a small MLP: y = W_L relu(... relu(W_1 x + b_1) ...) + b_L.
 
-On a CPU one native kernel takes a tile of samples through all layers (`fused_mlp_cpu`, `fused_mlp_bf16_cpu`), several
-times faster than one matrix product a layer at these widths. The input may come in parts that lie apart in memory, and
-a part may be a short list of rows with an index that says which row a sample takes (a frame's code): neither is
-gathered or concatenated. The twin is `reference.mlp`; it also serves CUDA and other types.
+On a CPU one native kernel takes a tile of samples through all layers (`cpu.py`, `cpu_bf16.py`), at these widths several
+times faster than a matrix product per layer. The input may consist of parts that lie apart in memory, and a part may be
+a few rows with an index of the row of each sample (a frame's code); nothing is gathered or concatenated. The reference
+implementation is `reference.mlp`; it also serves CUDA and other types.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ def fused_mlp(
     skip: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Outputs `[N, O]` of a perceptron with ReLU between its layers.
+    """Outputs `[N, O]` of an MLP with ReLU between its layers.
 
-    parts: the input's columns, side by side. weights: `[out, in]` of each layer; biases: `[out]` of each, or None.
-    skip: the input is concatenated again behind the input of this layer, 0 for none. dtype: the arithmetic. The fused
-    kernels have float32 and, on a CPU with AVX-512 BF16, bfloat16 (with float32 sums and outputs); for other types, and
-    on CUDA, the layers run one by one and give outputs in `dtype`. Differentiable once in the parts' values, weights
-    and biases.
-    Raises InputError where the sizes, types or devices do not fit.
+    parts: the columns of the input, side by side. weights: `[out, in]` of each layer; biases: `[out]` of each, or None.
+    skip: the layer whose input the MLP's input is appended to again, 0 for none. dtype: the arithmetic. The fused
+    kernels support float32 and, on a CPU with AVX-512 BF16, bfloat16 (with float32 sums and outputs); for other types,
+    and on CUDA, the layers run one by one and give outputs in `dtype`. Differentiable once in the parts' values,
+    weights and biases. Raises InputError for sizes, index types or devices that do not fit.
     """
     _check(parts, weights, biases, skip)
     half = dtype == torch.bfloat16
@@ -54,7 +53,7 @@ def fused_mlp(
 
 @cache
 def multiplies_bfloat16() -> bool:
-    """Whether this CPU has the instructions of the fused kernel in bfloat16."""
+    """Whether this CPU has AVX-512 BF16, which the fused kernel in bfloat16 needs."""
     check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return check is not None and bool(check())
 

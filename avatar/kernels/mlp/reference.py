@@ -1,4 +1,4 @@
-"""The perceptron in plain PyTorch, one layer after another."""
+"""The MLP in plain PyTorch, layer by layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def mlp(
     skip: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Outputs `[N, O]` in `dtype`; arguments as `fused_mlp.fused_mlp`."""
+    """Outputs `[N, O]` in `dtype`; arguments as `op.fused_mlp`."""
     columns = [value if index is None else value.index_select(0, index) for value, index in parts]
     x = torch.cat([column.to(dtype) for column in columns], -1)
     h = x

@@ -1,6 +1,6 @@
-"""What points say of the cells of a grid: which cell a point is in, and the largest value seen there over time.
+"""Updates of an occupancy grid: the cells of points, and the decaying maximum of values in each cell.
 
-The twins are `reference.locate_cells` and `reference.remember_largest`.
+The reference implementations are `reference.locate_cells` and `reference.remember_largest`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from avatar.kernels.runtime.launch import get_warp, launch_chunks, view
 
 @torch.no_grad()
 def locate_cells(points: Tensor, low: Tensor, cell: Tensor, counts: tuple[int, int, int]) -> Tensor:
-    """Flat indices `[P]` int32 of the cells that hold points `[P, 3]`, z fastest; -1 outside and for NaN.
+    """Flat indices `[P]` int32 of the cells that contain points `[P, 3]` float32, z fastest; -1 outside and for NaN.
 
-    low, cell: `[3]`, corner of the grid and edges of a cell. counts: cells along each axis.
+    low, cell: `[3]`, corner of the grid and edge lengths of a cell, in the unit of the points. counts: cells along each
+    axis. Raises InputError for points of another shape, type or device.
     """
     from avatar.kernels.occupancy.portable import locate_kernel
 
@@ -37,11 +38,11 @@ def locate_cells(points: Tensor, low: Tensor, cell: Tensor, counts: tuple[int, i
 
 @torch.no_grad()
 def remember_largest(memory: Tensor, cells: Tensor, values: Tensor, *, decay: float, unseen: float) -> None:
-    """Update, in place, the largest value a grid remembers for its cells.
+    """Update the decaying maximum of a grid's cells in place.
 
-    memory: `[C]` float32, contiguous. cells: `[P]` int32, -1 for none. values: `[P]` float32, at least 0. A cell that
-    was looked at gets the larger of `decay` times its memory and the largest of its values, or, if its memory is
-    `unseen` or more, that value alone; other cells stay as they are.
+    memory: `[C]` float32, contiguous. cells: `[P]` int32, -1 for none. values: `[P]` float32, at least 0. A sampled
+    cell gets the larger of `decay` times its memory and the largest of its values, or, where its memory is at least
+    `unseen`, that value alone; other cells are unchanged. Raises InputError for other shapes, types or devices.
     """
     from avatar.kernels.occupancy.portable import largest_kernel, remember_kernel
 
@@ -51,7 +52,7 @@ def remember_largest(memory: Tensor, cells: Tensor, values: Tensor, *, decay: fl
     check_tensor("values", values, (count,), FLOAT32, device)
     largest = torch.full_like(memory, -1.0)
     values = values.contiguous()
-    # one chunk: on a CPU the kernels' atomic operations hold for one thread only
+    # one chunk: on a CPU the kernels' operations are not atomic between threads
     arrays = [view(cells), view(values), view(largest)]
     launch_chunks(largest_kernel, count, arrays, device, smallest=max(count, 1))
     arrays = [view(cells), view(largest), decay, unseen, view(memory)]

@@ -1,4 +1,4 @@
-"""Warp kernels of `cells`. Imported by it on first use."""
+"""Warp kernels of the occupancy grid; imported on first use."""
 
 # pyright: reportInvalidTypeForm=false
 
@@ -50,7 +50,7 @@ def remember_kernel(
     i = begin + wp.tid()
     cell = cells[i]
     if cell >= 0:
-        # the first of the cell's points takes the value and leaves the mark of a cell that nobody looked at
+        # the first point of the cell takes the value and leaves -1, the mark of a cell without samples
         seen = wp.atomic_exch(largest, cell, -1.0)
         if seen >= 0.0:
             before = memory[cell]

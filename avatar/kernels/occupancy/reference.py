@@ -1,4 +1,4 @@
-"""What an occupancy grid is told by points, in plain PyTorch."""
+"""Updates of an occupancy grid in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def locate_cells(points: Tensor, low: Tensor, cell: Tensor, counts: tuple[int, int, int]) -> Tensor:
-    """Flat indices `[P]` int32, -1 outside; arguments as `cells.locate_cells`."""
+    """Flat indices `[P]` int32, -1 outside; arguments as `op.locate_cells`."""
     place = (points - low) / cell
     inside = ((place >= 0) & (place < place.new_tensor(counts))).all(-1)
     x, y, z = torch.where(inside.unsqueeze(-1), place, 0).long().unbind(-1)
@@ -15,7 +15,7 @@ def locate_cells(points: Tensor, low: Tensor, cell: Tensor, counts: tuple[int, i
 
 
 def remember_largest(memory: Tensor, cells: Tensor, values: Tensor, *, decay: float, unseen: float) -> None:
-    """Update `memory` `[C]` in place; arguments as `cells.remember_largest`."""
+    """Update `memory` `[C]` in place; arguments as `op.remember_largest`."""
     known = cells >= 0
     largest = torch.full_like(memory, -1.0)
     largest.scatter_reduce_(0, cells[known].long(), values[known], "amax")

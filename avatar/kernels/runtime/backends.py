@@ -1,7 +1,7 @@
-"""Which implementation does the heavy work: the section `backends` of the settings, resolved for a device.
+"""The implementations of the expensive operations: the settings' section `backends`, resolved for a device.
 
-`auto` takes the fastest implementation whose results any machine can go on with. Nothing is imported here: whether a
-package is installed is looked up, and the module that uses it imports it when it is first needed.
+`auto` takes the fastest implementation whose avatars open on any machine. Optional packages are not imported here: it
+is only looked up whether they are installed, and the module that uses one imports it on first use.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from avatar.config import BackendConfig
 
 
 class Choice(NamedTuple):
-    """An implementation and why it is the one."""
+    """The chosen implementation and the reason."""
 
     name: str
     reason: str
@@ -25,10 +25,10 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class Implementation:
-    """One way of doing a part of the work."""
+    """One implementation of an operation."""
 
     about: str
-    """What is special about it, one line for a person."""
+    """What distinguishes it, one line for users."""
     package: str | None = None
     """The optional package it needs."""
     needs_cuda: bool = False
@@ -39,12 +39,12 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     "encoding": {
         "warp": Implementation("one table layout on every machine, native code on a CPU"),
         "tcnn": Implementation(
-            "tinycudann's grid and fused networks for the canonical grid; the mixed tables stay with Warp, and the "
+            "tinycudann's grid and fused networks for the canonical grid; the blended grids stay with Warp, and the "
             "avatar opens only where tinycudann and a CUDA GPU are",
             "tinycudann",
             needs_cuda=True,
         ),
-        "torch": Implementation("the kernel's twin in plain PyTorch, for comparison: an order of magnitude slower"),
+        "torch": Implementation("the reference in plain PyTorch, for comparison: an order of magnitude slower"),
     },
     "marching": {
         "warp": Implementation("one kernel follows the head's motion through the occupied cells"),
@@ -54,14 +54,14 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
             "nerfacc",
             needs_cuda=True,
         ),
-        "torch": Implementation("the kernel's twin in plain PyTorch, for comparison: every step of every ray"),
+        "torch": Implementation("the reference in plain PyTorch, for comparison: every step of every ray"),
     },
     "rasterising": {
         "warp": Implementation("mesh rays through a bounding volume hierarchy, the same pixels as pytorch3d"),
         "pytorch3d": Implementation("pytorch3d's naive rasteriser, hundreds of times slower on a CPU", "pytorch3d"),
     },
 }
-"""The parts of the work as `BackendConfig` names them, and who can do them."""
+"""The operations as `BackendConfig` names them, and their implementations by name."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class Backends:
 
 
 def resolve(part: str, setting: str, device: torch.device) -> Choice:
-    """The implementation that `setting` means for `part` of the work on `device`, and why.
+    """The implementation that `setting` means for the operation `part` on `device`, and why.
 
-    part: "encoding", "marching" (which also composes the samples) or "rasterising". setting: "auto" or a name.
+    part: "encoding", "marching" (which includes compositing) or "rasterising". setting: "auto" or a name.
     Raises ConfigError for an unknown part or name and for a name that needs CUDA on another device, and
     MissingDependencyError, with the line that installs it, where the package of a name is missing.
     """
@@ -107,12 +107,12 @@ def resolve(part: str, setting: str, device: torch.device) -> Choice:
 
 
 def resolve_all(settings: BackendConfig, device: torch.device) -> Backends:
-    """All parts of the section `backends` on a device; raises as `resolve` does."""
+    """All operations of the section `backends` on a device; raises as `resolve`."""
     return Backends(**{part: resolve(part, getattr(settings, part), device) for part in IMPLEMENTATIONS})
 
 
 def survey(device: torch.device) -> list[str]:
-    """Lines for `avatar doctor`: what `auto` takes for each part on a device and why, and the state of the others."""
+    """Lines for `avatar doctor`: the choice of `auto` for each operation on a device, and the state of the others."""
     lines = []
     for part, known in IMPLEMENTATIONS.items():
         chosen = resolve(part, "auto", device)
@@ -124,7 +124,7 @@ def survey(device: torch.device) -> list[str]:
 
 
 def _state(implementation: Implementation, device: torch.device) -> str:
-    """Whether a choice that `auto` does not take could be made, and what is missing for it."""
+    """Whether an implementation could be chosen on a device, and what is missing for it."""
     package = implementation.package
     missing = []
     if implementation.needs_cuda and device.type != "cuda":

@@ -1,7 +1,7 @@
-"""What the kernels' public functions ask of their tensors, checked before a kernel starts.
+"""Checks of the arguments of the kernels' public functions, before a kernel is launched.
 
-Shape, type and device cost nothing. Values are looked at on a CPU only, by sums; on CUDA looking would make the host
-wait for the device, so each function says what bad values do there.
+Shape, type and device are always checked. Values are checked on a CPU only: on CUDA a check would synchronise the host
+with the device, so each function documents what invalid values do there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FLOAT32 = (torch.float32,)
 FLOATS = (torch.float32, torch.float64)
 INTEGERS = (torch.int32, torch.int64)
 LARGEST = 2**31 - 1
-"""Kernels count with 32 bits."""
+"""Most elements of an array: kernels index with 32 bits."""
 
 
 def check_tensor(
@@ -27,7 +27,7 @@ def check_tensor(
     dtypes: tuple[torch.dtype, ...],
     device: torch.device,
 ) -> None:
-    """Refuse (InputError) a tensor of another shape, type or device; letters in `shape` stand for any size."""
+    """Raise InputError for a tensor of another shape, type or device; a string in `shape` stands for any size."""
     fits = tensor.dim() == len(shape) and all(
         isinstance(size, str) or size == found for size, found in zip(shape, tensor.shape, strict=True)
     )
@@ -43,9 +43,9 @@ def check_tensor(
 
 
 def check_finite(**tensors: Tensor) -> None:
-    """Refuse (InputError) tensors on a CPU in which anything is NaN or infinite, naming the first and its row."""
+    """Raise InputError for tensors on a CPU that contain NaN or infinity, naming the first such row."""
     for name, tensor in tensors.items():
-        # a sum cannot hide NaN or infinity; one that overflows is looked at closely and let go
+        # NaN and infinity propagate through a sum; a sum that is not finite may only have overflowed
         if math.isfinite(float(tensor.detach().sum())):
             continue
         bad = ~torch.isfinite(tensor.detach())
@@ -57,7 +57,7 @@ def check_finite(**tensors: Tensor) -> None:
 
 
 def check_range(name: str, values: Tensor, count: int) -> None:
-    """Refuse (InputError) integers on a CPU that are not in 0 to count - 1."""
+    """Raise InputError for integers on a CPU outside 0 to count - 1."""
     if values.numel() == 0:
         return
     low, high = (int(value) for value in torch.aminmax(values))

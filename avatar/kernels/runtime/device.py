@@ -1,4 +1,4 @@
-"""The device that work runs on."""
+"""The choice of the device."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from avatar.base.errors import RunError
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is the CUDA GPU where there is one, else the CPU. Raises RunError where the device is not there."""
+    """`auto` is the CUDA GPU where there is one, else the CPU. Raises RunError for CUDA without a GPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)

@@ -1,7 +1,7 @@
-"""Warp, set up once and quietly, and the one way the project launches its kernels.
+"""Initialisation of Warp, and the launch of kernels on CPU threads or on CUDA.
 
-On a CPU a Warp launch runs on the calling thread alone, but releases the GIL: `launch_chunks` splits an index range
-over a few Python threads. On CUDA it is one launch on torch's current stream.
+On a CPU a Warp launch runs on the calling thread alone but releases the GIL, so `launch_chunks` splits an index range
+between Python threads. On CUDA it is one launch on torch's current stream.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 CHUNKS_PER_THREAD = 4
-"""Uneven work (rays that miss, points far from the mesh) evens out over several chunks a thread."""
+"""Several chunks per thread balance uneven work (rays that miss, points far from the mesh)."""
 
 _FIRST_USE = threading.RLock()
 """Held while Warp is initialised or a module compiled: `functools.cache` would let two threads do both at once."""
@@ -37,8 +37,8 @@ def get_warp() -> ModuleType:
 
 @cache
 def _initialise_warp() -> ModuleType:
-    # Warp's native library prints the warning about a missing CUDA driver straight to the process's standard error:
-    # that is set aside meanwhile, and anything else written there is passed on.
+    # Warp's native library prints its warning about a missing CUDA driver directly to file descriptor 2. The descriptor
+    # is redirected during initialisation, and everything else written to it is passed on.
     import warp
 
     warp.config.log_level = warp.LOG_WARNING
@@ -62,11 +62,11 @@ def _initialise_warp() -> ModuleType:
 
 @cache
 def worker(place: int) -> ThreadPoolExecutor:
-    """The process's `place`-th helper thread for CPU launches: a pool of one.
+    """The helper thread `place` of the process for CPU launches: a pool of one thread.
 
-    Where the process may use as many processors as there are, each helper is bound to one of them. A launch lasts about
-    a millisecond, and some kernels (virtual machines that pack their processors, above all) would run a thread woken
-    for that long on its waker's processor, one after the other: measured 2.5 instead of 1.3 ms.
+    A place that is a processor of the process binds the thread to it. A launch lasts about a millisecond, and some
+    operating system kernels, above all in virtual machines, would run a thread woken for that long on the processor of
+    its waker, one after the other: measured 2.5 instead of 1.3 ms.
     """
 
     def bind() -> None:
@@ -79,12 +79,12 @@ def worker(place: int) -> ThreadPoolExecutor:
 
 @cache
 def processors() -> tuple[int, ...]:
-    """The processors this process may run on, where the system can tell and bind threads (Linux); else none."""
+    """The processors this process may run on, where threads can be bound to them (Linux); else none."""
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_setaffinity") else ()
 
 
 def helpers(count: int) -> list[ThreadPoolExecutor]:
-    """`count` helper threads beside the calling one, bound to the other processors where all are in use."""
+    """`count` helper threads beside the calling one, bound to the other processors where all processors are used."""
     places = processors()
     if count + 1 != len(places):
         return [worker(-1 - i) for i in range(count)]
@@ -103,20 +103,21 @@ def _current_processor() -> int:
 
 
 def thread_count() -> int:
-    """Threads a CPU launch is split over: torch's own setting, so that one knob rules both."""
+    """Threads of a CPU launch: torch's own setting, so that one setting controls both."""
     return max(1, torch.get_num_threads())
 
 
 def run_parallel(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Run the jobs on helper threads and this one, return their results in order; an exception is raised at the end.
+    """Run jobs on helper threads and the calling one; returns their results in order.
 
-    Each thread takes the next job as soon as it has done one, so jobs of uneven length even out.
+    Each thread takes the next job when it has finished one, which balances jobs of uneven length. An exception of a job
+    is raised after all threads have ended.
     """
     threads = min(len(jobs), thread_count())
     if threads <= 1:
         return [job() for job in jobs]
     results: list[Any] = [None] * len(jobs)
-    waiting = enumerate(jobs)  # shared: taking from it is one step under the interpreter's lock
+    waiting = enumerate(jobs)  # shared between threads: `next` on it is atomic under the GIL
 
     def work() -> None:
         for place, job in waiting:
@@ -127,26 +128,26 @@ def run_parallel(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
         work()
     finally:
         for future in futures:
-            future.exception()  # wait: a kernel must not outlive the tensors it writes to
+            future.exception()  # waits: a kernel must not outlive the tensors that it writes to
     for future in futures:
         future.result()
     return results
 
 
 def share(count: int, parts: int) -> list[tuple[int, int]]:
-    """The indices 0 to `count` in `parts` equal pieces: first and one past the last of each."""
+    """The range 0 to `count` in `parts` equal pieces: first index and one past the last of each."""
     bounds = [count * i // parts for i in range(parts + 1)]
     return list(pairwise(bounds))
 
 
 def worker_count(count: int, smallest: int, most: int | None = None) -> int:
-    """Threads for work on `count` things of which `smallest` are worth one; at most `most`."""
+    """Threads for `count` items, at least `smallest` for each, and at most `most` threads."""
     threads = thread_count() if most is None else min(thread_count(), most)
     return max(1, min(threads, count // smallest))
 
 
 def launch_shares(launch: Callable[[int, int, int], None], count: int, workers: int) -> None:
-    """Call `launch(worker, first, last)` for equal shares of `count` things, each worker on a thread of its own."""
+    """Call `launch(worker, first, last)` for equal shares of `count` items, each on its own thread."""
     if count:
         pieces = enumerate(share(count, workers))
         run_parallel([partial(launch, worker, first, last) for worker, (first, last) in pieces])
@@ -169,10 +170,10 @@ def launch_on_cuda(kernel: Any, count: int, arguments: Sequence[Any], device: to
 def launch_chunks(
     kernel: Any, count: int, arguments: Sequence[Any], device: torch.device, *, smallest: int = 512, even: bool = False
 ) -> None:
-    """Launch `kernel(first, *arguments)` over the indices 0 to count; the kernel adds `first` to its thread index.
+    """Launch `kernel(first, *arguments)` over the indices 0 to count - 1; the kernel adds `first` to its thread index.
 
-    On a CPU the range is split over threads, which is only right for kernels whose threads write to places of their
-    own. Chunks hold at least `smallest` indices. even: all indices take equally long, so one chunk a thread is best.
+    On a CPU the range is split between threads, which requires that no two indices write to the same element. Chunks
+    have at least `smallest` indices. even: all indices take equally long, so one chunk per thread is best.
     """
     if count == 0:
         return
@@ -192,7 +193,7 @@ def launch_chunks(
 
 
 def load_for_cpu(kernel: Any) -> None:
-    """Compile (or take from the user's cache) the kernel's module, once, before several threads want it."""
+    """Compile the kernel's module, or load it from the user's cache, once for all threads."""
     with _FIRST_USE:
         _load_for_cpu(kernel)
 
@@ -203,5 +204,5 @@ def _load_for_cpu(kernel: Any) -> None:
 
 
 def view(tensor: Tensor, dtype: Any = None) -> Any:
-    """A tensor as a kernel argument, sharing its memory; it must be contiguous and outlive the launch."""
+    """A contiguous tensor as a kernel argument that shares its memory; the tensor must outlive the launch."""
     return get_warp().from_torch(tensor, dtype=dtype, return_ctype=True, requires_grad=False)

@@ -1,7 +1,6 @@
-"""nerfacc (Li et al., NerfAcc, ICCV 2023; version 0.5.3), some of whose kernels can stand in for ours on CUDA.
+"""Loading of nerfacc (Li et al., NerfAcc, ICCV 2023; version 0.5.3), an optional backend on CUDA.
 
-nerfacc compiles its kernels when they are first needed, with the CUDA toolkit; where that fails, or nerfacc is missing,
-`load_nerfacc` raises MissingDependencyError; without CUDA, ConfigError.
+nerfacc compiles its kernels on first use, with the CUDA toolkit.
 """
 
 from __future__ import annotations
@@ -16,7 +15,10 @@ from avatar.kernels.runtime.backends import resolve
 
 
 def load_nerfacc(device: torch.device) -> Any:
-    """The package, with its kernels; see above for what is raised."""
+    """The package with its kernels compiled.
+
+    Raises MissingDependencyError where nerfacc is missing or cannot be compiled, ConfigError for a device without CUDA.
+    """
     resolve("marching", "nerfacc", device)
     nerfacc = require("nerfacc", "the backend nerfacc")
     try:

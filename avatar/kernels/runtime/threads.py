@@ -1,4 +1,4 @@
-"""One thread for PyTorch where the work comes in small pieces."""
+"""A single PyTorch thread for sequences of small operations."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 def one_torch_thread() -> Iterator[None]:
     """Run the block's CPU operations on one thread, then restore the setting.
 
-    Tracking and painting are many small operations: on two free cores two threads save a quarter of a tracker's step
-    (14 instead of 19 ms), but their barriers take five times as long (100 ms) as soon as another program uses a core,
-    and a painted frame thirty times.
+    Tracking and synthetic rendering are sequences of small operations. On two idle cores a second thread saves a
+    quarter of a tracker's step (14 instead of 19 ms); as soon as another program uses a core, the barriers between
+    threads make the step five times longer (100 ms), and a synthetic frame thirty times.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

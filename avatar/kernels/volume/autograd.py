@@ -11,10 +11,12 @@ from torch.autograd.function import once_differentiable
 from avatar.kernels.runtime.launch import launch_chunks, view
 
 SMALLEST_CHUNK = 256
-"""Rays that are worth a thread of their own on a CPU."""
+"""Fewest rays for which another CPU thread pays."""
 
 
 class Weights(torch.autograd.Function):
+    """Forward and backward of `op.render_weights`."""
+
     @staticmethod
     def forward(ctx: Any, optical_depth: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
         from avatar.kernels.volume.portable import weights_kernel
@@ -40,6 +42,8 @@ class Weights(torch.autograd.Function):
 
 
 class Sum(torch.autograd.Function):
+    """Forward and backward of `op.sum_along_rays`."""
+
     @staticmethod
     def forward(ctx: Any, weights: Tensor, values: Tensor | None, first: Tensor) -> Tensor:
         from avatar.kernels.volume.portable import sum_kernel

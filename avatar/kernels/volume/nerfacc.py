@@ -9,10 +9,10 @@ from avatar.kernels.runtime.nerfacc import load_nerfacc
 
 
 def render_weights(optical_depth: Tensor, ray: Tensor, rays: int) -> tuple[Tensor, Tensor]:
-    """Weights and transmittances `[M]` of packed samples of optical `optical_depth` `[M]` (density times length).
+    """Weights and transmittance, both `[M]`, of packed samples with `optical_depth` `[M]` (density times delta).
 
-    ray: `[M]` int64, ascending. Differentiable in thickness. (Sums along rays need nothing of nerfacc: its
-    `accumulate_along_rays` is the `index_add` of `avatar.render.volume`.)
+    ray: `[M]` int64, ascending. rays: the number of rays. Differentiable in the optical depth. Sums along rays do not
+    use nerfacc, whose `accumulate_along_rays` is PyTorch's `index_add`.
     """
     start = torch.zeros_like(optical_depth)
     weights, transmittance, _ = load_nerfacc(optical_depth.device).render_weight_from_density(

@@ -1,7 +1,7 @@
 """Volume rendering of packed samples (Max 1995; NeRF, Mildenhall et al. 2020, equation 3), one pass along each ray.
 
-Rays own consecutive samples: those of ray r are first[r] to first[r + 1]. The twins are `reference.render_weights` and
-`reference.sum_along_rays`.
+Rays own consecutive samples: those of ray r are first[r] to first[r + 1]. The reference implementations are
+`reference.render_weights` and `reference.sum_along_rays`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from avatar.kernels.volume.autograd import Sum, Weights
 
 
 def render_weights(optical_depth: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
-    """Each sample's share in its ray's colour, and the share of light that reaches it: both `[M]`.
+    """Weights of the samples in the colours of their rays, and transmittance in front of them: both `[M]`.
 
     w_i = T_i (1 - exp(-tau_i)) with T_i = exp(-sum_{j < i} tau_j) along each ray.
 
     optical_depth: `[M]` float32, tau >= 0. first: `[R + 1]` int64, from 0 to M. Weights are differentiable once in the
-    thickness; the light is not. Raises InputError for other shapes, types or devices.
+    optical depth; transmittance is not. Raises InputError for other shapes, types or devices.
     """
     _check(first, optical_depth=optical_depth)
     return Weights.apply(optical_depth, first)

@@ -1,4 +1,4 @@
-"""Warp kernels of `volume`: one index is one ray, whose samples lie one after another. Imported by it on first use."""
+"""Warp kernels of volume rendering, one thread per ray; imported on first use."""
 
 # pyright: reportInvalidTypeForm=false
 # ruff: noqa: UP018, SIM108
@@ -35,7 +35,7 @@ def weights_gradient_kernel(
     grad_weights: wp.array(dtype=float),
     grad_optical_depth: wp.array(dtype=float),
 ):
-    # d w_i / d tau_i is the light behind sample i; every later weight shrinks by its own size
+    # d w_i / d tau_i is the transmittance behind sample i; d w_k / d tau_i = -w_k for every later sample k
     ray = begin + wp.tid()
     start = int(first[ray])
     count = int(first[ray + 1]) - start

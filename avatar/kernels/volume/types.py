@@ -1,4 +1,4 @@
-"""How packed samples belong to their rays."""
+"""The layout of packed samples: which samples belong to which ray."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def starts(count: Tensor) -> Tensor:
-    """`[R + 1]` int64: where each ray's samples begin in a packed list, and its length, from their numbers `[R]`."""
+    """`[R + 1]` int64: first packed sample of each ray, and their total, from the counts `[R]`."""
     return torch.cat([count.new_zeros(1, dtype=torch.int64), torch.cumsum(count, 0)])

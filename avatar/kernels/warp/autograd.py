@@ -11,10 +11,12 @@ from torch.autograd.function import once_differentiable
 from avatar.kernels.runtime.launch import get_warp, launch_chunks, launch_on_cpu, launch_shares, view, worker_count
 
 SMALLEST_CHUNK = 1024
-"""Samples that are worth a thread of their own on a CPU."""
+"""Fewest samples for which another CPU thread pays."""
 
 
 class InverseWarp(torch.autograd.Function):
+    """Forward and backward of `op.to_canonical`; `rays` are origins, directions, frames, ray indices and depths."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -24,7 +26,7 @@ class InverseWarp(torch.autograd.Function):
         matrix: Tensor | None,
         height: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        from avatar.kernels.warp.portable import place_kernel
+        from avatar.kernels.warp.portable import inverse_warp_kernel
 
         displacement = None if displacement is None else displacement.detach().contiguous()
         motion = (
@@ -35,7 +37,9 @@ class InverseWarp(torch.autograd.Function):
         vec3 = get_warp().vec3
         arrays = [*_views(rays), None if displacement is None else view(displacement, vec3), *_motion(motion)]
         arrays += [view(points, vec3), view(views, vec3)]
-        launch_chunks(place_kernel, len(depth), [*neck, *arrays], depth.device, smallest=SMALLEST_CHUNK, even=True)
+        launch_chunks(
+            inverse_warp_kernel, len(depth), [*neck, *arrays], depth.device, smallest=SMALLEST_CHUNK, even=True
+        )
         ctx.neck = neck
         ctx.save_for_backward(*rays, *motion)
         ctx.mark_non_differentiable(views)
@@ -44,23 +48,23 @@ class InverseWarp(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, incoming: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        from avatar.kernels.warp.portable import place_gradient_kernel
+        from avatar.kernels.warp.portable import inverse_warp_gradient_kernel
 
         *rays, matrix, height = ctx.saved_tensors
         depth, incoming, warp = rays[4], incoming.contiguous(), get_warp()
         count, device = len(depth), depth.device
-        # on a CPU each worker has sums of its own: its additions are not atomic, and the result repeats exactly
+        # on a CPU each worker has its own sums: additions are not atomic there, and the result is reproducible
         workers = 1 if device.type == "cuda" else worker_count(count, SMALLEST_CHUNK)
         grad_matrix = matrix.new_zeros(workers, *matrix.shape)
         grad_height = height.new_zeros(workers, *height.shape)
         arrays = [*_views(rays), *_motion([matrix, height]), view(incoming, warp.vec3)]
         arrays += [view(grad_matrix, warp.vec4), view(grad_height, warp.vec4)]
         if device.type == "cuda":
-            launch_chunks(place_gradient_kernel, count, [0, *ctx.neck, *arrays], device)
+            launch_chunks(inverse_warp_gradient_kernel, count, [0, *ctx.neck, *arrays], device)
         else:
 
             def launch(worker: int, first: int, last: int) -> None:
-                launch_on_cpu(place_gradient_kernel, last - first, [first, worker, *ctx.neck, *arrays])
+                launch_on_cpu(inverse_warp_gradient_kernel, last - first, [first, worker, *ctx.neck, *arrays])
 
             launch_shares(launch, count, workers)
         return None, None, None, grad_matrix.sum(0), grad_height.sum(0)

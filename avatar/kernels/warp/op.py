@@ -1,8 +1,8 @@
-"""Where the samples of rays lie in canonical space: head motion undone, then the surface's motion.
+"""Inverse warp of ray samples to canonical space: undoes the head's rigid motion, then the surface displacement.
 
-A sample at depth t of a ray (o, d) of frame i is at x = o + t d. It goes to x + s(h_i(x)) (T_i x - x) - shift, with T_i
-the head's rigid motion undone and s a smooth step of the height h_i above the neck, from 0 (torso) to 1 (head). The
-view direction turns along. The twin is `reference.to_canonical`.
+A sample at depth t on a ray (o, d) of frame i is at x = o + t d. It goes to x + s(h_i(x)) (T_i x - x) - displacement,
+with T_i = `canonical_from_world` and s a smooth step of the height h_i above the neck, from 0 (torso) to 1 (head). The
+view direction is rotated in the same way. The reference implementation is `reference.to_canonical`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ def to_canonical(
 ) -> tuple[Tensor, Tensor]:
     """Canonical points `[M, 3]` (metres) and unit view directions `[M, 3]` of samples.
 
-    origins, directions: `[R, 3]`, world, unit directions. frame: `[R]` int64. ray: `[M]` int64; depth: `[M]` metres.
-    canonical_from_world `[B, 3, 4]` and height `[B, 4]` (of a world point (x, 1)): head motion, or None. neck: heights
-    above which the motion holds in full and below which it has faded. displacement: `[M, 3]`, subtracted.
+    origins, directions: `[R, 3]`, world, metres and unit vectors. frame: `[R]` int64. ray: `[M]` int64. depth: `[M]`
+    metres. canonical_from_world: `[B, 3, 4]` rigid transforms, and height: `[B, 4]` rows that give the skull height of
+    a world point (x, 1); both None without head motion. neck: skull heights (top, bottom); the motion applies in full
+    above top and not below bottom. displacement: `[M, 3]` metres, subtracted. backend: "torch" for the reference.
     All float32 on one device. Points are differentiable once in canonical_from_world and height; directions are not.
     Raises InputError for other shapes, types or devices.
     """

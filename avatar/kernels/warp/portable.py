@@ -1,4 +1,4 @@
-"""Warp kernels of `placement`: one index is one sample. Imported by it on first use."""
+"""Warp kernels of the inverse warp, one thread per sample; imported on first use."""
 
 # pyright: reportInvalidTypeForm=false
 
@@ -9,7 +9,7 @@ mat34 = wp.types.matrix(shape=(3, 4), dtype=float)
 
 
 @wp.kernel(enable_backward=False)
-def place_kernel(
+def inverse_warp_kernel(
     begin: int,
     top: float,
     bottom: float,
@@ -46,7 +46,7 @@ def place_kernel(
 
 
 @wp.kernel(enable_backward=False)
-def place_gradient_kernel(
+def inverse_warp_gradient_kernel(
     begin: int,
     slot: int,
     top: float,

@@ -18,7 +18,7 @@ def to_canonical(
     neck: tuple[float, float] = (1.0, 0.0),
     displacement: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Points and view directions `[M, 3]`; arguments as `placement.to_canonical`."""
+    """Points and view directions `[M, 3]`; arguments as `op.to_canonical`."""
     views = directions[ray]
     points = origins[ray] + depth.unsqueeze(1) * views
     if canonical_from_world is not None and height is not None:
