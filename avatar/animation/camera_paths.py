@@ -1,8 +1,8 @@
-"""Camera paths round the head: the captured camera carried about a target point.
+"""Camera trajectories around the head: the captured camera rotated about a target point.
 
-World frame: OpenCV cameras as `world_from_cam` [4, 4], y up, the head facing +z (docs/design.md, Conventions).
-A path turns the captured camera rigidly about the target, so that at angle zero the picture is framed exactly as
-in the clip.
+World frame: OpenCV cameras as `world_from_cam` `[4, 4]`, y up, the head facing +z (docs/design.md, Conventions).
+A trajectory rotates the captured camera rigidly about the target, so that at angle zero the framing is exactly that
+of the clip.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ SPIRAL_DOLLY = 0.08
 def camera_path(
     name: PathName, camera: Camera, target: np.ndarray, frames: int, amplitude: float = DEFAULT_AMPLITUDE_DEGREES
 ) -> list[Camera]:
-    """`frames` cameras of the path `name`, closed so that a video of them loops.
+    """`frames` cameras of the trajectory `name`, closed so that a video of them loops.
 
-    camera: the captured camera, where every path begins. target: [3] the head's mean position, metres, world.
+    camera: the captured camera, where every trajectory begins. target: `[3]` the head's mean position, metres, world.
     amplitude: the largest sideways angle in degrees.
     Raises ConfigError for an unknown name or an amplitude outside (0, 60].
     """

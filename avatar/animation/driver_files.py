@@ -1,4 +1,4 @@
-"""What drives an avatar: a video, a capture folder, or an .npz of parameters; and what people give in its place."""
+"""Drivers: reading a performance from a video, a capture folder or an .npz of parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which head parameters each frame of an output video gets: from a driver, a named expression or the clip itself."""
+"""Head parameters of each output frame: from a driver, a named expression or the training clip itself."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 HeadMotion = Literal["driver", "still"]
 POSE_QUANTILE = 0.98
 POSE_SLACK = 1.25
-"""A driven head pose may go this far beyond the range the training clip showed, bending softly towards the limit."""
-SMALLEST_TURN = 0.06
-SMALLEST_SHIFT = 0.008
-"""Radians and metres that every avatar may move, however still its clip was."""
+"""A driven head pose may exceed the training clip's range by this factor, with a soft limit."""
+LEAST_ROTATION = 0.06
+LEAST_TRANSLATION = 0.008
+"""Least limits, radians and metres, however still the training clip was."""
 SMOOTHING = {"rotation": 0.01, "translation": 0.002, "neck": 0.01, "expr": 0.05, "jaw": 0.012, "eyes": 0.04}
 """Size of frame-to-frame changes taken for tracking noise: radians, metres, expression units."""
 
@@ -42,14 +42,14 @@ def retarget(avatar: HeadParameters, driver: HeadParameters, head_motion: HeadMo
         getattr(rest, name).repeat(frames, 1) for name in ("rotation", "neck", "translation")
     )
     if head_motion == "driver":
-        seen_turn, seen_shift = _relative_pose(avatar)
-        turn, shift = _relative_pose(driver)
-        turn = soft_limit(turn, _range_of(seen_turn, SMALLEST_TURN))
-        shift = soft_limit(shift, _range_of(seen_shift, SMALLEST_SHIFT))
-        rotation = matrix_to_axis_angle(axis_angle_to_matrix(turn) @ axis_angle_to_matrix(rest.rotation))
-        translation = translation + shift
-        neck_turn = axis_angle_to_matrix(driver.neck) @ mean_rotation(driver.neck).T
-        neck = matrix_to_axis_angle(neck_turn @ axis_angle_to_matrix(rest.neck))
+        seen_rotation, seen_translation = _relative_pose(avatar)
+        relative, offset = _relative_pose(driver)
+        relative = soft_limit(relative, _range_of(seen_rotation, LEAST_ROTATION))
+        offset = soft_limit(offset, _range_of(seen_translation, LEAST_TRANSLATION))
+        rotation = matrix_to_axis_angle(axis_angle_to_matrix(relative) @ axis_angle_to_matrix(rest.rotation))
+        translation = translation + offset
+        neck_rotation = axis_angle_to_matrix(driver.neck) @ mean_rotation(driver.neck).T
+        neck = matrix_to_axis_angle(neck_rotation @ axis_angle_to_matrix(rest.neck))
     return dataclasses.replace(
         driver,
         shape=avatar.shape,
@@ -61,13 +61,13 @@ def retarget(avatar: HeadParameters, driver: HeadParameters, head_motion: HeadMo
 
 
 def _relative_pose(params: HeadParameters) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rotation [N, 3] (axis-angle, world) and translation [N, 3] of each frame relative to the clip's mean pose."""
-    turn = axis_angle_to_matrix(params.rotation) @ mean_rotation(params.rotation).T
-    return matrix_to_axis_angle(turn), params.translation - params.translation.mean(0)
+    """Rotations `[N, 3]` (axis-angle, world) and translations `[N, 3]` (metres) relative to the clip's mean pose."""
+    relative = axis_angle_to_matrix(params.rotation) @ mean_rotation(params.rotation).T
+    return matrix_to_axis_angle(relative), params.translation - params.translation.mean(0)
 
 
 def _range_of(values: torch.Tensor, smallest: float) -> torch.Tensor:
-    """Per component [3], the size that 98 % of the frames stay under, and at least `smallest`."""
+    """Per component `[3]`, the 98 % quantile of the absolute values, at least `smallest`."""
     return torch.quantile(values.abs(), POSE_QUANTILE, dim=0).clamp(min=smallest)
 
 
@@ -79,11 +79,11 @@ def soft_limit(values: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
 
 
 def smooth_tracking(params: HeadParameters) -> HeadParameters:
-    """Take the tracker's jitter out of a clip and leave real movement, blinks above all, as it is.
+    """Reduce tracking jitter of a clip; large changes, blinks above all, are kept.
 
     Each coefficient is split into a local mean over five frames and the rest; the rest is kept where it is larger
     than noise of that kind is (a Wiener-like weight r^2 / (r^2 + noise^2)). No delay: the filter looks both ways.
-    Rotations are filtered as axis-angle vectors, which holds for heads turned less than half a turn.
+    Rotations are filtered as axis-angle vectors, which holds for rotations below 180 degrees.
     """
     return dataclasses.replace(
         params, **{name: keep_large_changes(getattr(params, name), noise) for name, noise in SMOOTHING.items()}
@@ -91,7 +91,7 @@ def smooth_tracking(params: HeadParameters) -> HeadParameters:
 
 
 def keep_large_changes(values: torch.Tensor, noise: float) -> torch.Tensor:
-    """[N, C] values with deviations from the local mean shrunk where they are about `noise` or smaller."""
+    """Values `[N, C]` with deviations from the local mean shrunk where they are about `noise` or smaller."""
     if values.shape[0] < 3:
         return values
     weights = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=values.dtype, device=values.device) / 16.0
@@ -102,7 +102,7 @@ def keep_large_changes(values: torch.Tensor, noise: float) -> torch.Tensor:
 
 
 def expression_frames(text: str, avatar: HeadParameters, asset: HeadAsset, frames: int) -> HeadParameters:
-    """`frames` frames of the avatar at its mean pose showing what `text` asks for.
+    """`frames` frames of the avatar at its mean pose with the expressions that `text` names.
 
     text: `neutral`; an expression such as `smile` or `smile=0.7,jawOpen=0.3`, held throughout; `sweep:A` or
     `sweep:A,B`, each from nothing to full and back, one after the other; `clip`, the training clip's own frames.

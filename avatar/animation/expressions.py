@@ -1,4 +1,4 @@
-"""Named expressions: words a person types, turned into coefficients of a head model.
+"""Named expressions, converted to coefficients of a head model.
 
 A head model names its expression directions (the open head: Apple's ARKit blendshape names). Beside those names
 there are joint controls (jaw and eyes, which every FLAME head has) and friendly presets made of both.
@@ -29,7 +29,7 @@ JOINT_CONTROLS: dict[str, tuple[str, int, float]] = {
     "lookLeft": ("eyes", 1, 0.45),
     "lookRight": ("eyes", 1, -0.45),
 }
-"""What every FLAME head can do with its joints. Left is the person's; eye controls turn both eyes."""
+"""What every FLAME head can do with its joints. Left is the person's; eye controls rotate both eyes."""
 
 PRESETS: dict[str, dict[str, float]] = {
     "neutral": {},
@@ -52,7 +52,7 @@ SIDES = ("Left", "Right")
 
 @dataclass(frozen=True)
 class ExpressionVector:
-    """Coefficients of one expression at full amount: expr [E], jaw [3] and eyes [6] (axis-angle, radians)."""
+    """Coefficients of one expression at full amount: expr `[E]`, jaw `[3]` and eyes `[6]` (axis-angle, radians)."""
 
     expr: torch.Tensor
     jaw: torch.Tensor
@@ -98,8 +98,8 @@ def expression_vector(amounts: Mapping[str, float], asset: HeadAsset, *, jaw_sha
 
     Names are looked up as a preset, a joint control, an expression direction of the head and a pair of directions
     (`mouthSmile` is left and right), in that order. Where the head has both a direction and a jaw joint that open
-    the mouth, `jaw_share` of `jawOpen` goes to the joint and the rest to the direction. Directions that turn an eye
-    (`eyeLook...`) turn its joint too, where the head knows by how much.
+    the mouth, `jaw_share` of `jawOpen` goes to the joint and the rest to the direction. Directions that move an eye
+    (`eyeLook...`) rotate its joint too, where the head stores by how much.
     Raises ConfigError for a name that the head does not have, with the closest ones it has.
     """
     vector = ExpressionVector(torch.zeros(asset.expression_count), torch.zeros(3), torch.zeros(6))
@@ -124,10 +124,10 @@ def _add(vector: ExpressionVector, name: str, amount: float, asset: HeadAsset, j
         vector.eyes[component + 3] += amount * radians
     elif name in names:
         vector.expr[names.index(name)] += amount
-        turns = asset.extras.get("eye_look_rotations")
-        if turns is not None:
+        rotations = asset.extras.get("eye_look_rotations")
+        if rotations is not None:
             eye = slice(0, 3) if name.endswith("Left") else slice(3, 6)
-            vector.eyes[eye] += amount * torch.as_tensor(turns[names.index(name)], dtype=torch.float32)
+            vector.eyes[eye] += amount * torch.as_tensor(rotations[names.index(name)], dtype=torch.float32)
     elif all(name + side in names for side in SIDES):
         for side in SIDES:
             _add(vector, name + side, amount, asset, jaw_share)
@@ -136,7 +136,7 @@ def _add(vector: ExpressionVector, name: str, amount: float, asset: HeadAsset, j
 
 
 def jaw_open_angle(asset: HeadAsset) -> float:
-    """Radians by which the jaw joint turns to open the mouth wide."""
+    """Rotation of the jaw joint, radians, that opens the mouth wide."""
     return float(asset.extras.get("jaw_open_angle", JOINT_CONTROLS["jawOpen"][2]))
 
 

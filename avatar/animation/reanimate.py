@@ -92,8 +92,8 @@ def require_renderable(
 
 
 def head_centre(avatar: Avatar) -> np.ndarray:
-    """[3] the middle of the face (of the head, where the model has no region `face`) of the avatar at rest, in metres,
-    world: what camera paths turn about."""
+    """The middle `[3]` of the face (of the head, where the model has no region `face`) of the avatar at rest, metres,
+    world: the target of camera trajectories."""
     with torch.no_grad():
         vertices = avatar.head(mean_pose(avatar.parameters)).vertices[0].double().cpu().numpy()
     face = vertices[avatar.asset.regions.get("face", slice(None))]

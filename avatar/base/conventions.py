@@ -1,8 +1,8 @@
-"""The conventions everything relies on, in one place (docs/design.md, section Conventions).
+"""Conventions of the whole program: units, frames, splits and names (docs/design.md, Conventions).
 
 Lengths in metres, angles in radians, right-handed. Head space is FLAME's: y up, face towards +z.
-Cameras inside the program are OpenCV (x right, y down, z forward) given as `world_from_cam` [4, 4]; files on disk
-hold NeRF's `transform_matrix` (OpenGL camera-to-world). Pixel centres lie at +0.5.
+Cameras inside the program are OpenCV (x right, y down, z forward), given as `world_from_cam` `[4, 4]`; files hold
+NeRF's `transform_matrix` (OpenGL camera-to-world). Pixel centres lie at +0.5.
 """
 
 from __future__ import annotations

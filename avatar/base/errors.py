@@ -1,4 +1,4 @@
-"""The one family of errors a user can meet. `avatar.app.cli` is the only place that catches it."""
+"""Errors that a user can act on. The command line prints them without a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading and writing files so that nothing is lost: atomic writes, claimed folders, checked paths."""
+"""Files and folders: atomic writes, claimed output folders, checked paths."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ LEFTOVER = r"\..+\.\d+\.part(\.[^.]+)?"
 
 
 def atomic_write(path: Path, write: Callable[[Path], object]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then rename it into place.
+    """Call `write` with a temporary file beside `path`, then rename that into place.
 
-    A reader never sees half a file, and a failed write leaves the old one as it was.
+    A reader never sees a partial file, and a failed write leaves the old one as it was. Nothing is synced to disk: a
+    power cut can still lose the last write.
     Raises OutputError when the disk is full or the folder cannot be written.
     """
     path = Path(path)
@@ -135,7 +136,7 @@ def write_json(path: Path, value: Any) -> Path:
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> Path:
     """Write arrays as an npz without pickled objects, atomically.
 
-    The archive is made in memory: one that meets a full disk complains once more when it is collected.
+    The archive is made in memory: a zip file that meets a full disk raises once more when it is collected.
     """
     import numpy as np
 

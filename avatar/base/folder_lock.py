@@ -1,4 +1,4 @@
-"""One command at a time writes into a folder. The system frees the lock when the process ends, however it ends."""
+"""Folder locks: one command at a time writes into a folder. The operating system frees the lock when a process ends."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from avatar.base.files import (
 from avatar.base.progress import warn
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
-"""What file systems answer that do not know locks."""
+"""Errors of file systems without locks."""
 FAR = 1 << 30
-"""The byte that is locked on Windows, where nobody can read a locked one: far behind what is written."""
+"""Offset of the byte locked on Windows, where a locked byte cannot be read: far behind the file's text."""
 TRIES, PAUSE = 20, 0.05
-"""How often, and after how many seconds, to look again at a folder that another process is just making or leaving."""
+"""Attempts, and seconds between them, at a folder that another process is creating or removing."""
 
 
 @contextmanager

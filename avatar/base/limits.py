@@ -1,7 +1,6 @@
-"""Every bound on what a user can give, written once, with what to do about a value beyond it.
+"""Limits of numbers that a user can give, with what to do about a value beyond them.
 
-Commands, functions and files are checked against the same `Limits` before any work; the settings' own are in
-`avatar.config`.
+Commands, functions and files are checked against the same `Limits`; those of the settings are in `avatar.config`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading .npz archives that may come from anywhere: plain arrays only, and none larger than its bytes in the file."""
+"""Reading of untrusted .npz archives: plain arrays only, none larger than its declared bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 LARGEST_BYTES = 2**31
-"""Bytes of all arrays that are asked for together, unpacked."""
+"""Most bytes, unpacked, of all arrays requested together."""
 ENDING = ".npy"
 
 
@@ -20,9 +20,9 @@ def read_npz(
 ) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by name; of `keys` those that are there, or all. Nothing is unpickled.
 
-    What an array's header declares is compared with its bytes first, so that no file can ask for more memory than
-    `largest` bytes. Raises ValueError for a file that is no such archive, is damaged or too large, OSError where it
-    cannot be opened.
+    An array's declared shape is compared with its bytes first, so a header cannot allocate more than the member holds;
+    all members together hold at most `largest` bytes. Raises ValueError for a file that is not such an archive, is
+    damaged or too large, OSError where it cannot be opened.
     """
     try:
         with zipfile.ZipFile(file) as archive:

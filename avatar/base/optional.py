@@ -1,4 +1,4 @@
-"""Packages that speed things up where they are installed, and are never needed."""
+"""Optional packages: finding and importing them, and how to install them. None is needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INSTALL_LINES = {
 
 
 def is_installed(name: str) -> bool:
-    """Whether a package can be found, without importing it."""
+    """Whether a package is installed; it is not imported."""
     return importlib.util.find_spec(name) is not None
 
 

@@ -1,7 +1,4 @@
-"""What a running command says on standard error: a progress bar with rate and time left, and warnings.
-
-For terminals and for logs. No dependencies, nothing at import.
-"""
+"""Progress bars and warnings on standard error, for terminals and logs."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ BANDS, CODE = Limits(0, 20), Limits(0, 256)
 SHARE, RATE, WEIGHT = Limits(0.0, 1.0), Limits(0.0, 1.0), Limits(0, 1000)
 PER_RAY, EVERY, INTERVAL = Limits(1, 1024), Limits(1, 1_000_000), Limits(0, 10_000_000, "seconds")
 MOST_TABLE_NUMBERS = 2**28
-"""Numbers in the hash tables of a grid, in all: 1 GiB, and twice as much again for the optimiser."""
+"""Numbers in all hash tables of a grid: 1 GiB, and twice as much again for the optimiser."""
 
 
 class Problem(NamedTuple):
@@ -51,7 +51,7 @@ class HashConfig:
 
 @dataclass
 class BankConfig:
-    """Blended hash grids: several small ones, mixed into one by the expression inside the ray mask."""
+    """Blended hash grids: several small grids, blended by the expression inside the ray mask."""
 
     enabled: bool = True
     """Use them. Without them the hash field sees the expression by the warp only."""
@@ -76,7 +76,7 @@ class BankConfig:
 
 
 def table_problems(grid: HashConfig | BankConfig, tables: int) -> list[Problem]:
-    """What cannot work between the sizes of a hash grid of so many tables."""
+    """Sizes of a hash grid with so many tables that cannot work together."""
     found = []
     numbers = grid.levels * 2**grid.log2_entries * grid.features * tables
     if numbers > MOST_TABLE_NUMBERS:
@@ -92,7 +92,7 @@ def table_problems(grid: HashConfig | BankConfig, tables: int) -> list[Problem]:
 
 @dataclass
 class WarpConfig:
-    """The FLAME warp: head motion and the surface's motion, undone before the field is asked."""
+    """The FLAME warp: rigid head motion and surface motion, undone before the field is evaluated."""
 
     enabled: bool = True
     """Warp samples to the reference pose and the neutral expression."""
@@ -212,7 +212,7 @@ class LossConfig:
     huber_delta: Annotated[float, Limits(0, 10, above=True)] = 0.1
     """Colour errors beyond this count linearly."""
     opacity: Annotated[float, WEIGHT] = 0.06
-    """Rendered opacity against the matte."""
+    """Rendered opacity against the mask."""
     entropy: Annotated[float, WEIGHT] = 0.001
     """Opacity is driven towards 0 or 1."""
     vertex: Annotated[float, WEIGHT] = 1.0

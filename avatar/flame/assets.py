@@ -1,4 +1,4 @@
-"""A head model as arrays: what it holds, how it is checked, stored, found and fingerprinted."""
+"""HeadAsset: a head model as arrays; checking, reading, writing and fingerprints."""
 
 from __future__ import annotations
 

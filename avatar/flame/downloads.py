@@ -1,5 +1,5 @@
-"""What people download in place of a FLAME model file, or around it: zip archives, of which the model is taken, and web
-pages, other archives and empty files, which are told apart by their first bytes."""
+"""Downloads of FLAME: the model is taken out of a zip archive; web pages, other archives and empty files are refused,
+told apart by their first bytes."""
 
 from __future__ import annotations
 

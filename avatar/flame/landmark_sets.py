@@ -1,4 +1,4 @@
-"""Which of MediaPipe's 478 landmarks mean what, and the lengths measured between them.
+"""Sets of MediaPipe's 478 landmarks by facial part, and the distances measured between them.
 
 Left and right are the person's own. Indices from MediaPipe's `face_mesh_connections.py` (Apache-2.0), in contour
 order. Everything works on numpy arrays of any leading shape.
@@ -28,25 +28,25 @@ LID_MIDDLES = ((159, 145), (386, 374))
 def inter_ocular_distance(landmarks: np.ndarray) -> np.ndarray:
     """Distance between the outer eye corners, the normaliser of the iBUG 300-W benchmark.
 
-    `landmarks` [..., 478, D] in any unit; returns [...] in the same unit (NaN where a corner is missing). The one
+    `landmarks` `[..., 478, D]` in any unit; returns `[...]` in the same unit (NaN where a corner is missing). The one
     definition of "inter-ocular" in this program: `landmark_error_iod`, `expression_error` and `lip_distance` use it.
     """
     return distances(landmarks, (EYE_OUTER_CORNERS,))[0]
 
 
 def lip_distance(landmarks: np.ndarray) -> np.ndarray:
-    """Gap between the inner lips on the middle line over the inter-ocular distance; [..., 478, D] -> [...]."""
+    """Gap between the inner lips on the middle line over the inter-ocular distance; `[..., 478, D]` to `[...]`."""
     return distances(landmarks, (INNER_LIP_MIDDLE,))[0] / inter_ocular_distance(landmarks)
 
 
 def lid_distance(landmarks: np.ndarray) -> np.ndarray:
-    """Mean gap between the lids of both eyes over the inter-ocular distance; [..., 478, D] -> [...]."""
+    """Mean gap between the lids of both eyes over the inter-ocular distance; `[..., 478, D]` to `[...]`."""
     right, left = distances(landmarks, LID_MIDDLES)
     return (right + left) / 2 / inter_ocular_distance(landmarks)
 
 
 def eye_aspect_ratio(landmarks: np.ndarray) -> np.ndarray:
-    """Gap between the lids over the eye's width, mean of both eyes; [..., 478, D] -> [...].
+    """Gap between the lids over the eye's width, mean of both eyes; `[..., 478, D]` to `[...]`.
 
     Cech and Soukupova 2016, with one pair of lid points for each eye: its own width is its measure.
     """
@@ -55,12 +55,12 @@ def eye_aspect_ratio(landmarks: np.ndarray) -> np.ndarray:
 
 
 def distances(landmarks: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> list[np.ndarray]:
-    """Distance between the two landmarks of each pair; [..., 478, D] -> [...] each."""
+    """Distance between the two landmarks of each pair; `[..., 478, D]` to `[...]` each."""
     return [np.linalg.norm(landmarks[..., a, :] - landmarks[..., b, :], axis=-1) for a, b in pairs]
 
 
 def bounding_box(points: np.ndarray, width: int, height: int, grow: float = 0.25) -> tuple[int, int, int, int]:
-    """Pixel box (x0, y0, x1, y1), upper ends excluded, around `points` [K, 2], grown by `grow` of its own width.
+    """Pixel box (x0, y0, x1, y1), upper ends excluded, around `points` `[K, 2]`, grown by `grow` of its own width.
 
     The growth is the same on all four sides; the box is clipped to the image. Points that are NaN are ignored; where
     none is left, or the box lies outside the image, the box is empty: (0, 0, 0, 0).

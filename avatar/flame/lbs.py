@@ -51,7 +51,7 @@ def joint_transforms(rotations: Tensor, joints: Tensor, parents: tuple[int, ...]
         parents: index of each joint's parent, -1 for the root; a parent comes before its children.
 
     Returns:
-        posed joint positions `[N, J, 3]`, and `[N, J, 4, 4]` that carry a point bound to the joint from the rest
+        posed joint positions `[N, J, 3]`, and `[N, J, 4, 4]` that map a point bound to the joint from the rest
         pose to the posed one (equation 3 with the rest pose divided out).
     """
     world_rotations: list[Tensor] = []
@@ -66,8 +66,8 @@ def joint_transforms(rotations: Tensor, joints: Tensor, parents: tuple[int, ...]
             positions.append((world_rotations[parent] @ bone).squeeze(-1) + positions[parent])
     rotation = torch.stack(world_rotations, 1)
     posed = torch.stack(positions, 1)
-    shift = posed - (rotation @ joints.unsqueeze(-1)).squeeze(-1)
-    top = torch.cat([rotation, shift.unsqueeze(-1)], -1)
+    translation = posed - (rotation @ joints.unsqueeze(-1)).squeeze(-1)
+    top = torch.cat([rotation, translation.unsqueeze(-1)], -1)
     bottom = torch.zeros_like(top[..., :1, :])
     bottom[..., 3] = 1.0
     return posed, torch.cat([top, bottom], -2)

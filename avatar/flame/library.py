@@ -1,4 +1,4 @@
-"""The head models on this machine: the open head, imported ones, and files."""
+"""Head models on this machine: the open head, imported models, and files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def load_head(name_or_path: str | Path = OPEN_HEAD) -> HeadAsset:
 
 
 def open_head_model(name_or_file: str | Path) -> HeadAsset:
-    """The head model that a user asks for: one known here by its name, or a file's, which may lack its landmarks.
+    """The head model that a user names: one known here, or one in a file, which may lack landmarks.
 
     Nothing is computed and nothing stored yet (`capture_tools.embed.embedding.ready_head` does it), but the file's name
     is checked. Raises HeadModelError as `load_head` and `require_free_name`.

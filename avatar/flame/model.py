@@ -88,16 +88,16 @@ class HeadParameters:
 
 @dataclass
 class HeadPose:
-    """Where a head's vertices, joints and rigid parts are, in world space (metres)."""
+    """A posed head: vertices, joints and transforms, world frame, metres."""
 
     vertices: Tensor
     """`[N, V, 3]`, or the vertices of the model's subset."""
     joints: Tensor
     """`[N, 5, 3]` root, neck, jaw, left eye, right eye."""
     world_from_head: Tensor
-    """`[N, 4, 4]` root transform: carries a rest-pose point bound to the root joint to the world."""
+    """`[N, 4, 4]` root transform: maps a rest-pose point bound to the root joint to the world."""
     world_from_skull: Tensor
-    """`[N, 4, 4]` neck transform: carries a rest-pose point of the skull to the world."""
+    """`[N, 4, 4]` neck transform: maps a rest-pose point of the skull to the world."""
     world_from_joint: Tensor
     """`[N, 5, 4, 4]` of all joints, rest pose to world."""
 
@@ -139,7 +139,7 @@ class HeadModel(nn.Module):
 
         regressor = torch.as_tensor(asset.joint_regressor)
         full = {key: torch.as_tensor(getattr(asset, key)) for key in ("template", "shapedirs", "exprdirs")}
-        # linear in the coefficients, so the regressor can be applied once and for all vertices
+        # Linear in the coefficients, so the regressor is applied once, to all vertices.
         buffer("joint_regressor", regressor)
         buffer("joint_template", regressor @ full["template"])
         buffer("joint_shapedirs", torch.einsum("jv,vdk->jdk", regressor, full["shapedirs"]))
@@ -170,7 +170,7 @@ class HeadModel(nn.Module):
         return where[corners]
 
     def forward(self, p: HeadParameters) -> HeadPose:
-        """Pose the head. `p` must be of this head model (same S and E); raises HeadModelError where it is not."""
+        """Pose the head. Raises HeadModelError where `p` has other numbers of coefficients (S, E) than the model."""
         if p.shape.shape[-1] != self.shape_count or p.expr.shape[-1] != self.expression_count:
             raise HeadModelError(
                 f"the parameters do not fit the head model {self.name}",
@@ -198,11 +198,14 @@ class HeadModel(nn.Module):
         return HeadPose(vertices, posed_joints + p.translation.unsqueeze(1), world[:, 0], world[:, 1], world)
 
     def landmarks(self, vertices: Tensor) -> Tensor:
-        """MediaPipe's 478 points `[N, 478, 3]` on posed vertices `[N, V, 3]` (or on those of the subset)."""
+        """MediaPipe's landmarks `[N, 478, 3]` on posed vertices `[N, V, 3]` (or those of the subset), in their frame.
+
+        Raises HeadModelError where the head has no landmark embedding.
+        """
         return self._points(vertices, self.mediapipe_corners, self.mediapipe_barycentrics)
 
     def ibug68(self, vertices: Tensor) -> Tensor:
-        """The 68 iBUG points `[N, 68, 3]` on posed vertices."""
+        """The iBUG landmarks `[N, 68, 3]` on posed vertices; see `landmarks`."""
         return self._points(vertices, self.ibug_corners, self.ibug_barycentrics)
 
     def _points(self, vertices: Tensor, corners: Tensor, barycentrics: Tensor) -> Tensor:

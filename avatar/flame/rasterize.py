@@ -1,4 +1,4 @@
-"""The posed mesh as a camera sees it: mask, depth, face and barycentrics of every pixel.
+"""Mesh rasterisation: mask, depth, face and barycentrics of every pixel.
 
 Backends: `warp` casts one ray through each pixel centre (any device, always there), `pytorch3d` rasterises where that
 package is installed. Both give the same images, but for pixels whose centre lies on an edge.
@@ -44,7 +44,7 @@ def rasterize(
     vertices: `[V, 3]` metres, world. subsample: every n-th pixel each way; the image is `ceil(H / n)` by `ceil(W / n)`
     and pixel (i, j) is the full image's pixel (n i, n j). backend: "auto" and "warp" are the same, or "pytorch3d".
     Raises InputError for vertices that do not fit or are not finite, ConfigError for an unknown backend,
-    MissingDependencyError where pytorch3d is asked for and not installed.
+    MissingDependencyError where pytorch3d is requested and not installed.
     """
     if subsample < 1:
         raise InputError("subsample must be at least 1", found=subsample)
@@ -98,7 +98,7 @@ def _bounds(vertices: Tensor, camera: Camera) -> tuple[int, int, int, int]:
 
 
 def _rasterize_pytorch3d(faces: Tensor, vertices: Tensor, camera: Camera, subsample: int) -> MeshImage:
-    """Naive rasterisation by pytorch3d, which wants its own camera axes (x left, y up) and reports NDC."""
+    """Naive rasterisation by pytorch3d, whose camera axes are x left, y up; coordinates are NDC."""
     if vertices.dim() != 2 or vertices.shape[1] != 3 or len(vertices) <= int(faces.max()):
         raise InputError(
             "the vertices do not fit the mesh's faces",

@@ -1,4 +1,4 @@
-"""Colours of high dynamic range and wide gamut, as phones film them, to sRGB of 8 bits.
+"""HDR and wide-gamut colours, as phones record them, to 8-bit sRGB.
 
 Curves and the display's rendering intent are those of ITU-R BT.2100-2 (PQ: table 4; HLG: table 5 with its OOTF at 1000
 cd/m2). White of paper lies at 203 cd/m2 (ITU-R BT.2408-7, section 2.2) and becomes the white of sRGB; what is brighter

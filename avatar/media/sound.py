@@ -1,7 +1,7 @@
-"""The sound of a video file: which track can be heard, and carrying it into a file that is being written.
+"""Sound of a video file: the track that players choose, and its transfer into a file that is being written.
 
-Sound is always decoded, put in its place on the pictures' clock, and encoded as AAC. Copied packets could only be
-placed to a packet's length (64 ms at 16 kHz), and gaps and late starts would be left to the player.
+Sound is always decoded, aligned with the pictures' clock, and encoded as AAC. Copied packets could only be
+aligned to a packet's length (64 ms at 16 kHz), and gaps and late starts would be left to the player.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
 
 BIT_RATE = 128_000
-"""Bits per second and channel: no difference to the source can be heard."""
+"""Bits per second and channel."""
 OTHER_RATE = 48000
-"""Samples per second where AAC does not know the source's rate."""
+"""Samples per second where AAC does not support the source's rate."""
 SLACK = 0.02
 """Seconds by which a track's timestamps may differ from the count of its samples before samples are moved: files round
 times to milliseconds, and their clocks wander."""

@@ -1,6 +1,6 @@
-"""Opening media files: the container, the picture stream that is meant, and its frames on the file's own clock.
+"""Media files: the container, its video stream, and decoded frames with timestamps on the file's own clock.
 
-Everything that FFmpeg's errors can say becomes an InputError here. `video` and `sound` build on this.
+Errors of FFmpeg become InputError here. `video` and `sound` build on this.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 AnyStream = TypeVar("AnyStream", bound="Stream")
 
 CUT_SHARE = 0.95
-"""A file that gives less than this share of what it declares counts as cut."""
+"""A file that yields less than this share of the frames it declares counts as truncated."""
 DEFAULT_RATE = 25.0
-"""Frames per second of a file that does not tell."""
+"""Frames per second of a file that declares none."""
 SMALLEST_STEP = 1e-4
-"""Seconds between two frames, at least."""
+"""Least seconds between two frames."""
 FIX_FILE = "copy or download the file again, or re-encode it, for example with: ffmpeg -i IN -c:v libx264 OUT.mp4"
 
 

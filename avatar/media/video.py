@@ -1,7 +1,7 @@
 """Reading and writing video files: upright frames of square pixels with their timestamps, H.264 out, with sound.
 
 Decoding and encoding are PyAV's (the FFmpeg libraries inside its wheel), so nothing has to be installed beside pip.
-Frames are streamed one at a time: memory does not grow with the length of a clip. High dynamic range comes out as sRGB.
+Frames are streamed one at a time: memory does not grow with the length of a clip. HDR is converted to sRGB.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class VideoInfo:
     duration: float
     """Seconds."""
     rotation: int
-    """Degrees counter-clockwise (0, 90, 180, 270) by which stored frames are turned to stand upright."""
+    """Degrees counter-clockwise (0, 90, 180, 270) by which stored frames are rotated to be upright."""
     has_audio: bool
     """It has sound that can be decoded."""
     focal_35mm: float | None = None
@@ -100,7 +100,7 @@ def read_video(
     """Decode a video frame by frame.
 
     `start` and `end` are seconds from the first frame (end exclusive); `every` keeps each n-th frame of that range.
-    `rotate`: degrees (0, 90, 180, 270) by which the frames are turned clockwise, after what the file itself says.
+    `rotate`: degrees (0, 90, 180, 270) by which frames are rotated clockwise, after the file's own rotation.
     Yields (timestamp in seconds from the first frame, uint8 `[H, W, 3]` sRGB, upright, square pixels). All frames have
     the size of the file's first one.
     Raises InputError where the file is missing, holds no video stream or no frame, or is cut: its index is missing, or
@@ -149,7 +149,7 @@ def read_video(
 
 
 def turned(image: np.ndarray, rotate: int) -> np.ndarray:
-    """`[H, W, 3]` turned clockwise by `rotate` degrees, a multiple of 90."""
+    """Image `[H, W, 3]` rotated clockwise by `rotate` degrees, a multiple of 90."""
     return np.ascontiguousarray(np.rot90(image, -rotate // 90)) if rotate % 360 else image
 
 
@@ -218,7 +218,7 @@ def _square_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
 
 
 def _upright_rgb(frame: VideoFrame, width: int, height: int) -> np.ndarray:
-    """uint8 `[H, W, 3]`: a frame scaled to `width` x `height`, as it is stored, then turned upright."""
+    """uint8 `[H, W, 3]`: a frame scaled to `width` x `height` in its stored orientation, then rotated upright."""
     # FFmpeg converts as BT.601 unless told: HD files would come out with a green or red cast.
     transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
     plain = is_plain(transfer, primaries)

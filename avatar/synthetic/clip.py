@@ -1,7 +1,7 @@
-"""Synthetic clips with known truth: a painted head model that talks and turns before a fixed or a moving camera.
+"""Synthetic clips with ground truth: a textured head model talks and moves in front of a static or moving camera.
 
-The pictures are ray-cast and shaded here, on a CPU, from the same head model that tracking fits, so that every frame
-comes with its exact camera, FLAME parameters, matte and landmarks.
+Frames are ray-cast and shaded on a CPU from the same head model that tracking fits, so that each comes with its exact
+camera, FLAME parameters, mask and landmarks. Tracking results on them flatter the tracker: its model is the true one.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ def make_synthetic_scene(
     asset: HeadAsset | None = None,
     camera: str = "static",
 ) -> SyntheticScene:
-    """Draw a person, a room and a motion from `seed`.
+    """A scene whose person, room and motion are drawn from `seed`.
 
-    size: pixels of the square picture. camera: "static", before a picture of a room, or "moving", carried around the
-    person in a room in three dimensions, with the same lens and the same performance. The same seed gives the same
-    scene; its motion depends on time in seconds, not on the number of frames per second. Raises InputError for sizes,
-    counts or rates that cannot be.
+    size: pixels of the square picture. camera: "static", in front of a picture of a room, or "moving", carried
+    around the person in a room in three dimensions, with the same lens and the same performance. The same seed gives
+    the same scene; its motion depends on time in seconds, not on the number of frames per second. Raises InputError
+    for sizes, counts or rates that cannot be.
     """
     require_synthetic(seed=seed, size=size, frames=frames, fps=fps)
     if camera not in CAMERA_MODES:
@@ -79,8 +79,8 @@ def make_synthetic_scene(
     light = shading.room_light(looks.light_side)
     if camera == "moving":
         path = hand_held_path(seed, frames, fps, DISTANCE)
-        surroundings = furnished_room(np.random.default_rng([seed, 11]), looks)
-        return SyntheticScene(person, lens, None, light, fps, surroundings, path)
+        furnished = furnished_room(np.random.default_rng([seed, 11]), looks)
+        return SyntheticScene(person, lens, None, light, fps, furnished, path)
     return SyntheticScene(person, lens, room(np.random.default_rng([seed, 9]), looks, size), light, fps)
 
 
@@ -99,8 +99,8 @@ def make_synthetic_clip(
     """Write `folder/clip.mp4` and `folder/truth/`, a capture folder that holds what the picture was made from.
 
     size: pixels of the square picture. camera: "static" or "moving" (`make_synthetic_scene`); the truth of a moving one
-    has a pose per frame and no background plate. held_out: also write `truth/held_out/`, expressions and views that the
-    clip does not show (`synthetic_held_out`). progress: called with (frames done, frames) after each. The clip has a
+    has a pose per frame and no background image. held_out: also write `truth/held_out/`, expressions and views that the
+    clip does not show (`synthetic.held_out`). progress: called with (frames done, frames) after each. The clip has a
     voice that follows the mouth. Returns the path of the clip. Raises InputError for settings that cannot be,
     OutputError where a file cannot be written.
     """
@@ -137,7 +137,7 @@ def make_synthetic_clip(
             "landmark_error_px": 0.0,
             "landmark_error_iod": 0.0,
             "seconds_per_stage": {},
-            "warnings": ["synthetic: parameters, camera, mattes and landmarks are the truth, not estimates"],
+            "warnings": ["synthetic: parameters, camera, masks and landmarks are the truth, not estimates"],
         },
         camera_mode=camera,
     )
@@ -150,7 +150,7 @@ def make_synthetic_clip(
 
 
 def voice_of(scene: SyntheticScene, seed: int) -> np.ndarray:
-    """The sound that fits the scene's mouth: samples in [-1, 1] at `synthetic_voice.SAMPLE_RATE`."""
+    """The sound that fits the scene's mouth: samples in [-1, 1] at `voice.SAMPLE_RATE`."""
     parameters, names = scene.person.parameters, scene.person.asset.expression_names
     expr = parameters.expr.numpy()
 

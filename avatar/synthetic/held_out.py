@@ -1,6 +1,6 @@
-"""What a synthetic clip does not show, with its truth: stronger expressions, and the person from cameras off its path.
+"""Held-out sets of a synthetic clip: expressions and views that the clip does not show, with their ground truth.
 
-Every set is a capture folder of its own below `truth/held_out/`, over plain grey: what is judged is the person. A frame
+Every set is a capture folder of its own below `truth/held_out/`, over plain grey: only the person is scored. A frame
 has the head pose of a frame of the clip, whose time is its `timestamp`. `held_out.json` says what a set is and how its
 cameras stand to those of the clip, so that an avatar whose world is not the truth's can be judged too
 (`avatar.training.held_out`).
@@ -27,7 +27,7 @@ from avatar.synthetic.render import SyntheticScene, render_synthetic_frame
 
 FOLDER = "held_out"
 EXPRESSIONS: dict[str, tuple[float, dict[str, float]]] = {
-    # jaw rotation in radians and ARKit weights ("name*": both sides), each beyond what `synthetic_motion` ever shows
+    # jaw rotation in radians and ARKit weights ("name*": both sides), each beyond what `synthetic.motion` shows
     "wide open": (0.36, {}),
     "laugh": (0.24, {"mouthSmile*": 0.95, "cheekSquint*": 0.80, "mouthUpperUp*": 0.30}),
     "surprise": (0.28, {"browInnerUp": 1.0, "browOuterUp*": 1.0, "eyeWide*": 0.70}),
@@ -101,7 +101,7 @@ def expression_weights(weights: dict[str, float], asset: HeadAsset) -> torch.Ten
 
 
 def view_frames(scene: SyntheticScene, degrees: float) -> list[HeldOutFrame]:
-    """Frames spread over the clip from cameras turned about the head's middle, to the left and to the right."""
+    """Frames spread over the clip, from cameras rotated by `degrees` about the head's middle to either side."""
     frames = []
     for index in spread_over_clip(scene, VIEW_FRAMES):
         params = scene.person.parameters.frame(index)
@@ -140,12 +140,13 @@ def write_set(folder: Path, scene: SyntheticScene, kind: str, degrees: int, fram
         landmarks=np.stack([frame.landmarks for frame in rendered]),
         visible=np.stack([frame.visible for frame in rendered]),
         background=None,
-        report={"warnings": ["synthetic: parameters, cameras, mattes and landmarks are the truth, not estimates"]},
+        report={"warnings": ["synthetic: parameters, cameras, masks and landmarks are the truth, not estimates"]},
         camera_mode="moving",
     )
-    turns = [frame.camera.cam_from_world @ scene.camera_at(frame.index).world_from_cam for frame in frames]
+    transforms = [frame.camera.cam_from_world @ scene.camera_at(frame.index).world_from_cam for frame in frames]
     described = [
-        {"name": frame.name, "cam_from_clip_cam": turn.tolist()} for frame, turn in zip(frames, turns, strict=True)
+        {"name": frame.name, "cam_from_clip_cam": matrix.tolist()}
+        for frame, matrix in zip(frames, transforms, strict=True)
     ]
     write_json(folder / HELD_OUT, {"kind": kind, "degrees": degrees, "frames": described})
     return folder

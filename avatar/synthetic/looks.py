@@ -1,4 +1,4 @@
-"""What the person of a synthetic clip looks like: colours and proportions drawn from a seed."""
+"""Appearance of the person of a synthetic clip: colours and proportions drawn from a seed."""
 
 from __future__ import annotations
 

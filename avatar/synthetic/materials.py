@@ -1,4 +1,4 @@
-"""What a synthetic person is made of: looks up the paint of each surface point and lights it."""
+"""Materials of a synthetic person: texture lookup and shading of surface points."""
 
 from __future__ import annotations
 
@@ -92,20 +92,20 @@ def shade(
 def lamp_seen(person: Person, posed: Posed, light: shading.Light) -> Tensor:
     """Share of the lamp `[V]` that each vertex sees, from a few rays towards its face.
 
-    Only skin and cloth that face the lamp are asked: hair is lit by its normals alone.
+    Only skin and cloth that face the lamp are tested: hair is lit by its normals alone.
     """
     key = light.key_direction
-    asked = person.shadowed & (posed.normals @ key > -0.25)
+    tested = person.shadowed & (posed.normals @ key > -0.25)
     side = torch.nn.functional.normalize(torch.linalg.cross(key, torch.tensor([0.0, 1.0, 0.0])), dim=0)
     up = torch.linalg.cross(side, key)
-    start = (posed.vertices + 0.002 * posed.normals)[asked]
+    start = (posed.vertices + 0.002 * posed.normals)[tested]
     lit = torch.zeros(len(start))
     spots = ((0.10, 0.04), (-0.04, 0.10), (-0.10, -0.04), (0.04, -0.10))
     for x, y in spots:
         direction = torch.nn.functional.normalize(key + x * side + y * up, dim=0).expand_as(start).contiguous()
         lit += (person.query.cast_rays(start, direction, max_depth=0.4).face < 0).float()
     seen = (~person.shadowed).float()
-    seen[asked] = lit / len(spots)
+    seen[tested] = lit / len(spots)
     return seen
 
 

@@ -1,4 +1,4 @@
-"""How the person of a synthetic clip moves: head, eyes, blinks, speech and expressions as smooth curves over time.
+"""Motion of the person of a synthetic clip: head, eyes, blinks, speech and expressions as smooth curves over time.
 
 Everything is a function of the seed and of time in seconds, so that clips of another frame rate show the same motion.
 Expression weights use ARKit's names and lie in [0, 1], as on real faces; jaw opening is a rotation of the jaw joint.
@@ -15,7 +15,7 @@ RATE = 200.0
 
 YAW, PITCH, ROLL = 0.33, 0.12, 0.09
 """Largest head rotations in radians."""
-SHIFT = (0.014, 0.007, 0.012)
+TRANSLATION = (0.014, 0.007, 0.012)
 """Largest head translations in metres."""
 
 # Mouth shapes of speech sounds (visemes): jaw rotation in radians and ARKit weights; "L R" names set both sides.
@@ -192,12 +192,12 @@ def head_motion(rng: np.random.Generator, time: np.ndarray, at: np.ndarray) -> t
     yaw = curve(0.15, 0.45, YAW * rng.uniform(0.9, 1.0))
     pitch = curve(0.2, 0.6, PITCH) + curve(1.2, 2.2, 0.018)
     roll = curve(0.15, 0.5, ROLL)
-    shift = np.stack([curve(0.12, 0.4, size) for size in SHIFT], 1)
-    return compose_rotation(yaw, pitch, roll), shift
+    translation = np.stack([curve(0.12, 0.4, size) for size in TRANSLATION], 1)
+    return compose_rotation(yaw, pitch, roll), translation
 
 
 def compose_rotation(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
-    """Axis-angle `[N, 3]` of turning by roll (z), then pitch (x), then yaw (y)."""
+    """Axis-angle `[N, 3]` of the rotation by roll (z), then pitch (x), then yaw (y), radians."""
 
     def quaternion(angle: np.ndarray, axis: int) -> np.ndarray:
         q = np.zeros((len(angle), 4))
@@ -218,7 +218,7 @@ def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def gaze(rng: np.random.Generator, time: np.ndarray, at: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """Eye rotations `[N, 6]`: looking mostly at the camera while the head turns, with quick shifts to the side."""
+    """Eye rotations `[N, 6]` (radians): mostly at the camera while the head turns, with saccades to the side."""
     targets = np.zeros((len(time), 2))
     now = rng.uniform(0.9, 1.5)
     while now < time[-1]:
@@ -227,7 +227,7 @@ def gaze(rng: np.random.Generator, time: np.ndarray, at: np.ndarray, rotation: n
             away = np.array([rng.uniform(-0.10, 0.10), rng.uniform(-0.30, 0.30)])
             targets += away * plateau(time, now, until, 0.07)[:, None]
         now = until + rng.uniform(0.0, 0.4)
-    shift = np.stack([np.interp(at, time, targets[:, axis]) for axis in range(2)], 1)
-    angles = np.clip(shift - 0.6 * rotation[:, :2], (-0.18, -0.40), (0.18, 0.40))
+    gaze = np.stack([np.interp(at, time, targets[:, axis]) for axis in range(2)], 1)
+    angles = np.clip(gaze - 0.6 * rotation[:, :2], (-0.18, -0.40), (0.18, 0.40))
     eye = np.concatenate([angles, np.zeros((len(at), 1))], 1)
     return np.concatenate([eye, eye], 1)

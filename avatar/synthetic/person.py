@@ -1,4 +1,4 @@
-"""A synthetic person as meshes: the head model, hair and torso of one identity, and how they move together."""
+"""A synthetic person as meshes: the head model, hair and torso of one identity, posed together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SKIN, EYE, TEETH, TONGUE, MOUTH, HAIR, CLOTH, LASH = range(8)
 SHAPE_SPREAD = 0.55
 """Standard deviation of the shape coefficients; the model's own is 1, which gives caricatures now and then."""
 TORSO_FOLLOWS = 0.75
-"""Share of the head's translation that the shoulders make too."""
+"""Share of the head's translation that the shoulders follow."""
 STRAND_LENGTH = 0.45
 """Metres of hair that the strand texture covers."""
 OCCLUSION_RAYS = 48
@@ -246,14 +246,14 @@ def openness(query: MeshQuery, points: Tensor, normals: Tensor, count: int = OCC
 
 
 def pose_person(person: Person, index: int) -> Posed:
-    """Place all meshes for one frame and move the ray query there."""
+    """Pose all meshes for one frame and update the ray query."""
     with torch.no_grad():
         head = person.model(person.parameters.frame(index))
         landmarks = person.model.landmarks(head.vertices)[0]
     skull = head.world_from_skull[0]
     hair = torch.from_numpy(person.hair.vertices) @ skull[:3, :3].T + skull[:3, 3]
-    turn, shift = torso_motion(person.parameters, index)
-    torso = torch.from_numpy(person.torso.vertices) @ turn.T + shift
+    rotation, translation = torso_motion(person.parameters, index)
+    torso = torch.from_numpy(person.torso.vertices) @ rotation.T + translation
     lashes = grow_lashes(person, head.vertices[0], skull[:3, 1])
     vertices = torch.cat([head.vertices[0], hair, torso, *lashes])
     normals = vertex_normals(vertices, person.faces)
@@ -267,8 +267,8 @@ def pose_person(person: Person, index: int) -> Posed:
 
 
 def torso_motion(parameters: HeadParameters, index: int) -> tuple[Tensor, Tensor]:
-    """Rotation `[3, 3]` and shift `[3]` of the shoulders: most of the head's shift, a little of its turn, breathing."""
+    """Rotation `[3, 3]` and translation `[3]` (metres) of the shoulders: shares of the head's, and breathing."""
     yaw = 0.08 * float(parameters.rotation[index, 1])
-    turn = torch.tensor([[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]])
+    rotation = torch.tensor([[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]])
     breath = 0.0012 * math.sin(2 * math.pi * 0.25 * index / 25)
-    return turn, TORSO_FOLLOWS * parameters.translation[index] + torch.tensor([0.0, breath, 0.0])
+    return rotation, TORSO_FOLLOWS * parameters.translation[index] + torch.tensor([0.0, breath, 0.0])

@@ -1,4 +1,4 @@
-"""Pictures of a synthetic person: rays, gaps between strands of hair, anti-aliasing, true landmarks."""
+"""Rendering of synthetic frames: ray casting, gaps between strands of hair, anti-aliasing, true landmarks."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from avatar.synthetic.person import HAIR, LASH, STRAND_LENGTH, Person, Posed, po
 from avatar.synthetic.room import Room
 
 SUPERSAMPLING = 2
-"""Rays per pixel, each way."""
+"""Rays per pixel along each axis."""
 WORKERS = 2
-"""Frames that `render_frames` renders at once."""
+"""Frames that `render_frames` renders in parallel."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class SyntheticScene:
     room: Room | None = None
     """The room in three dimensions, where the camera moves."""
     path: np.ndarray | None = None
-    """`world_from_cam` `[N, 4, 4]` of a moving camera."""
+    """Trajectory of a moving camera: `world_from_cam` `[N, 4, 4]`, OpenCV axes, metres."""
 
     @property
     def frame_count(self) -> int:
@@ -72,7 +72,7 @@ class SyntheticFrame:
     visible: np.ndarray
     """`[478]` bool: nothing hides the landmark from the camera."""
     materials: np.ndarray
-    """`[H, W]` int8: material seen by the pixel's middle sample (synthetic_person), -1 for the background."""
+    """`[H, W]` int8: material seen by the pixel's middle sample (synthetic.person), -1 for the background."""
 
 
 def render_frames(scene: SyntheticScene, workers: int = WORKERS) -> Iterator[SyntheticFrame]:
@@ -186,8 +186,8 @@ def strand_gaps(person: Person, at: Tensor, slant: Tensor) -> Tensor:
     Hair thins out towards its ends and where it is seen from the side (`slant` `[P]`, 0 edge-on to 1 face-on).
     """
     grain = sample(person.strands, at[:, 0] * 3.0, at[:, 1] / STRAND_LENGTH)
-    reach = {"short": 0.013, "parted": 0.013, "long": 0.010}[person.looks.hair_style]
-    thin_end = (at[:, 2] < reach) & (grain < 1.5 - 2.9 * at[:, 2] / reach)
+    thinning = {"short": 0.013, "parted": 0.013, "long": 0.010}[person.looks.hair_style]
+    thin_end = (at[:, 2] < thinning) & (grain < 1.5 - 2.9 * at[:, 2] / thinning)
     if person.looks.hair_style == "long":
         return thin_end
     return thin_end | (grain < 0.1 - 8.0 * slant)

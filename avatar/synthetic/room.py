@@ -1,4 +1,4 @@
-"""A room in three dimensions for synthetic clips whose camera moves: walls, a shelf, boxes at several distances.
+"""Three-dimensional room for synthetic clips with a moving camera: walls, a shelf, boxes at several distances.
 
 Everything is a textured rectangle; rays are cast at them as at the person, so a moving camera sees true parallax.
 """

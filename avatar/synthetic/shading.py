@@ -1,4 +1,4 @@
-"""How light falls on a synthetic person: skin, eyes, teeth, hair and cloth, per picture sample, in linear colour.
+"""Shading of a synthetic person: skin, eyes, teeth, hair and cloth, per picture sample, in linear colour.
 
 All functions take samples `[P]` with unit normals, unit directions to the viewer and what the vertices carry
 (occlusion, shadow), and return linear colours `[P, 3]`.
@@ -39,9 +39,9 @@ class Samples:
     view: Tensor
     """`[P, 3]` unit, towards the viewer."""
     occlusion: Tensor
-    """`[P]` share of the surroundings that is open, 0 to 1."""
+    """`[P]` ambient visibility: unoccluded share of the hemisphere, 0 to 1."""
     shadow: Tensor
-    """`[P]` share of the lamp that is seen, 0 to 1."""
+    """`[P]` visibility of the lamp, 0 to 1."""
 
     def select(self, mask: Tensor) -> Samples:
         return Samples(self.normal[mask], self.view[mask], self.occlusion[mask], self.shadow[mask])

@@ -142,7 +142,7 @@ def column_frame(centre: np.ndarray, angle: np.ndarray, path: np.ndarray, arc: f
 
 
 def fill_and_smooth(radius: np.ndarray) -> np.ndarray:
-    """Fill gaps (NaN) from their surroundings and smooth `[rows, columns]`, periodic in the columns."""
+    """Fill gaps (NaN) from their neighbours and smooth `[rows, columns]`, periodic in the columns."""
     pad = radius.shape[1] // 4
     wide = np.concatenate([radius[:, -pad - 1 : -1], radius, radius[:, 1 : pad + 1]], 1)
     known = np.isfinite(wide).astype(np.float64)

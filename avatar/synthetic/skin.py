@@ -181,7 +181,7 @@ def _stubble(rng: np.random.Generator, looks: Looks, colour: np.ndarray, at: np.
 
 
 def _lids(looks: Looks, colour: np.ndarray, at: np.ndarray, iod: float) -> None:
-    """Lids a little darker and redder than the face; their rims are painted by distance (synthetic_lids)."""
+    """Lids a little darker and redder than the face; their rims are painted by distance (`synthetic.lids`)."""
     h, w = colour.shape[:2]
     made_up = 1.0 if looks.hair_style == "long" else 0.55
     for upper, lower in ((RIGHT_LID, RIGHT_LOWER_LID), (LEFT_LID, LEFT_LOWER_LID)):

@@ -1,4 +1,4 @@
-"""Procedural pictures for synthetic clips: band-limited noise, a room behind the person, cloth."""
+"""Procedural textures for synthetic clips: band-limited noise, a room behind the person, cloth."""
 
 from __future__ import annotations
 
@@ -122,9 +122,9 @@ def _plant(rng: np.random.Generator, canvas: np.ndarray, big: int, side: int) ->
         middle = (foot + tip) / 2 + np.array([0.02 * np.sign(angle), -0.02])
         green = np.array([0.16, 0.34, 0.14]) * rng.uniform(0.6, 1.6)
         centre = tuple(int(v * big) for v in (middle + tip) / 2)
-        turn = np.degrees(np.arctan2(*(tip - middle)[::-1]))
+        tilt = np.degrees(np.arctan2(*(tip - middle)[::-1]))
         axes = (int(0.32 * length * big), int(0.075 * length * big))
-        cv2.ellipse(canvas, centre, axes, turn, 0, 360, green.tolist(), -1, cv2.LINE_AA)
+        cv2.ellipse(canvas, centre, axes, tilt, 0, 360, green.tolist(), -1, cv2.LINE_AA)
 
 
 def cloth(rng: np.random.Generator, looks: Looks, height: int, width: int) -> np.ndarray:

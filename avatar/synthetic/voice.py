@@ -1,5 +1,5 @@
-"""A voice for a synthetic clip: vowels whose loudness and colour follow the jaw and the lips, so that sound and picture
-belong together and every step that carries audio has some to carry."""
+"""Voice of a synthetic clip: vowels whose loudness and formants follow the jaw and the lips. It exercises every step
+that carries audio; it is no speech."""
 
 from __future__ import annotations
 
