@@ -33,7 +33,7 @@ def tracked_files() -> list[Path]:
 
 
 def python_files(*folders: str) -> list[Path]:
-    """Tracked Python files below the given top folders (all where none is given)."""
+    """Tracked Python files below the given top-level folders (all where none is given)."""
     files = [path for path in tracked_files() if path.suffix == ".py"]
     return [path for path in files if not folders or path.relative_to(ROOT).parts[0] in folders]
 

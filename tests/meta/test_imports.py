@@ -1,4 +1,5 @@
-"""Imports point downward only (docs/design.md, The house), and nothing heavy is imported before it is needed."""
+"""Import rules (docs/design.md, The house): downward only, no circles; the lowest packages and the command line start
+without heavy packages. Only import statements are read; imports by name (importlib) are not seen."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ LAYERS = (
     "avatar.geometry",
     "avatar.kernels",
     "avatar.flame",
-    "avatar.render",
+    "avatar.rendering",
     "avatar.field",
     "avatar.avatar",
     "avatar.data",
@@ -27,11 +28,11 @@ LAYERS = (
     "avatar.animation",
     "avatar.app",
 )
-"""The floors of the house from the ground up; a module may import from its own floor and from those below it."""
+"""Packages from the lowest up; a module may import from its own layer and from those below it."""
 
 HEAVY = {"torch", "torchvision", "warp", "mediapipe", "cv2"}
 ONLY_WHERE_USED = {"mediapipe", "tinycudann", "nerfacc", "pytorch3d", "lpips", "pycolmap", "anny", "smplx", "viser"}
-"""Never imported when a module of the package is: optional, or slow to start."""
+"""Never imported at module level: optional, or slow to start."""
 MOST_LINES = 400
 
 
@@ -168,11 +169,11 @@ def short_names() -> list[str]:
 
 
 def test_rendering_never_sees_a_model():
-    """render/ takes functions (density, colour), never a field."""
+    """rendering/ takes functions (density, colour) and does not import the field."""
     seen = [
         f"{path.relative_to(ROOT)}:{imported.line}"
         for path in package_files()
-        if module_name(path).startswith("avatar.render")
+        if module_name(path).startswith("avatar.rendering")
         for imported in imports_of(path)
         if imported.module.startswith("avatar.field")
     ]
@@ -185,7 +186,8 @@ def test_the_product_never_imports_its_tests_or_scripts():
             assert imported.module.split(".")[0] not in ("tests", "scripts", "pytest"), f"{path}:{imported.line}"
 
 
-def test_the_bottom_layer_is_light():
+def test_the_lowest_layers_are_light():
+    """base, media and config have no heavy import at module level."""
     heavy = [
         f"{path.relative_to(ROOT)}:{imported.line} {imported.module}"
         for path in package_files()
@@ -209,7 +211,7 @@ def test_optional_and_slow_packages_are_imported_where_used():
 
 
 def test_the_walk_sees_what_it_should(tmp_path, monkeypatch):
-    """The tests above are worth nothing if the walk misses imports."""
+    """The import walk finds nested, relative and lazy imports of one sample file."""
     import source_tree
 
     monkeypatch.setattr(source_tree, "ROOT", tmp_path)
@@ -244,7 +246,7 @@ def test_the_command_line_starts_without_torch():
     assert not loaded & (HEAVY | ONLY_WHERE_USED | {"scipy", "tensorboard", "imageio", "av"})
 
 
-def test_files_have_one_purpose_and_fit_a_head():
+def test_no_file_is_too_long():
     long = []
     for path in tracked_files():
         if path.suffix in (".py", ".sh"):
