@@ -1,11 +1,10 @@
-"""Which way up a clip was filmed, where its file does not say: faces tell.
+"""The orientation of a clip whose file does not state it, from its faces.
 
-MediaPipe's landmarks follow a face to its side, and find an upright face in one that stands on its head, so the mesh
-does not tell. Its detector does (Bazarevsky et al., "BlazeFace", 2019): it was trained on upright faces and is surer of
-them. The median score of a clip is 0.90 to 0.96 where faces are upright, 0.76 to 0.89 turned by a quarter, and 0.61 to
-0.82 upside down (sixteen recordings, five synthetic clips). Each of them in four turns, also darkened, brightened,
-flattened and blurred: none was turned wrongly. One of the blurred ones was left as it lay, and so was the one in which
-heads lean by 40 degrees.
+MediaPipe's landmarks do not tell: they follow a face on its side and fit an upright one to a face upside down. Its
+detector does (Bazarevsky et al., "BlazeFace", 2019), because it was trained on upright faces. The median score of a
+clip is 0.90 to 0.96 for upright faces, 0.76 to 0.89 rotated by 90 degrees and 0.61 to 0.82 upside down (sixteen
+recordings, five synthetic clips). Of all of them in four orientations, also darkened, brightened, flattened and
+blurred, none was rotated wrongly; one blurred clip and one with heads tilted by 40 degrees were left as they were.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ QUARTERS = (0, 90, 180, 270)
 SEARCHED = 640
 """Pixels of the longer side: the network sees 128."""
 LOOKED_AT = 24
-"""Frames of a clip that are looked at, evenly spread."""
+"""Frames examined, evenly spread."""
 UPRIGHT_ENOUGH = 4
-"""So many upright faces at the beginning, and no other, are believed without a look at the rest."""
+"""Upright faces at the beginning, without another orientation, after which the rest is skipped."""
 SURE = 0.5
-"""Score from which on something is a face."""
+"""Score from which on a detection is a face."""
 SURER = 0.03
-"""How much surer the detector must be of the turned frames, in the middle of all."""
+"""Margin by which the median score of the rotated frames must exceed that of the frames as they are."""
 STEADY = 0.8
 """Share of the frames that must agree."""
 TILTED = 30.0
-"""Degrees by which a head in the turned frames may lean at most: heads that lie in between are left as they are."""
+"""Largest median roll, degrees, of the heads after rotation; frames between two orientations are left as they are."""
 
 
 def require_rotate(rotate: str | int) -> None:
@@ -48,7 +47,7 @@ def require_rotate(rotate: str | int) -> None:
 
 
 def turned_note(rotate: int, what: str = "video") -> list[str]:
-    """What a user should know about frames that were turned without being told to: at most one sentence."""
+    """The note on frames rotated without being asked, at most one sentence."""
     if not rotate:
         return []
     lies = "stands on its head" if rotate == 180 else "lies on its side"
@@ -59,7 +58,7 @@ def turned_note(rotate: int, what: str = "video") -> list[str]:
 
 
 def chosen_rotation(video: Path, selection: FrameSelection, rotate: str | int = "auto") -> int:
-    """Degrees by which the frames of a clip must be turned clockwise; `rotate` is one of ROTATE_CHOICES.
+    """Degrees clockwise by which the frames of a clip must be rotated; `rotate` is one of ROTATE_CHOICES.
 
     Reads a few frames where it is "auto". Raises InputError for another value, or a bad file.
     """
@@ -71,7 +70,7 @@ def chosen_rotation(video: Path, selection: FrameSelection, rotate: str | int = 
 
 
 def upright_rotation(images: Iterable[np.ndarray], enough: int = UPRIGHT_ENOUGH) -> int:
-    """Degrees (0, 90, 180, 270) by which uint8 `[H, W, 3]` images must be turned clockwise to set their faces upright.
+    """Degrees clockwise (0, 90, 180, 270) by which uint8 `[H, W, 3]` images must be rotated to set their faces upright.
 
     0 where there is no face, and where the faces do not agree. Stops after `enough` upright faces at the beginning.
     """
@@ -98,7 +97,7 @@ def upright_rotation(images: Iterable[np.ndarray], enough: int = UPRIGHT_ENOUGH)
 
 
 class _Detector:
-    """BlazeFace for faces within two metres, the one that MediaPipe's landmarks begin with."""
+    """BlazeFace for faces within two metres, the detector of MediaPipe's face mesh."""
 
     def __enter__(self) -> _Detector:
         with quiet_native_stderr():
@@ -112,7 +111,7 @@ class _Detector:
         self._network.close()
 
     def best(self, rgb: np.ndarray) -> tuple[float, float]:
-        """Score of the surest face in uint8 `[H, W, 3]` and how far it leans, degrees; (0, NaN) without one."""
+        """Score and roll (degrees) of the best face in uint8 `[H, W, 3]`; (0, NaN) without one."""
         height, width = rgb.shape[:2]
         with quiet_native_stderr():
             found = self._network.process(rgb).detections or []

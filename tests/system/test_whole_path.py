@@ -16,7 +16,9 @@ from avatar.media.images import read_png
 from avatar.media.video import has_synthetic_tag, probe_video, read_video
 
 pytestmark = pytest.mark.slow
-SIZE, MINUTES = 128, 0.5
+SIZE = 128
+STEPS = ("--training.steps", 300, "--training.minutes", 0)
+"""Training ends by steps, so that a busy machine reaches the same figures."""
 
 
 def command(*arguments: object) -> None:
@@ -25,9 +27,9 @@ def command(*arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def run(tiny, tmp_path_factory) -> Path:
-    """A run made by `avatar create` from the tiny clip, in half a minute of training."""
+    """A run made by `avatar create` from the tiny clip, in 300 steps of training."""
     out = tmp_path_factory.mktemp("runs") / "me"
-    command("create", tiny / "clip.mp4", "--out", out, "--size", SIZE, "--preset", "cpu", "--minutes", MINUTES)
+    command("create", tiny / "clip.mp4", "--out", out, "--size", SIZE, "--preset", "cpu", *STEPS)
     return out
 
 
@@ -85,8 +87,10 @@ def test_metrics_are_complete_finite_and_better_than_the_background(run, metrics
     real = [read_png(path).astype(float) for path in sorted((run / "eval" / "val" / "gt").glob("*.png"))]
     empty = np.mean([10 * np.log10(255**2 / np.mean((plate - image) ** 2)) for image in real])
     assert metrics["val"]["psnr"] > empty + 6
-    assert metrics["val"]["psnr"] > 24
-    assert metrics["val"]["face_psnr"] > 20
+    # reached with these steps: 36.9, 33.1 and 36.1; 35.1, 31.7 and 33.1 in the clip's last tenth
+    for split, floors in (("val", (35.0, 31.2, 34.2)), ("test", (33.2, 29.8, 31.2))):
+        found = [metrics[split][key] for key in ("psnr", "face_psnr", "mouth_psnr")]
+        assert all(value > floor for value, floor in zip(found, floors, strict=True)), (split, found)
 
 
 def test_anyone_can_recompute_the_psnr(run, metrics):
@@ -130,7 +134,7 @@ def test_a_constant_expression_does_not_flicker(run, tmp_path):
 
 def test_create_again_goes_on_and_keeps_what_is_finished(run, tiny, capfd):
     before = (run / "capture" / "transforms.json").stat().st_mtime_ns, (run / "checkpoints" / "latest").read_text()
-    command("create", tiny / "clip.mp4", "--out", run, "--size", SIZE, "--preset", "cpu", "--minutes", MINUTES)
+    command("create", tiny / "clip.mp4", "--out", run, "--size", SIZE, "--preset", "cpu", *STEPS)
     printed = capfd.readouterr().out
     assert (
         (run / "capture" / "transforms.json").stat().st_mtime_ns,
@@ -239,14 +243,14 @@ def test_the_expression_stays_inside_the_silhouette(run):
 def test_stages_one_by_one(run, tmp_path, avatar):
     """`train` in a folder of its own, refused without --resume the second time, continued with it, then `eval`."""
     out = tmp_path / "again"
-    arguments = ["train", run / "capture", "--out", out, "--preset", "cpu", "--minutes", 0.25]
+    arguments = ["train", run / "capture", "--out", out, "--preset", "cpu", "--training.steps", 60, "--training.minutes", 0]
     command(*arguments)
     step = (out / "checkpoints" / "latest").read_text()
     refused = avatar(*arguments)
     assert refused.status == 1
     assert "--resume" in refused.message
     assert (out / "checkpoints" / "latest").read_text() == step
-    command("train", run / "capture", "--out", out, "--resume", "--minutes", 0.7)
+    command("train", run / "capture", "--out", out, "--resume", "--training.steps", 90)
     assert int(re.findall(r"\d+", (out / "checkpoints" / "latest").read_text())[-1]) > int(re.findall(r"\d+", step)[-1])
     command("eval", out, "--splits", "val")
     assert set(json.loads((out / "eval" / "metrics.json").read_text())) == {"val"}
