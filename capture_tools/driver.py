@@ -1,4 +1,4 @@
-"""The light version of a capture: track a driver's clip, writing nothing."""
+"""Tracking of a driver's clip, without writing a capture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from capture_tools.track.clip_tracking import TrackSettings
 from capture_tools.track.live import LiveSettings, LiveTracker
 
 LARGEST_DRIFT = 0.5
-"""Frames by which timestamps may differ from a constant rate before the performance is resampled to one."""
+"""Frames by which timestamps may drift from a constant rate before the performance is resampled to one."""
 UNREADABLE_SOUND = (
     "the driver's sound is in a form that cannot be decoded here: the video is written without sound. To have it, "
     "export the driver with stereo sound (AAC) first"
@@ -38,20 +38,19 @@ WHOLE = "give a clip that shows one face, upright and whole"
 
 
 class DriverTrack(NamedTuple):
-    """A driver's performance: N frames, one after another at `fps`."""
+    """A driver's performance: N frames at a constant rate."""
 
     params: HeadParameters
     """N frames, the driver's own shape."""
     fps: float
     audio: Path | None
-    """The file that holds the sound; None where there is none."""
+    """The file with the sound track; None without sound."""
     landmarks: np.ndarray
-    """`[N, 478, 2]` pixels of the source; NaN in frames without a face, whose parameters are carried over from their
-    neighbours."""
+    """`[N, 478, 2]` pixels of the source; NaN in frames without a face, whose parameters are interpolated."""
     audio_start: float
-    """Seconds from the first picture of the file to the one at which the performance begins."""
+    """Seconds from the first frame of the file to the start of the performance."""
     notes: tuple[str, ...] = ()
-    """What a person should be told, a sentence each."""
+    """Notes for the user, a sentence each."""
 
 
 def track_driver(
@@ -66,9 +65,9 @@ def track_driver(
 ) -> DriverTrack:
     """Track every frame of a clip with the capture's tracker, writing nothing.
 
-    A clip of variable frame rate is resampled to its average rate, so that the sound stays in time. Of several people
-    the larger one is followed. With `live` the clip is taken as if it came from a camera (see `follow_live`): many
-    times faster, a little less exact; `settings` then hold for the fit of the person in the first second. `rotate`: see
+    A clip of variable frame rate is resampled to its average rate, so that the sound stays in sync. Of several people
+    the largest is tracked. With `live` the clip is processed like a camera's stream (see `follow_live`): many times
+    faster, a little less accurate; `settings` then apply to the fit of the person in the first second. `rotate`: see
     `turning.chosen_rotation`.
     Raises InputError for a clip that is unreadable, too long or without a face, HeadModelError for a head without
     landmarks.
@@ -88,7 +87,7 @@ def track_driver(
     else:
         seen = observe(video, selection, "driver landmarks", hands=False)
         face, times, fps = follow_face(seen), seen.timestamps, float(seen.fps)
-        # A face that the picture's edge cuts is misfitted: its frames are carried over like those without a face.
+        # A face cut by the picture's edge is misfitted: its frames are interpolated like those without a face.
         pixels = np.where(face.whole[:, None, None], face.pixels, np.float32(np.nan))
         _require_face(pixels, video, cut=bool(face.inside.any()))
         chosen = settings or lens_settings(told)
@@ -107,11 +106,11 @@ def track_driver(
 def follow_live(
     video: Path, selection: FrameSelection, tracker: LiveTracker
 ) -> tuple[HeadParameters, np.ndarray, np.ndarray]:
-    """The head in each frame of a clip from that frame and those before it.
+    """The head in each frame of a clip, from that frame and earlier ones only.
 
-    The first second, in which the tracker gets to know the person, is tracked once more afterwards: a live show would
-    begin there, but a file keeps all its frames. Returns the parameters (relative to a camera at the origin that looks
-    along -z), the landmarks `[N, 478, 2]` (pixels, NaN without a face) and the times `[N]` in seconds.
+    The first second calibrates the tracker and is tracked again afterwards, so that a file keeps all its frames.
+    Returns the parameters (relative to a camera at the origin that looks along -z), the landmarks `[N, 478, 2]`
+    (pixels, NaN without a face) and the times `[N]` in seconds.
     Raises InputError for a clip without a face.
     """
     scale = max(1.0, max(tracker.width, tracker.height) / LARGEST_SEARCHED)
@@ -125,26 +124,26 @@ def follow_live(
             known = tracker.calibrated
             heads.append(tracker.update(time, pixels[-1]))
             if tracker.calibrated and not known:
-                heads = _once_more(tracker, times, pixels)
+                heads = _track_again(tracker, times, pixels)
             bar.update(len(times))
     stacked, stamps = np.array(pixels, np.float32).reshape(-1, LANDMARK_COUNT, 2), np.array(times)
     _require_face(stacked, video)
     seen = np.isfinite(stacked).all(axis=(1, 2))
     if not tracker.calibrated:  # the clip, or its face, lasts less than a second
         tracker.calibrate(stamps[seen], stacked[seen])
-        heads = _once_more(tracker, times, pixels)
-    # Before the first face nothing is known: the head waits where it will appear.
+        heads = _track_again(tracker, times, pixels)
+    # Frames before the first face take its pose.
     rows = np.maximum(np.arange(len(stamps)), int(seen.argmax()))
     return HeadParameters.concatenate(heads).select(rows), stacked, stamps
 
 
-def _once_more(tracker: LiveTracker, times: list[float], pixels: list[np.ndarray]) -> list[HeadParameters]:
+def _track_again(tracker: LiveTracker, times: list[float], pixels: list[np.ndarray]) -> list[HeadParameters]:
     tracker.restart()
     return [tracker.update(*frame) for frame in zip(times, pixels, strict=True)]
 
 
 def _require_face(pixels: np.ndarray, video: Path, cut: bool = False) -> None:
-    """Raise InputError where no frame shows a face; `cut`: those that were seen reach out of the picture."""
+    """Raise InputError where no frame shows a face; `cut`: the faces seen are cut by the picture's edge."""
     if not np.isfinite(pixels).all(axis=(1, 2)).any():
         what, fix = (f"{CUT} in the whole driver", STEP_BACK) if cut else ("no face was found in the driver", WHOLE)
         raise InputError(what, where=video, expected="one whole face", fix=fix)
@@ -153,7 +152,7 @@ def _require_face(pixels: np.ndarray, video: Path, cut: bool = False) -> None:
 def resample_parameters(params: HeadParameters, times: np.ndarray, wanted: np.ndarray) -> HeadParameters:
     """N frames at `times` `[N]` (seconds, increasing) to K frames at `wanted` `[K]`: rotations along the shortest arc,
     everything else linearly, the ends held."""
-    before, share = _places(times, wanted)
+    before, share = _bracket(times, wanted)
     after = np.minimum(before + 1, len(times) - 1)
     weight = torch.as_tensor(share, dtype=params.expr.dtype)[:, None]
     mixed = {
@@ -168,19 +167,19 @@ def resample_parameters(params: HeadParameters, times: np.ndarray, wanted: np.nd
 
 def resample_points(points: np.ndarray, times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """`[N, P, 2]` at `times` to `[K, P, 2]` at `wanted`, linearly; NaN where a neighbour is."""
-    before, share = _places(times, wanted)
+    before, share = _bracket(times, wanted)
     after = np.where(share > 0, np.minimum(before + 1, len(times) - 1), before)
     weight = share[:, None, None]
     return (points[before] * (1 - weight) + points[after] * weight).astype(points.dtype)
 
 
-def _places(times: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The frame at or before each wanted time, and how far it lies towards the next, in [0, 1]."""
+def _bracket(times: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index `[K]` of the frame at or before each wanted time, and the fraction towards the next, in [0, 1]."""
     place = np.interp(wanted, times, np.arange(len(times)))
     before = np.minimum(np.floor(place).astype(int), len(times) - 1)
     return before, place - before
 
 
 def _slerp(first: torch.Tensor, second: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """Between axis-angles `[K, 3]` along the shortest arc; `share` `[K, 1]` in [0, 1]."""
+    """Interpolate axis-angles `[K, 3]` along the shortest arc; `share` `[K, 1]` in [0, 1]."""
     return matrix_to_axis_angle(slerp(axis_angle_to_matrix(first), axis_angle_to_matrix(second), share))

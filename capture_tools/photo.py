@@ -1,8 +1,8 @@
 """A head model fitted to one photograph: shape, pose, expression, light and texture, as a capture folder of one frame.
 
-Landmarks first, then the picture itself, as for clips (after Feng's photometric_optimization, a textured FLAME fit).
-What a clip gets from motion comes from priors here: shape and expression are held near the mean, and the halves of the
-face share their albedo.
+The fit is to landmarks, then to pixels, as for clips (after Feng's photometric_optimization, a textured FLAME fit).
+Priors replace the motion of a clip: shape and expression stay near the mean, and both halves of the face share their
+albedo.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ OTHER_FILE = "save it as JPEG or PNG; a video is captured without --image: avata
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph, upright."""
+    """An upright photograph."""
 
     image: np.ndarray
     """uint8 `[H, W, 3]` sRGB."""
     focal_35mm: float | None
-    """Millimetres as of 35 mm film, where the file says it."""
+    """Focal length in millimetres, 35 mm equivalent; None where the file has none."""
 
 
 def read_photograph(path: Path) -> Photograph:
-    """Read a picture file of any usual kind, turned as its Exif says. Raises InputError where it cannot be read."""
+    """Read a picture file and apply its Exif orientation. Raises InputError where it cannot be read."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     path = Path(path)
@@ -95,7 +95,7 @@ def read_photograph(path: Path) -> Photograph:
 
 
 def find_face(photograph: Photograph, path: Path) -> tuple[np.ndarray, list[str]]:
-    """Landmarks `[478, 2]` of the largest face, in pixels of the photograph, and what to tell the user.
+    """Landmarks `[478, 2]` of the largest face, in pixels of the photograph, and warnings for the user.
 
     Raises InputError where there is no face, or only one that is too small or that the picture's edge cuts.
     """
@@ -128,7 +128,7 @@ def find_face(photograph: Photograph, path: Path) -> tuple[np.ndarray, list[str]
 def capture_photograph(path: Path, out: Path, settings: CaptureSettings | None = None) -> Path:
     """Fit a head model to one photograph and write a capture folder of one frame; returns `out`.
 
-    Of the settings a photograph takes `size`, `head_model` and `rotate` (after what its Exif says). Besides the
+    Of the settings, `size`, `head_model` and `rotate` (applied after the Exif orientation) are used. Besides the
     parameters the folder holds `appearance/` (texture and light) and `report/overlay.png`.
     Raises InputError for a picture that cannot be used, HeadModelError for an unknown head, OutputError where `out`
     holds something else or is being written by another command.
@@ -137,10 +137,10 @@ def capture_photograph(path: Path, out: Path, settings: CaptureSettings | None =
     path, out, size, rotate = Path(path), Path(out), settings.pixels, settings.rotate
     asset = open_head_model(settings.head_model)
     photograph = read_photograph(path)
-    turn = upright_rotation([photograph.image]) if rotate == "auto" else int(rotate)
-    photograph = replace(photograph, image=turned(photograph.image, turn))
+    degrees = upright_rotation([photograph.image]) if rotate == "auto" else int(rotate)
+    photograph = replace(photograph, image=turned(photograph.image, degrees))
     pixels, warnings = find_face(photograph, path)
-    warnings = turned_note(turn if rotate == "auto" else 0, "photograph") + warnings
+    warnings = turned_note(degrees if rotate == "auto" else 0, "photograph") + warnings
     identity = {"photograph": sha256_of_file(path)[:16], "head_model": asset.fingerprint[:12], "size": size}
     identity |= {"rotate": rotate} if rotate != "auto" else {}
     with claimed_folder(out, "capture", identity):
@@ -150,25 +150,25 @@ def capture_photograph(path: Path, out: Path, settings: CaptureSettings | None =
 def _fit_and_write(
     photograph: Photograph, name: str, pixels: np.ndarray, warnings: list[str], out: Path, size: int, asset: HeadAsset
 ) -> Path:
-    """Fit the head to the face at `pixels` `[478, 2]` and write the capture into a folder that was claimed for it."""
+    """Fit the head to the face at `pixels` `[478, 2]` and write the capture into its claimed folder."""
     height, width = photograph.image.shape[:2]
     crop = choose_crop(pixels[None], width, height, size)
     image = crop.cut(photograph.image)
     with PersonSegmenter() as segmenter:
-        matte = fill_holes(refine_matte(segmenter.confidence(image), image))
-    images, mattes = image[None], matte[None]
+        mask = fill_holes(refine_matte(segmenter.confidence(image), image))
+    images, masks = image[None], mask[None]
     focal = focal_over_longer_side(photograph.focal_35mm, width, height)
     result = track_with_progress(
         *(pixels[None], np.zeros(1), width, height, asset, lens_settings(focal)),
         occluded=~inside_picture(pixels[None], width, height),
-        pictures=Pictures(images, mattes, crop),
+        pictures=Pictures(images, masks, crop),
     )
     camera, detected = crop_camera(result.camera, crop), crop.to_crop(pixels[None])
     assert result.light is not None  # the picture was given
-    appearance = write_appearance(out, asset, result.params, camera, images, mattes, result.light)
+    appearance = write_appearance(out, asset, result.params, camera, images, masks, result.light)
     painter, window = MeshPainter(asset, read_skin(out / APPEARANCE)), face_window(detected, size, size, MARGIN)
     projected = crop.to_crop(result.projected)[0]
-    panels, _ = draw_panels(painter, image, matte, result.params, camera, detected[0], projected, window)
+    panels, _ = draw_panels(painter, image, mask, result.params, camera, detected[0], projected, window)
     write_png(out / "report" / "overlay.png", panels)
     detail = absolute_detail(detail_tensor(photograph.image, pixels)[None])
     quality = picture_warnings(images, detected, detail, np.ptp(pixels[None, :, 0], 1))
@@ -176,7 +176,7 @@ def _fit_and_write(
     return write_capture(
         out,
         images=iter(images),
-        masks=iter(mattes),
+        masks=iter(masks),
         cameras=camera,
         params=result.params,
         asset=asset,

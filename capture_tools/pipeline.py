@@ -6,8 +6,8 @@
     tracking    the head model fitted to the whole clip: to landmarks, then to the pictures
     export      the background, the head's texture, pictures to check, the report, the capture folder
 
-Each stage is a module of `capture_tools.stages` and leaves its arrays under its own name in the folder `stages/`. A
-rerun starts after the last one finished.
+Each stage is a module of `capture_tools.stages` and writes its arrays under its own name in the folder `stages/`. A
+rerun resumes after the last finished stage.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from capture_tools.stages.store import Stages
 from capture_tools.stages.tracking import lens_settings, tracking_stage, without_misfits
 
 STAGE_VERSION = 4
-"""Raised when a stage's arrays change meaning, so that an older folder is not continued."""
+"""Incremented when a stage's arrays change meaning, so that older folders are not resumed."""
 
 
 def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> Path:
@@ -60,9 +60,9 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
 def _capture(
     video: Path, out: Path, settings: CaptureSettings, asset: HeadAsset, selection: FrameSelection, fresh: bool
 ) -> Path:
-    """The stages, in a folder that was claimed for them."""
+    """Run the stages in a claimed folder."""
     stages = Stages(out)
-    if (out / "transforms.json").exists():  # written last: nothing is left to do but to tidy up
+    if (out / "transforms.json").exists():  # written last: only the cleanup is left
         stages.remove()
         return out
     try:
@@ -82,7 +82,7 @@ def _capture(
         clip, result, rows, filming = without_lost_cameras(clip, result, rows, filming)
         require_usable(len(clip.timestamps), clip.reasons, video, len(clip.shots))
     except AvatarError as error:
-        # What was finished is of no use for a clip that is refused; a full disk can be helped.
+        # A refused clip needs no finished stages; a full disk can be freed and the capture resumed.
         if isinstance(error, InputError) or not stages.any_finished():
             stages.remove()
         withdraw_claim(out)
@@ -98,7 +98,7 @@ def _identity(video: Path, asset: HeadAsset, settings: CaptureSettings) -> dict[
         "head_model": f"{asset.name} {asset.fingerprint[:12]}",
         "size": settings.pixels,
         "range": settings.range,
-        "every": 0,  # an option of earlier versions, whose folders are continued
+        "every": 0,  # an option of earlier versions, whose folders are resumed
         "max_frames": settings.most_frames,
         "shot": settings.shot or 0,
         "camera": settings.camera,
@@ -109,11 +109,11 @@ def _identity(video: Path, asset: HeadAsset, settings: CaptureSettings) -> dict[
 
 
 def _rotation(video: Path, selection: FrameSelection, settings: CaptureSettings, stages: Stages) -> int:
-    """Degrees by which the frames are turned, the same after an interruption."""
+    """Degrees clockwise by which the frames are rotated, the same after an interruption."""
     stored = stages.load("rotation")
     if stored is not None:
         return int(stored["rotate"])
-    if stages.load("landmarks") is not None:  # of an older version, which never turned anything
+    if stages.load("landmarks") is not None:  # of an older version, which never rotated frames
         return 0
     rotate = chosen_rotation(video, selection, settings.rotate)
     stages.save("rotation", rotate=rotate)
@@ -121,5 +121,5 @@ def _rotation(video: Path, selection: FrameSelection, settings: CaptureSettings,
 
 
 def _bytes_needed(frames: int, size: int) -> int:
-    """Crops and mattes raw, the same again as PNG, and room for videos."""
+    """Disk space: raw crops and masks, the same as PNG, and videos."""
     return math.ceil(frames * size * size * 4 * 2.2) + 50 * 2**20

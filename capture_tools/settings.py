@@ -1,4 +1,4 @@
-"""How a clip becomes a capture: every option of the capture, written and checked once.
+"""Options of a capture, written and checked once.
 
 The command line shows these fields as its options, with their docstrings as help (`avatar.app.commands.build`).
 """
@@ -71,9 +71,9 @@ class CaptureSettings:
         return self
 
     def changed(self, *known: str) -> dict[str, Any]:
-        """The options that differ from their default, without those `known`: what else a folder was made with.
+        """The options that differ from their default, without those `known`, for a folder's claim.
 
-        Options that came later are only there where they are used, so that older folders are continued.
+        Options added later appear only where they are used, so that older folders are resumed.
         """
         return {
             field.name: getattr(self, field.name)

@@ -1,4 +1,4 @@
-"""What stands still behind the person: the background plate, and whether it does stand still."""
+"""The static background behind the person: its picture, and whether it is static at all."""
 
 from __future__ import annotations
 
@@ -8,63 +8,63 @@ from typing import Any
 
 import numpy as np
 
-PLATE_FRAMES = 120
-"""The plate is the median over at most this many frames, spread over the clip."""
+BACKGROUND_FRAMES = 120
+"""The background is the median of at most this many frames, spread over the clip."""
 FREE_BELOW = 8
-"""Matte values (of 255) counted as empty, after the matte was widened."""
+"""Values of the dilated mask (of 255) that count as background."""
 MINIMAL_SEEN = 3
-"""A background pixel counts as seen from this many frames on (fewer in clips of a few frames)."""
+"""Frames that must show a background pixel for it to count as seen (fewer in clips of a few frames)."""
 MINIMAL_FEATURES = 12
 MINIMAL_CORNER = 1e-3
-"""Smaller eigenvalue of the gradient from which a corner stands out of camera noise (OpenCV's scale for 8 bits)."""
+"""Smaller eigenvalue of the structure tensor from which on a corner stands out of camera noise (OpenCV's scale)."""
 MOVING_SHARE = 0.01
-"""A background that moves by more than this share of the picture's side is called moving."""
+"""Displacement over the picture's side from which on a background counts as moving."""
 
 TRAVEL_FRAMES = 48
-"""Frames between which the camera's travel is followed."""
+"""Frames at which the background's displacement is measured."""
 
 
 @dataclass(frozen=True)
 class Plate:
-    """The empty scene."""
+    """A picture of the background without the person."""
 
     image: np.ndarray
     """uint8 `[H, W, 3]`."""
     seen: np.ndarray
-    """bool `[H, W]`: pixels that were free in enough frames; the rest is filled smoothly from around."""
+    """bool `[H, W]`: pixels seen in enough frames; the others are filled smoothly from their surroundings."""
 
 
-def background_plate(images: np.ndarray, mattes: np.ndarray) -> Plate:
-    """The per-pixel median over the frames where the widened matte is empty, holes filled smoothly.
+def background_plate(images: np.ndarray, masks: np.ndarray) -> Plate:
+    """The per-pixel median over the frames whose dilated mask is empty there.
 
-    `images` uint8 `[N, H, W, 3]`, `mattes` uint8 `[N, H, W]` (memory maps are read in bands). A pixel no frame ever
-    shows lies behind the person: it is a smooth continuation of its surroundings.
+    `images` uint8 `[N, H, W, 3]`, `masks` uint8 `[N, H, W]` (memory maps are read in bands). A pixel that the person
+    hides in every frame continues its surroundings smoothly.
     """
     import cv2
 
-    count, height, width = mattes.shape
-    chosen = np.unique(np.linspace(0, count - 1, min(count, PLATE_FRAMES)).round().astype(int))
-    reach = max(3, round(height / 40)) | 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    free = np.stack([cv2.dilate(mattes[i], kernel) < FREE_BELOW for i in chosen])
+    count, height, width = masks.shape
+    chosen = np.unique(np.linspace(0, count - 1, min(count, BACKGROUND_FRAMES)).round().astype(int))
+    diameter = max(3, round(height / 40)) | 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))
+    free = np.stack([cv2.dilate(masks[i], kernel) < FREE_BELOW for i in chosen])
     needed = min(MINIMAL_SEEN, max(1, count // 4))
     seen = free.sum(axis=0) >= needed
-    plate = np.zeros((height, width, 3), np.float32)
+    background = np.zeros((height, width, 3), np.float32)
     band = max(1, int(2e7 // (len(chosen) * width * 3)))
     for top in range(0, height, band):
         rows = slice(top, min(top + band, height))
         values = np.stack([images[i, rows] for i in chosen]).astype(np.int16)
-        plate[rows] = _masked_median(values, free[:, rows])
-    filled = fill_smoothly(plate, seen)
+        background[rows] = _masked_median(values, free[:, rows])
+    filled = fill_smoothly(background, seen)
     return Plate(np.rint(np.clip(filled, 0, 255)).astype(np.uint8), seen)
 
 
-def free_of_person(matte: np.ndarray, reach: int | None = None) -> np.ndarray:
-    """bool `[H, W]`: where a matte uint8 `[H, W]`, widened by `reach` pixels (height / 16), shows no person."""
+def free_of_person(mask: np.ndarray) -> np.ndarray:
+    """bool `[H, W]`: pixels outside the mask uint8 `[H, W]` after it is dilated by a square of height / 16 pixels."""
     import cv2
 
-    reach = max(5, round(matte.shape[0] / 16)) | 1 if reach is None else reach
-    return cv2.dilate(matte, np.ones((reach, reach), np.uint8)) < FREE_BELOW
+    side = max(5, round(mask.shape[0] / 16)) | 1
+    return cv2.dilate(mask, np.ones((side, side), np.uint8)) < FREE_BELOW
 
 
 def _masked_median(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -80,10 +80,9 @@ def _masked_median(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def fill_smoothly(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Continue `image` float32 `[H, W, 3]` into the pixels not `known` `[H, W]`: pull-push over a pyramid.
+    """Fill the pixels of `image` float32 `[H, W, 3]` that are not `known` `[H, W]`: pull-push over a pyramid.
 
-    Gortler et al., "The lumigraph", 1996, section 3.4. Known pixels keep their values; with none known the image comes
-    back grey.
+    Gortler et al., "The lumigraph", 1996, section 3.4. Known pixels keep their values; without any the image is grey.
     """
     import cv2
 
@@ -110,47 +109,47 @@ def fill_smoothly(image: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class BackgroundMotion:
-    """How far the background moved in a clip."""
+    """Motion of the background in a clip."""
 
     pixels: float | None
     """Largest displacement of the background from the middle frame; None where too few corners were found."""
     share: float | None
-    """The same over the picture's side."""
+    """The same over the picture's height."""
 
     @property
     def moves(self) -> bool:
         return self.share is not None and self.share > MOVING_SHARE
 
 
-def camera_travel(images: np.ndarray, mattes: np.ndarray) -> float | None:
-    """How far the background wanders through the picture in the course of a clip, over the picture's longer side.
+def camera_travel(images: np.ndarray, masks: np.ndarray) -> float | None:
+    """Extent of the background's displacement over a clip, as a share of the picture's longer side.
 
-    `images` uint8 `[N, H, W, 3]`, `mattes` uint8 `[N, H, W]`, read at up to 48 frames. Free corners are followed from
-    each of those to the next; the median of their steps is the scene's, whoever walks by and however deep it is (a
-    model of the whole picture would fit neither). Steps add up to a way, whose extent is returned. None where less
-    than half of the steps show enough corners: a plain wall, a picture full of person.
+    `images` uint8 `[N, H, W, 3]`, `masks` uint8 `[N, H, W]`, read at up to 48 frames. Corners of the background are
+    tracked from each of those to the next. The median of their steps is the scene's, also with people walking by and
+    at any depth (a model of the whole picture would fit neither). The steps are summed, and the extent of the sums is
+    returned. None where fewer than half of the steps have enough corners: a plain wall, a person who fills the picture.
     """
     import cv2
 
-    count = len(mattes)
+    count = len(masks)
     chosen = np.unique(np.linspace(0, count - 1, TRAVEL_FRAMES).round().astype(int))
-    place, way, lost = np.zeros(2), [np.zeros(2)], 0
+    position, positions, lost = np.zeros(2), [np.zeros(2)], 0
     for first, second in pairwise(chosen):
         grey, other = (cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY) for i in (first, second))
-        corners = _free_corners(grey, free_of_person(mattes[first]))
-        moved = None if corners is None else _followed(grey, other, corners, free_of_person(mattes[second]))
+        corners = _background_corners(grey, free_of_person(masks[first]))
+        moved = None if corners is None else _track_corners(grey, other, corners, free_of_person(masks[second]))
         if moved is None:
             lost += 1
             continue
-        place = place + np.median(moved[1] - moved[0], axis=0)
-        way.append(place)
+        position = position + np.median(moved[1] - moved[0], axis=0)
+        positions.append(position)
     if lost > (len(chosen) - 1) / 2:
         return None
-    return float(np.linalg.norm(np.ptp(np.stack(way), axis=0)) / max(mattes.shape[1:]))
+    return float(np.linalg.norm(np.ptp(np.stack(positions), axis=0)) / max(masks.shape[1:]))
 
 
-def _free_corners(grey: np.ndarray, free: np.ndarray) -> np.ndarray | None:
-    """`[K, 1, 2]` corners of a grey picture within `free`; None where there are too few."""
+def _background_corners(grey: np.ndarray, free: np.ndarray) -> np.ndarray | None:
+    """Corners `[K, 1, 2]` of a grey picture within `free`; None where there are too few."""
     import cv2
 
     side = min(grey.shape)
@@ -163,10 +162,10 @@ def _free_corners(grey: np.ndarray, free: np.ndarray) -> np.ndarray | None:
     return None if corners is None or len(corners) < MINIMAL_FEATURES else corners
 
 
-def _followed(
+def _track_corners(
     grey: np.ndarray, other: np.ndarray, corners: np.ndarray, free: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Corners `[K, 2]` and where another picture shows them, on its own `free` ground; None where too few are found."""
+    """Corners `[K, 2]` and their places in another picture, within its `free`; None where too few are tracked."""
     import cv2
 
     options: Any = {"winSize": (21, 21), "maxLevel": 3}
@@ -174,31 +173,31 @@ def _followed(
     moved, status, _ = cv2.calcOpticalFlowPyrLK(grey, other, corners, no_guess, **options)
     back, status_back, _ = cv2.calcOpticalFlowPyrLK(other, grey, moved, no_guess, **options)
     height, width = free.shape
-    place = np.clip(moved[:, 0].round().astype(int), 0, (width - 1, height - 1))
-    good = (status[:, 0] > 0) & (status_back[:, 0] > 0) & free[place[:, 1], place[:, 0]]
+    position = np.clip(moved[:, 0].round().astype(int), 0, (width - 1, height - 1))
+    good = (status[:, 0] > 0) & (status_back[:, 0] > 0) & free[position[:, 1], position[:, 0]]
     good &= np.linalg.norm((back - corners)[:, 0], axis=-1) < 1.0
     return None if good.sum() < MINIMAL_FEATURES else (corners[good, 0], moved[good, 0])
 
 
-def background_motion(images: np.ndarray, mattes: np.ndarray, samples: int = 12) -> BackgroundMotion:
-    """Follow corners of the free background from the middle frame to frames across the clip (Lucas-Kanade).
+def background_motion(images: np.ndarray, masks: np.ndarray, samples: int = 12) -> BackgroundMotion:
+    """Track corners of the background from the middle frame to frames across the clip (Lucas-Kanade).
 
-    `images` uint8 `[N, H, W, 3]`, `mattes` uint8 `[N, H, W]`. A similarity transform is fitted to the tracks, so that
-    their noise averages out and people passing by do not count; the motion is that of the picture's points under it.
-    A plain wall gives no corners and no answer.
+    `images` uint8 `[N, H, W, 3]`, `masks` uint8 `[N, H, W]`. A similarity transform is fitted to the tracks by
+    RANSAC, so that noise averages out and people passing by do not count. The motion is the median displacement under
+    it; a plain wall has no corners and gives None.
     """
     import cv2
 
-    count, height, _ = mattes.shape
+    count, height, _ = masks.shape
     middle = count // 2
     grey = cv2.cvtColor(images[middle], cv2.COLOR_RGB2GRAY)
-    corners = _free_corners(grey, free_of_person(mattes[middle]))
+    corners = _background_corners(grey, free_of_person(masks[middle]))
     if corners is None:
         return BackgroundMotion(None, None)
     moves = []
     for i in np.unique(np.linspace(0, count - 1, samples).round().astype(int)):
         other = cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY)
-        pair = _followed(grey, other, corners, free_of_person(mattes[i]))
+        pair = _track_corners(grey, other, corners, free_of_person(masks[i]))
         if pair is None:
             continue
         transform, inliers = cv2.estimateAffinePartial2D(*pair, ransacReprojThreshold=1.0)

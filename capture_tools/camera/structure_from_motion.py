@@ -1,7 +1,7 @@
-"""The way of a moving camera, from the background alone: structure from motion with the person masked out.
+"""The trajectory of a moving camera, from the background alone: structure from motion with the person masked out.
 
-COLMAP does it (Schoenberger and Frahm, "Structure-from-motion revisited", CVPR 2016; SIFT features): keyframes spread
-over the clip give the scene's points and the focal length; every other frame is then placed against those points.
+COLMAP solves it (Schoenberger and Frahm, "Structure-from-motion revisited", CVPR 2016; SIFT features). Keyframes spread
+over the clip give the scene's points and the focal length; every other frame is then registered against those points.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST_FEATURES = 800
 KEYFRAMES = 40
 """Frames that build the scene; all pairs of them are matched."""
 NEIGHBOURS = 3
-"""Registered keyframes on each side that any other frame is matched against."""
+"""Registered keyframes on each side against which another frame is matched."""
 FOCAL_STARTS = (0.75, 1.0, 1.4, 1.8, 2.2, 2.8, 3.5)
 """Focal lengths over the longer side to start from where none is known: wide phones to long lenses."""
 MINIMAL_MATCHES = 15
@@ -35,15 +35,15 @@ MINIMAL_POINTS = 60
 MINIMAL_KEYFRAMES = 0.7
 """Share of the keyframes that one scene has to hold."""
 MINIMAL_PARALLAX = 0.02
-"""Extent of the camera's way over the middle depth of the scene below which it only turns."""
+"""Extent of the trajectory over the median depth of the scene; below it the camera only rotates."""
 PNP_ERROR = 4.0
-"""Pixels a match may miss the scene's point by when a frame is placed."""
+"""Largest reprojection error, pixels, of an inlier when a frame is registered."""
 LONGEST_GAP = 8
-"""Frames without a place of their own that are filled in between their neighbours."""
+"""Longest run of unregistered frames that is interpolated from its neighbours."""
 SEED = 0
 
-NO_SCENE = "the background is too plain or too little of it is seen to find the camera's way"
-NO_PARALLAX = "the camera turns but hardly moves from its place, so the depth of the background cannot be seen"
+NO_SCENE = "the background is too plain or too little of it is seen to find the camera trajectory"
+NO_PARALLAX = "the camera rotates but hardly moves from its place, so the depth of the background cannot be seen"
 
 
 class Features(NamedTuple):
@@ -57,18 +57,18 @@ class Features(NamedTuple):
 
 @dataclass(frozen=True)
 class CameraPath:
-    """A camera's way through a clip of N frames, in a world of arbitrary place, turn and scale."""
+    """A camera trajectory over N frames, up to a similarity transform of the world."""
 
     world_from_cam: np.ndarray
-    """`[N, 4, 4]` float64, OpenCV axes; identity where a frame has no place."""
+    """`[N, 4, 4]` float64, OpenCV axes; identity where a frame is not registered."""
     focal: float
-    """Pixels of the frames that were given; the principal point is their middle."""
+    """Pixels of the frames given; the principal point is their centre."""
     registered: np.ndarray
-    """`[N]` bool: the frame has a place, its own or one between its neighbours."""
+    """`[N]` bool: the frame has a pose, its own or one interpolated from its neighbours."""
     reprojection_error: float
-    """Mean over the keyframes' points, pixels of the frames that were given."""
+    """Mean over the observations of the keyframes, pixels of the frames given."""
     points: int
-    """Points of the scene."""
+    """Number of points of the scene."""
 
 
 @contextmanager
@@ -88,18 +88,18 @@ def _quiet() -> Iterator[None]:
 def solve_cameras(
     views: Iterable[tuple[np.ndarray, np.ndarray]], focal: float | None = None, keyframes: int = KEYFRAMES
 ) -> CameraPath:
-    """Find the camera of every frame of a clip from what stands still in it.
+    """Find the camera of every frame of a clip from its static background.
 
     views: frames uint8 `[H, W, 3]` sRGB in time order, each with its mask uint8 `[h, w]`, 255 = person, which is
-    stretched over the frame and widened; read once. focal: pixels, where it is known and to be kept. One lens without
-    distortion serves all frames; its principal point is the middle. The same input gives the same path.
-    Raises InputError, in words for a user, where the background does not tell.
+    resized to the frame and dilated; read once. focal: pixels, where it is known; it is then kept. All frames share one
+    pinhole without distortion, its principal point in the centre. The same input gives the same trajectory.
+    Raises InputError, in words for a user, where the background has too little texture or parallax.
     """
     import pycolmap
 
     found, width, height = _all_features(views)
     if len(found) < 3:
-        raise InputError("too few frames to find the camera's way", expected="at least 3", found=len(found))
+        raise InputError("too few frames to find the camera trajectory", expected="at least 3", found=len(found))
     with _quiet():
         scale = min(1.0, LONGEST_SIDE / max(width, height))
         lens = pycolmap.Camera.create_from_model_name(
@@ -114,9 +114,9 @@ def solve_cameras(
         except (RuntimeError, ValueError, IndexError) as cause:  # what COLMAP's C++ raises
             raise InputError(NO_SCENE, found=cause) from cause
         _require_parallax(scene)
-        poses = _place_frames(scene, found)
+        poses = _register_frames(scene, found)
     world_from_cam, registered = _fill_short_gaps(poses)
-    error = _misfit(scene) / scale
+    error = _reprojection_error(scene) / scale
     return CameraPath(world_from_cam, scene.cameras[1].focal_length / scale, registered, error, len(scene.points3D))
 
 
@@ -147,7 +147,7 @@ def _all_features(views: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[list[
 
 
 def _free_features(keypoints: Any, descriptors: Any, free: np.ndarray) -> Features:
-    """The largest features whose whole patch lies on the free background (`[H, W]` bool)."""
+    """The largest features whose patch lies on the background (`free` bool `[H, W]`)."""
     import cv2
     import pycolmap
 
@@ -156,7 +156,7 @@ def _free_features(keypoints: Any, descriptors: Any, free: np.ndarray) -> Featur
     columns = np.clip(points[:, 0].astype(int), 0, width - 1)
     rows = np.clip(points[:, 1].astype(int), 0, height - 1)
     distance = cv2.distanceTransform(free.astype(np.uint8), cv2.DIST_L2, 3)[rows, columns]
-    # A descriptor looks at about six scales around its point; half of that keeps most and spoils few.
+    # A descriptor covers about six scales around its point; half of that keeps most and spoils few.
     kept = np.flatnonzero(free[rows, columns] & (distance >= np.minimum(3 * points[:, 2], height / 16)))
     kept = kept[np.argsort(-points[kept, 2], kind="stable")[:MOST_FEATURES]]
     data = np.ascontiguousarray(np.asarray(descriptors.data)[kept])
@@ -166,8 +166,8 @@ def _free_features(keypoints: Any, descriptors: Any, free: np.ndarray) -> Featur
 def _best_scene(found: list[Features], chosen: np.ndarray, lens: Any, starts: list[float]) -> Any:
     """The scene (pycolmap.Reconstruction) of the keyframes; image i + 1 is frame i. Raises InputError without one.
 
-    Whether the lens is long and the room deep, or both short, shows in small errors only, and refining stops at
-    the nearest answer: it is done from several focal lengths, and the best fit is kept.
+    A long lens in a deep room and a short lens in a shallow one differ in small errors only, and bundle adjustment
+    finds the nearest minimum. It therefore starts from several focal lengths, and the best fit is kept.
     """
     import pycolmap
 
@@ -199,14 +199,14 @@ def _best_scene(found: list[Features], chosen: np.ndarray, lens: Any, starts: li
         if scenes and not lens.has_prior_focal_length:
             run(_best(scenes).cameras[1].focal_length)
     if not scenes or len(_best(scenes).points3D) < MINIMAL_POINTS:
-        raise InputError(NO_SCENE, expected=f"a way through {MINIMAL_KEYFRAMES:.0%} of the keyframes")
+        raise InputError(NO_SCENE, expected=f"a trajectory through {MINIMAL_KEYFRAMES:.0%} of the keyframes")
     return _best(scenes)
 
 
 def _best(scenes: list[Any]) -> Any:
-    """The scene that misses its observations the least, among those that explain about as many as any."""
+    """The scene of least reprojection error among those with about the most observations."""
     most = max(scene.compute_num_observations() for scene in scenes)
-    return min((scene for scene in scenes if scene.compute_num_observations() >= 0.75 * most), key=_misfit)
+    return min((scene for scene in scenes if scene.compute_num_observations() >= 0.75 * most), key=_reprojection_error)
 
 
 def _matching() -> Any:
@@ -218,7 +218,7 @@ def _matching() -> Any:
 
 
 def _mapping(keyframes: int) -> Any:
-    """COLMAP's mapper for small motions and few features; one thread, so that it repeats."""
+    """COLMAP's mapper for small motions and few features; one thread, so that results repeat."""
     import pycolmap
 
     options = pycolmap.IncrementalPipelineOptions(
@@ -240,7 +240,7 @@ def _mapping(keyframes: int) -> Any:
 
 
 def _refine(scene: Any, focal_too: bool) -> None:
-    """Adjust cameras, points and focal length together; wrong points pull little (Cauchy's loss)."""
+    """Bundle adjustment of cameras, points and focal length under Cauchy's loss."""
     import pycolmap
 
     options = pycolmap.BundleAdjustmentOptions(print_summary=False, refine_focal_length=focal_too)
@@ -251,8 +251,8 @@ def _refine(scene: Any, focal_too: bool) -> None:
     scene.update_point_3d_errors()
 
 
-def _misfit(scene: Any) -> float:
-    """Mean reprojection error over the observations, pixels, with none counted for more than two."""
+def _reprojection_error(scene: Any) -> float:
+    """Mean reprojection error over the observations, pixels, each clipped at two."""
     errors = np.array([point.error for point in scene.points3D.values()])
     lengths = np.array([point.track.length() for point in scene.points3D.values()])
     return float(np.average(np.minimum(errors, 2.0), weights=lengths))
@@ -277,19 +277,21 @@ def _write_database(path: Path, found: list[Features], chosen: np.ndarray, lens:
 
 
 def _require_parallax(scene: Any) -> None:
-    """Raise InputError where the keyframes stand so close together that depth is a guess."""
+    """Raise InputError where the keyframes lie too close together to triangulate depth."""
     centres = np.stack([image.projection_center() for image in scene.images.values() if image.has_pose])
     points = np.stack([point.xyz for point in scene.points3D.values()])
     extent = np.percentile(np.linalg.norm(centres - np.median(centres, axis=0), axis=1), 90)
     depth = np.median(np.linalg.norm(points[:, None] - centres[None, :: max(1, len(centres) // 8)], axis=2))
     if extent < MINIMAL_PARALLAX * depth:
         raise InputError(
-            NO_PARALLAX, expected=f"a way of {MINIMAL_PARALLAX:.0%} of the distance", found=f"{extent / depth:.1%}"
+            NO_PARALLAX,
+            expected=f"a trajectory of {MINIMAL_PARALLAX:.0%} of the distance",
+            found=f"{extent / depth:.1%}",
         )
 
 
-def _place_frames(scene: Any, found: list[Features]) -> list[np.ndarray | None]:
-    """`world_from_cam` `[4, 4]` of every frame: keyframes as mapped, others against the scene's points."""
+def _register_frames(scene: Any, found: list[Features]) -> list[np.ndarray | None]:
+    """`world_from_cam` `[4, 4]` of every frame: keyframes as mapped, others registered against the scene's points."""
     import pycolmap
 
     known = {
@@ -298,7 +300,7 @@ def _place_frames(scene: Any, found: list[Features]) -> list[np.ndarray | None]:
         if image.has_pose
     }
     keys = np.array(sorted(known))
-    places = {identifier: point.xyz for identifier, point in scene.points3D.items()}
+    positions = {identifier: point.xyz for identifier, point in scene.points3D.items()}
     matcher: Any = pycolmap.FeatureMatcher.create(_matching(), pycolmap.Device.cpu)
     estimation = pycolmap.AbsolutePoseEstimationOptions()
     estimation.ransac.max_error, estimation.ransac.random_seed = PNP_ERROR, SEED
@@ -314,19 +316,19 @@ def _place_frames(scene: Any, found: list[Features]) -> list[np.ndarray | None]:
             for own, other in matcher.match(None, features.descriptors, None, found[key].descriptors).tolist():
                 if known[key][other] >= 0:
                     pairs[own, int(known[key][other])] = None
-        poses.append(_pose(features.keypoints, list(pairs), places, scene.cameras[1], estimation))
+        poses.append(_pose(features.keypoints, list(pairs), positions, scene.cameras[1], estimation))
     return poses
 
 
 def _pose(
-    keypoints: np.ndarray, pairs: list[tuple[int, int]], places: dict[int, np.ndarray], lens: Any, options: Any
+    keypoints: np.ndarray, pairs: list[tuple[int, int]], positions: dict[int, np.ndarray], lens: Any, options: Any
 ) -> np.ndarray | None:
     import pycolmap
 
     if len(pairs) < MINIMAL_MATCHES:
         return None
     pixels = np.stack([keypoints[own, :2] for own, _ in pairs]).astype(np.float64)
-    points = np.stack([places[identifier] for _, identifier in pairs])
+    points = np.stack([positions[identifier] for _, identifier in pairs])
     answer = pycolmap.estimate_and_refine_absolute_pose(pixels, points, lens, options)
     if answer is None or answer["num_inliers"] < MINIMAL_MATCHES:
         return None
@@ -334,7 +336,7 @@ def _pose(
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
-    """`[3, 4]` rigid motion to its inverse as `[4, 4]`."""
+    """The inverse `[4, 4]` of a rigid transform `[3, 4]`."""
     inverse = np.eye(4)
     inverse[:3, :3] = matrix[:, :3].T
     inverse[:3, 3] = -matrix[:, :3].T @ matrix[:, 3]
@@ -342,7 +344,7 @@ def _inverse(matrix: np.ndarray) -> np.ndarray:
 
 
 def _fill_short_gaps(poses: list[np.ndarray | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Frames without a pose between near ones that have one get one between (slerp); the rest stays unregistered."""
+    """Interpolate the poses of short gaps (slerp); frames in longer gaps stay unregistered."""
     import torch
 
     registered = np.array([pose is not None for pose in poses])

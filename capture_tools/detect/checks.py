@@ -1,4 +1,4 @@
-"""What makes a clip usable: the refusals, and why single frames are left out."""
+"""Checks of a clip: refusals, and reasons why frames are left out."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from capture_tools.detect.sharpness import BLURRED
 from capture_tools.detect.shots import grey
 
 MINIMAL_EYES = 12.0
-"""Pixels between the outer eye corners below which landmarks mean little."""
+"""Pixels between the outer eye corners below which landmarks are unreliable."""
 BLACK_MEAN, BLACK_BRIGHTEST = 12.0, 40.0
-"""Grey levels of a thumbnail on average and at its brightest, below which a frame shows nothing."""
+"""Mean and maximal grey level of a thumbnail below which a frame is black."""
 STILL = 4.0
-"""Grey levels by which some place of a thumbnail changes in a film of a living face (ours: 50 and more); what coding
-does to a photo is less."""
+"""Grey levels by which some pixel of the thumbnails must change: 50 and more in films of a face, less in an encoded
+photo."""
 OTHER_SHOT = "it belongs to another shot"
 NO_FACE = "no face was found"
 CUT = "the face is cut by the picture's edge"
@@ -32,13 +32,13 @@ ADVICE = "film one face, upright, well lit, at least a fifth of the picture high
 
 
 def is_black(thumbnails: np.ndarray) -> np.ndarray:
-    """Which frames show nothing: uint8 `[N, 64, 64, 3]` to bool `[N]`."""
+    """Which frames are black: thumbnails uint8 `[N, 64, 64, 3]` to bool `[N]`."""
     levels = grey(thumbnails)
     return (levels.mean(axis=(1, 2)) < BLACK_MEAN) & (levels.max(axis=(1, 2)) < BLACK_BRIGHTEST)
 
 
 def refuse_still(thumbnails: np.ndarray, video: Path) -> None:
-    """Raise InputError where all N frames, uint8 `[N, 64, 64, 3]`, are one picture up to noise."""
+    """Raise InputError where all N thumbnails, uint8 `[N, 64, 64, 3]`, are one picture up to noise."""
     levels = grey(thumbnails)
     if float(np.abs(levels - np.median(levels, axis=0)).max()) < STILL:
         raise InputError(
@@ -51,14 +51,14 @@ def refuse_still(thumbnails: np.ndarray, video: Path) -> None:
 
 
 def cut_reason(inside: float) -> str:
-    """Why a face is no use of whose landmarks only the share `inside` lies in the picture."""
+    """The reason for a face of whose landmarks only the share `inside` lies in the picture."""
     return f"{CUT} ({inside:.0%} inside)"
 
 
 def drop_reasons(pixels: np.ndarray, *, sharp: np.ndarray, black: np.ndarray, inside: np.ndarray) -> dict[int, str]:
-    """Frames that cannot be used and why.
+    """Frames that cannot be used, with the reason.
 
-    `pixels` `[N, 478, 2]`, NaN where no face was found; `sharp` `[N]` detail relative to the clip's own; `black` bool
+    `pixels` `[N, 478, 2]`, NaN where no face was found; `sharp` `[N]` detail over the clip's median; `black` bool
     `[N]`; `inside` `[N]` the share of the face's landmarks that lie in the picture, 0 where none was seen.
     """
     reasons: dict[int, str] = {}
@@ -107,7 +107,7 @@ def require_usable(count: int, reasons: dict[int, str], video: Path, shots: int 
 
 
 def _kinds(reasons: dict[int, str]) -> list[str]:
-    """The different reasons, the most frequent first, each with the figure of a middling frame."""
+    """The distinct reasons, most frequent first, each as worded for a middle frame."""
     counts = Counter(reason.split(" (")[0] for reason in reasons.values())
     held = {kind: sorted(r for r in reasons.values() if r.split(" (")[0] == kind) for kind in counts}
     return [held[kind][len(held[kind]) // 2] for kind, _ in counts.most_common()]

@@ -1,4 +1,4 @@
-"""Which of the faces in a clip is the person meant: the larger one over the whole clip, never another in between."""
+"""Face tracking by identity: the faces of a clip sorted into people, and the largest person chosen."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ import numpy as np
 
 from avatar.flame.landmark_sets import inter_ocular_distance
 
-REACH = 1.5
-"""Inter-ocular distances a face may move between two frames looked at, however close in time they are."""
-REACH_PER_SECOND = 8.0
-"""The same per second in which it was not seen: after about a second a face may come back anywhere in the picture."""
+MOTION = 1.5
+"""Inter-ocular distances a face may move between two frames, however close in time."""
+MOTION_PER_SECOND = 8.0
+"""The same per second unseen: after about a second a face may reappear anywhere in the picture."""
 SIZE_RATIO = 2.0
-"""A face of less than half or more than twice the size is another one."""
+"""Ratio of sizes beyond which two faces belong to different people."""
 
 
 @dataclass
 class _Person:
-    """One of the people in a clip, as far as places and sizes tell."""
+    """One of the people in a clip, told apart by position and size."""
 
     last: np.ndarray
-    """`[478, 3]` where they were seen last."""
+    """`[478, 3]` last face."""
     time: float
-    """Seconds at which that was."""
+    """Its time, seconds."""
     weight: float = 0.0
-    """Sum of the sizes over the frames they were seen in, of faces that count."""
+    """Sum of the sizes of their faces that count."""
     rows: dict[int, int] = field(default_factory=dict)
-    """Frame to the row of their face."""
+    """Row of their face, by frame."""
 
 
 @dataclass(frozen=True)
 class Followed:
-    """The one person's face over N frames."""
+    """The chosen person's face over N frames."""
 
     rows: np.ndarray
     """`[N]` row of the face in the list given, -1 where the person was not seen."""
     others: np.ndarray
-    """`[N]` size of the largest other face over the person's own (typical one where they are not seen), else 0."""
+    """`[N]` size of the largest other face over the person's own (their median where unseen); 0 without another."""
 
 
 def follow_person(
     faces: np.ndarray, frames: np.ndarray, times: Sequence[float] | np.ndarray, counts: np.ndarray | None = None
 ) -> Followed:
-    """Sort the faces of N frames into people by place and size, and choose the one seen largest and longest.
+    """Sort the faces of N frames into people by position and size, and choose the person of largest summed size.
 
-    `faces` `[M, 478, 3]` and `frames` `[M]` the frame each was found in, increasing; `times` N seconds. Where two
-    people are near each other, each face goes to the one it is nearest to; a person who turns away is never replaced
-    by the other, because the other goes on as themselves. `counts` `[M]` bool: faces that speak for their person in the
-    choice, all of them by default; where none does, the person seen most often is chosen.
+    `faces` `[M, 478, 3]` and `frames` `[M]` the frame each was found in, increasing; `times` N seconds. Faces
+    are assigned to the nearest person first, so that a person who turns away is never replaced by a neighbour.
+    `counts` `[M]` bool: faces that count in the choice, all by default; where none does, the person seen most often is
+    chosen.
     """
     people: list[_Person] = []
     sizes = inter_ocular_distance(faces[..., :2]) if len(faces) else np.zeros(0)
@@ -86,12 +86,12 @@ def follow_person(
 
 
 def _distance(person: _Person, face: np.ndarray, time: float) -> float | None:
-    """How far a face lies from a person's last place, in inter-ocular distances; None where it cannot be theirs."""
+    """Distance of a face from a person's last position, in inter-ocular distances; None where it cannot be theirs."""
     size, other = float(inter_ocular_distance(person.last[:, :2])), float(inter_ocular_distance(face[:, :2]))
     if not 1 / SIZE_RATIO < other / max(size, 1e-6) < SIZE_RATIO:
         return None
     distance = float(np.linalg.norm(face[:, :2].mean(0) - person.last[:, :2].mean(0))) / max(size, 1e-6)
-    return distance if distance < REACH + REACH_PER_SECOND * (time - person.time) else None
+    return distance if distance < MOTION + MOTION_PER_SECOND * (time - person.time) else None
 
 
 def _add(person: _Person, face: np.ndarray, weight: float, frame: int, row: int, time: float) -> None:

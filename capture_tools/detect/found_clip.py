@@ -1,4 +1,4 @@
-"""Whose face a clip shows, in which shot, and which of its frames can be used."""
+"""The person, the shot and the usable frames of a clip."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from capture_tools.detect.sharpness import absolute_detail, sharpness
 from capture_tools.detect.shots import Shot, find_shots
 
 LOOKED_AT_AGAIN = 12
-"""Frames without a face in which one is looked for that the picture's edge cuts."""
+"""Frames without a face that are searched for one cut by the picture's edge."""
 
 
 @dataclass(frozen=True)
 class FoundClip:
-    """The person's face in all N frames looked at, and which of them are used."""
+    """The person's face in the N frames selected, and which of them are used."""
 
     width: int
     height: int
     fps: float
     focal_35mm: float | None
-    """Millimetres as of 35 mm film, where the file says it."""
+    """Focal length in millimetres, 35 mm equivalent; None where the file has none."""
     timestamps: np.ndarray
     """`[N]` seconds."""
     pixels: np.ndarray
@@ -53,15 +53,15 @@ class FoundClip:
     reasons: dict[int, str]
     """Why a frame is not used."""
     shots: list[Shot]
-    """The parts filmed in one go; one where nothing was cut."""
+    """The shots; a single one where the clip was not cut."""
     shot: int
-    """Index of the shot that is used."""
+    """Index of the shot used."""
     details: np.ndarray
     """`[N]` fine detail of the face (sharpness.absolute_detail), NaN where the person was not found."""
     rotate: int = 0
-    """Degrees by which all frames were turned clockwise, beyond what the file says."""
+    """Degrees clockwise by which all frames were rotated, beyond the file's own orientation."""
     unasked: bool = False
-    """They were turned because the face lay so, not because a user said it."""
+    """The rotation was detected from the face, not asked for."""
 
     @property
     def used(self) -> np.ndarray:
@@ -70,12 +70,12 @@ class FoundClip:
 
     @property
     def unseen(self) -> np.ndarray:
-        """`[N, 478]` bool: the landmark is hidden by a hand, or lies beyond the picture's edge."""
+        """`[N, 478]` bool: the landmark is hidden by a hand or lies outside the picture."""
         return self.occluded | ~inside_picture(self.pixels, self.width, self.height)
 
     @property
     def focal_prior(self) -> float | None:
-        """Expected focal length over the longer side of the frame, where the file tells."""
+        """Focal length over the longer side of the frame, from the file's metadata; else None."""
         return focal_over_longer_side(self.focal_35mm, self.width, self.height)
 
     def shot_entries(self) -> list[dict[str, Any]]:
@@ -98,7 +98,7 @@ class FollowedFace:
 
     shots: list[Shot]
     black: np.ndarray
-    """`[N]` bool: the frame shows nothing."""
+    """`[N]` bool: the frame is black."""
     rows: np.ndarray
     """`[N]` row in `Observations.faces`, -1 where the person was not seen."""
     others: np.ndarray
@@ -106,17 +106,17 @@ class FollowedFace:
     pixels: np.ndarray
     """float32 `[N, 478, 2]`, NaN where the person was not seen."""
     inside: np.ndarray
-    """`[N]` share of the face's landmarks that lie in the picture; where the person was not seen, of a face that the
-    edge cuts, and 0 without one."""
+    """`[N]` share of the face's landmarks inside the picture. Where the person was not seen: that of a face cut by the
+    picture's edge, else 0."""
 
     @property
     def whole(self) -> np.ndarray:
-        """`[N]` bool: the person's face was seen and the picture's edge does not cut it, or hardly."""
+        """`[N]` bool: the person's face was seen, and at most slightly cut by the picture's edge."""
         return self.inside >= MINIMAL_INSIDE
 
 
 def follow_face(seen: Observations) -> FollowedFace:
-    """Find the shots and, in each of them, the person seen largest and longest."""
+    """Find the shots and, in each of them, the person of largest summed size (`follow_person`)."""
     count = len(seen.timestamps)
     has_face = np.isin(np.arange(count), seen.face_frames)
     black = is_black(seen.thumbnails) & ~has_face
@@ -137,7 +137,7 @@ def follow_face(seen: Observations) -> FollowedFace:
     visible = np.where(rows >= 0, np.append(shares, 0)[rows], 0)
     for frame in np.nonzero((rows < 0) & has_face)[0]:
         here = shares[seen.face_frames == frame]
-        if here.max() < MINIMAL_INSIDE:  # the person's own, rather than another's: it came there in a leap
+        if here.max() < MINIMAL_INSIDE:  # a leap to the edge: taken for the person's own face
             visible[frame], others[frame] = here.max(), 0
     return FollowedFace(shots, black, rows, others, pixels, visible)
 
@@ -145,10 +145,11 @@ def follow_face(seen: Observations) -> FollowedFace:
 def find_clip(
     seen: Observations, video: Path, shot: int | None = None, selection: FrameSelection | None = None
 ) -> FoundClip:
-    """Choose the shot (1 is the first; by default the one with most frames of a face) and the frames that can be used.
+    """Choose the shot (1 is the first; by default the one with most frames of a face) and the usable frames.
 
-    Raises InputError for a still picture, a shot that is not there, and where too few frames can be used. With the
-    `selection` that `seen` holds, a clip that would be refused is looked at once more for a face cut by the edge.
+    `selection`: the frames of `seen`; with it, a clip about to be refused is searched again for a face cut by the
+    picture's edge, which gives the better reason.
+    Raises InputError for a still picture, a missing shot, and too few usable frames.
     """
     face = follow_face(seen)
     if (face.rows >= 0).any():
@@ -188,7 +189,7 @@ def find_clip(
 
 
 def _cut_beyond_finding(video: Path, selection: FrameSelection, reasons: dict[int, str]) -> dict[int, str]:
-    """The frames without a face, where a face was found in some of them that the picture's edge cuts."""
+    """Reasons for the frames without a face, where some of them show one cut by the picture's edge."""
     lost = [frame for frame, reason in reasons.items() if reason == NO_FACE]
     looked_at = set(lost[:: max(1, len(lost) // LOOKED_AT_AGAIN)])
     frames = (image for index, (_, image) in enumerate(selection.read(video)) if index in looked_at)

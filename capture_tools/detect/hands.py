@@ -16,9 +16,9 @@ from capture_tools.detect.native_logs import quiet_native_stderr
 
 HAND_POINTS = 21
 FLESH = 0.06
-"""Half the width of a finger over the size of the hand: its points lie on the bones, the skin reaches further."""
+"""Half the width of a finger over the size of the hand: the landmarks lie on the bones."""
 MOUTH_SHARE = 0.2
-"""Share of the lips' landmarks that a hand covers where the mouth counts as hidden."""
+"""Share of covered lip landmarks from which on the mouth counts as hidden."""
 
 
 class HandDetector:
@@ -38,7 +38,7 @@ class HandDetector:
         self._network.close()
 
     def detect(self, rgb: np.ndarray) -> list[np.ndarray]:
-        """The hands in uint8 `[H, W, 3]`: float32 `[21, 2]` pixels each."""
+        """Landmarks of the hands in uint8 `[H, W, 3]`: float32 `[21, 2]` pixels each."""
         size = np.array([rgb.shape[1], rgb.shape[0]], np.float32)
         found = self._network.process(np.ascontiguousarray(rgb)).multi_hand_landmarks or []
         return [np.array([(p.x, p.y) for p in hand.landmark], np.float32) * size for hand in found]
@@ -47,13 +47,13 @@ class HandDetector:
 def covered(hand: np.ndarray, face: np.ndarray) -> np.ndarray:
     """Which landmarks of a face `[478, 2+]` lie behind a hand `[21, 2]`: bool `[478]`.
 
-    A hand that overlaps a face in the picture of a camera before it is in front of it.
+    A hand that overlaps a face in the picture is taken to be in front of it.
     """
     import cv2
 
     outline = cv2.convexHull(np.asarray(hand, np.float32))
-    reach = FLESH * float(np.ptp(hand, axis=0).max())
-    inside = [cv2.pointPolygonTest(outline, (float(x), float(y)), True) >= -reach for x, y in face[:, :2]]
+    margin = FLESH * float(np.ptp(hand, axis=0).max())
+    inside = [cv2.pointPolygonTest(outline, (float(x), float(y)), True) >= -margin for x, y in face[:, :2]]
     return np.array(inside, bool).reshape(LANDMARK_COUNT)
 
 

@@ -17,23 +17,23 @@ from avatar.flame.landmark_sets import inter_ocular_distance
 from capture_tools.detect.native_logs import quiet_native_stderr
 
 PIXEL_CENTRE = 0.5
-"""MediaPipe puts the centre of the first pixel at 0; here it lies at 0.5. Measured by scaling frames by 0.35 to 3: the
-landmarks move by (1/scale - 1) * (-0.5, -0.5) px. At 60 px between the eyes that is one percent of the distance."""
+"""MediaPipe puts the centre of the first pixel at 0, this program at 0.5. Measured by scaling frames by 0.35 to 3: the
+landmarks move by (1/scale - 1) * (-0.5, -0.5) px, one percent of an eye distance of 60 px."""
 SEARCH_GROWTH = 2.5
-"""A lost face is looked for in a square of this many times its last size."""
+"""Side of the square in which a lost face is searched, over its last size."""
 SEARCH_SIZE = 512
-"""Pixels; smaller search squares are enlarged to this, since the detector misses small faces."""
+"""Pixels; smaller search squares are enlarged to this, because the detector misses small faces."""
 MINIMAL_INSIDE = 0.85
-"""A face with a smaller share of its landmarks inside the image is no use. Five recordings, cut at each side of the
-face in turn: with this share inside, the landmarks in the picture lie 0.02 of the eye distance from where they lie in
-the whole picture; with 0.7 inside up to 0.08, because the network draws the face into the picture."""
+"""A face with a smaller share of its landmarks inside the image is rejected. Measured on five recordings, cropped at
+each side of the face: at this share the landmarks inside move by 0.02 of the eye distance, at 0.7 by up to 0.08,
+because the network draws the face into the picture."""
 
 
 class LandmarkDetector:
     """Finds the landmarks of up to `max_faces` faces.
 
-    `static=True` treats every image as a new one; otherwise calls must come in the order of the clip, and a face that
-    the detector loses is searched again around its last place. Use as a context manager, or call `close`.
+    `static=True` treats images as independent; otherwise calls must come in the order of the clip, and a lost face is
+    searched again around its last position. Use as a context manager, or call `close`.
     """
 
     def __init__(self, static: bool = False, max_faces: int = 2) -> None:
@@ -42,7 +42,7 @@ class LandmarkDetector:
         self._search: Any = None
         self._last: np.ndarray | None = None
         self._spoken: list[Any] = []
-        """The graphs that found a face once: each prints its one warning on the first."""
+        """The graphs that have found a face: each prints a warning at its first one."""
 
     def __enter__(self) -> LandmarkDetector:
         return self
@@ -58,7 +58,7 @@ class LandmarkDetector:
         self._mesh = self._search = None
 
     def detect(self, rgb: np.ndarray) -> tuple[np.ndarray | None, int]:
-        """The face that continues the last one (else the largest) in uint8 `[H, W, 3]`, and how many faces there are.
+        """The face in uint8 `[H, W, 3]` that continues the last one (else the largest), and the number of faces.
 
         Returns (float32 `[478, 2]` pixels, the first pixel's centre at 0.5, or None; faces found).
         """
@@ -105,7 +105,7 @@ class LandmarkDetector:
             from mediapipe.python.solutions.face_mesh import FaceMesh
 
             mesh = FaceMesh(static_image_mode=static, max_num_faces=self.max_faces, refine_landmarks=True)
-            # The first frame makes the graph's threads print; feed them an empty one while nobody listens.
+            # The graph's threads print at the first frame: feed them an empty one while stderr is quiet.
             mesh.process(np.zeros((64, 64, 3), np.uint8))
         return mesh
 
@@ -139,10 +139,10 @@ def choose_face(faces: list[np.ndarray], previous: np.ndarray | None) -> np.ndar
 
 
 def cut_share(images: Iterable[np.ndarray]) -> float | None:
-    """The share of the face that lies inside, in the middle of uint8 `[H, W, 3]` images that cut it too much to find.
+    """Median share of the face inside uint8 `[H, W, 3]` images that cut it too much for the detector.
 
-    The pictures are continued beyond their edges, so that the detector sees the outline it looks for. None where
-    fewer than a third of them show such a face.
+    The images are padded with their edge pixels, so that the detector finds the outline of a face. None where fewer
+    than a third of them show such a face.
     """
     shares = []
     with LandmarkDetector(static=True) as detector:
@@ -157,7 +157,7 @@ def cut_share(images: Iterable[np.ndarray]) -> float | None:
 
 
 def inside_picture(faces: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Which landmarks `[..., 2+]` lie in a picture: bool `[...]`. Those beyond its edge are the network's guess."""
+    """Which landmarks `[..., 2+]` (pixels) lie in a picture: bool `[...]`. Those outside are the network's guess."""
     x, y = faces[..., 0], faces[..., 1]
     return (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
 

@@ -1,6 +1,6 @@
-"""A soft matte of the person in each frame: MediaPipe's selfie segmentation, cleaned and fitted to the picture's edges.
+"""Soft masks of the person: MediaPipe's selfie segmentation, refined along the picture's edges.
 
-He et al., "Guided image filtering", TPAMI 2013, moves the 256-pixel mask's border onto the hair and shoulders.
+A guided filter (He et al., "Guided image filtering", TPAMI 2013) aligns the 256-pixel mask with hair and shoulders.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from capture_tools.detect.native_logs import quiet_native_stderr
 MODEL_SIZE = 256
 """Pixels of the segmentation network's square input."""
 LOW, HIGH = 0.25, 0.75
-"""Confidences taken as surely background and surely person after the guided filter."""
+"""Confidences mapped to 0 and 1 after the guided filter."""
 
 
 class PersonSegmenter:
@@ -34,7 +34,7 @@ class PersonSegmenter:
         self._network.close()
 
     def confidence(self, rgb: np.ndarray) -> np.ndarray:
-        """Confidence that a pixel shows a person: uint8 `[H, W, 3]` -> float32 `[256, 256]` in [0, 1]."""
+        """Confidence that a pixel shows a person: uint8 `[H, W, 3]` to float32 `[256, 256]` in [0, 1]."""
         import cv2
 
         mode = cv2.INTER_AREA if rgb.shape[0] > MODEL_SIZE else cv2.INTER_LINEAR
@@ -43,10 +43,9 @@ class PersonSegmenter:
 
 
 def steady(confidences: np.ndarray) -> np.ndarray:
-    """Median of each frame's confidence map with its two neighbours: `[N, h, w]` -> the same shape.
+    """Temporal median of confidence maps over three frames: `[N, h, w]` to the same shape.
 
-    A hole or an island that lives for one frame disappears; motion slower than a frame stays where it is. The two ends
-    are left as they are.
+    Holes and islands of a single frame disappear. The first and last frame stay as they are.
     """
     steadied = confidences.copy()
     if len(confidences) >= 3:
@@ -56,10 +55,10 @@ def steady(confidences: np.ndarray) -> np.ndarray:
 
 
 def refine_matte(confidence: np.ndarray, rgb: np.ndarray) -> np.ndarray:
-    """Fit a confidence map to a picture's edges and keep the one person.
+    """Align a confidence map with a picture's edges and keep its largest region.
 
-    `confidence` `[h, w]` in [0, 1] or uint8, `rgb` uint8 `[H, W, 3]`; returns the matte uint8 `[H, W]`, 255 = person:
-    one connected person without holes, soft along hair and shoulders.
+    `confidence` `[h, w]` in [0, 1] or uint8, `rgb` uint8 `[H, W, 3]`; returns the mask uint8 `[H, W]`, 255 = person:
+    one connected region, soft along hair and shoulders.
     """
     import cv2
 
@@ -75,26 +74,26 @@ def refine_matte(confidence: np.ndarray, rgb: np.ndarray) -> np.ndarray:
 
 
 def _person(confidence: np.ndarray, soft: np.ndarray) -> np.ndarray:
-    """Weight 1 on the largest connected region of the soft matte (with a soft rim), 0 on anything apart from it."""
+    """1 on the connected region of the soft mask with the most confidence, 0 elsewhere: float32 `[H, W]`."""
     import cv2
 
     count, labels, _, _ = cv2.connectedComponentsWithStats((soft > 0.1).astype(np.uint8), connectivity=8)
     if count <= 1:
         return np.zeros_like(soft)
-    # Area alone would favour a faint cloud over a person; the sum of the confidence does not.
+    # The sum of the confidence, not the area: a large faint region must not win.
     weight = np.bincount(labels.ravel(), weights=confidence.ravel(), minlength=count)
     weight[0] = -1
     return (labels == int(weight.argmax())).astype(np.float32)
 
 
-def fill_holes(matte: np.ndarray) -> np.ndarray:
-    """Close regions of uint8 `[H, W]` that are background but enclosed by the person and small (under 0.5 % of it)."""
+def fill_holes(mask: np.ndarray) -> np.ndarray:
+    """Fill background regions of uint8 `[H, W]` that the person encloses and that are under 0.5 % of its area."""
     import cv2
 
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((matte < 128).astype(np.uint8), connectivity=4)
-    height, width = matte.shape
-    filled = matte.copy()
-    limit = 0.005 * float((matte >= 128).sum())
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((mask < 128).astype(np.uint8), connectivity=4)
+    height, width = mask.shape
+    filled = mask.copy()
+    limit = 0.005 * float((mask >= 128).sum())
     for label in range(1, count):
         x, y, w, h, area = stats[label]
         touches = x == 0 or y == 0 or x + w == width or y + h == height

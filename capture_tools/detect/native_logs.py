@@ -1,4 +1,4 @@
-"""Keeping the C++ libraries inside MediaPipe quiet: they write to file descriptor 2 behind Python's back."""
+"""Silences the C++ libraries inside MediaPipe, which write to file descriptor 2 directly."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_native_stderr() -> Iterator[None]:
-    """Send what the process writes to descriptor 2 to nowhere for the time of the block.
+    """Redirect file descriptor 2 to the null device for the duration of the block.
 
-    Python's exceptions still rise; only text printed meanwhile is lost. Used while a MediaPipe graph is created and
+    Exceptions still propagate. Used while a MediaPipe graph is created and
     fed its first frame, when TensorFlow Lite announces its delegate.
     """
     sys.stderr.flush()

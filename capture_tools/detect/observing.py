@@ -1,4 +1,4 @@
-"""One pass over a clip: the faces, the hands and a few facts of every frame looked at. Nothing is decided here."""
+"""One pass over a clip: faces, hands and statistics of every frame. Decisions are left to `found_clip`."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from capture_tools.detect.sharpness import detail_tensor
 from capture_tools.detect.shots import colour_histogram, thumbnail
 
 LARGEST_SEARCHED = 1280
-"""Pixels of the longer side up to which frames are searched as they are. Larger ones are averaged down to it: the
-networks see 192 pixels of the face, and without averaging 4K frames move the landmarks more than at half the size."""
+"""Pixels of the longer side up to which frames are searched at full size. Larger ones are averaged down: the networks
+see 192 pixels of the face, and landmarks of 4K frames are noisier than those of averaged ones."""
 MOST_FACES = 3
 
 
 @dataclass(frozen=True)
 class Observations:
-    """What one pass over N frames saw: M faces and H hands. All places are pixels of the upright source frames."""
+    """Detections in N frames: M faces and H hands. Positions are pixels of the upright source frames."""
 
     size: np.ndarray
     """`[2]` width and height of the frames."""
     fps: np.ndarray
-    """`[]` frames looked at per second, on average."""
+    """`[]` mean frame rate of the frames selected."""
     focal_35mm: np.ndarray
-    """`[]` millimetres as of 35 mm film, NaN where the file does not say."""
+    """`[]` focal length in millimetres, 35 mm equivalent; NaN where the file has none."""
     timestamps: np.ndarray
     """`[N]` seconds from the first frame of the file."""
     thumbnails: np.ndarray
     """uint8 `[N, 64, 64, 3]`."""
     histograms: np.ndarray
-    """float32 `[N, 384]` colours."""
+    """float32 `[N, 384]` colour histograms."""
     faces: np.ndarray
     """float32 `[M, 478, 3]`: x, y and MediaPipe's z."""
     face_frames: np.ndarray
-    """`[M]` the frame each face was seen in, increasing."""
+    """`[M]` frame of each face, increasing."""
     face_details: np.ndarray
     """float32 `[M, 2, 2, 2]` (see `sharpness.detail_tensor`)."""
     hands: np.ndarray
     """float32 `[H, 21, 2]`."""
     hand_frames: np.ndarray
-    """`[H]` the frame each hand was seen in, increasing."""
+    """`[H]` frame of each hand, increasing."""
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Everything as arrays, for a file."""
@@ -56,9 +56,9 @@ class Observations:
 
 
 def observe(video: Path, selection: FrameSelection, label: str = "landmarks", *, hands: bool = True) -> Observations:
-    """Decode the chosen frames and look at each of them once; memory does not grow with the size of the frames.
+    """Decode the selected frames one by one and detect what each shows.
 
-    Without `hands` none are looked for, which saves half of the time. Raises InputError for a bad file.
+    Without `hands` none are searched, which halves the time. Raises InputError for a bad file.
     """
     info = probe_video(video, rotate=selection.rotate)
     scale = max(1.0, max(info.width, info.height) / LARGEST_SEARCHED)
@@ -101,12 +101,12 @@ def observe(video: Path, selection: FrameSelection, label: str = "landmarks", *,
 
 
 def mean_rate(times: Sequence[float] | np.ndarray, declared: float) -> float:
-    """Frames per second of frames at `times` `[N]` (seconds); `declared` where a single one says nothing."""
+    """Mean frame rate of frames at `times` `[N]` (seconds); `declared` for a single frame."""
     return (len(times) - 1) / max(times[-1] - times[0], 1e-3) if len(times) > 1 else declared
 
 
 def averaged_down(image: np.ndarray, scale: float) -> np.ndarray:
-    """An image `[H, W, C]` made `scale` times smaller, each pixel the mean of those it covers."""
+    """An image `[H, W, C]` shrunk by the factor `scale` with area averaging."""
     import cv2
 
     if scale == 1:

@@ -1,8 +1,8 @@
-"""Whether the pictures show the face well at all: too dark, washed out, without contrast, out of focus.
+"""Picture quality of a face: too dark, overexposed, without contrast, out of focus.
 
-Measured on 15 recordings and synthetic clips of six seeds, as they are and made worse (brightness -0.35 with contrast
-0.35, brightness +0.4 with contrast 1.5, contrast 0.2, a blur of 3 percent of the face's width). The brightest part of
-the face stands for the light on it, not the middle: highlights are bright on skin of every colour.
+Measured on 15 recordings and synthetic clips of six seeds, as they are and degraded (brightness -0.35 with contrast
+0.35, brightness +0.4 with contrast 1.5, contrast 0.2, a blur of 3 percent of the face's width). The light is judged
+by the brightest part of the face, not by its mean: highlights are bright on skin of every colour.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import NamedTuple
 import numpy as np
 
 BRIGHTEST, DARKEST = 95, 5
-"""Percentiles of the face's grey levels that stand for its brightest and darkest part."""
+"""Percentiles of the face's grey levels taken as its brightest and darkest part."""
 DARK = 80.0
 """Grey level of the brightest part below which a face is dark: 121 and more in good clips, 67 and less made dark."""
 LITTLE_CONTRAST = 35.0
 """Grey levels between the brightest and the darkest part: 56 and more in good clips, 24 and less made flat."""
 CLIPPED_LEVEL = 250
-"""A channel at this level or above says nothing any more."""
+"""Level from which on a channel is clipped."""
 BLOWN_OUT = 0.25
-"""Share of the face with such a channel: 0.09 and less in good clips, 0.47 and more made bright (the darkest clip,
-which has 0.06 then, bears it)."""
+"""Share of clipped pixels in an overexposed face: 0.09 and less in good clips, 0.47 and more made bright (but 0.06 in
+the darkest clip)."""
 OUT_OF_FOCUS = 1.15
 """Detail (sharpness.absolute_detail) below which a face is out of focus: 1.39 and more in good clips, soft webcams and
 MPEG-1 of 360 x 288 among them; 0.96 and less blurred."""
 JUDGED_WIDTH = 64.0
-"""Pixels across a face from which on it can be said to be out of focus; a smaller one is small."""
+"""Width of a face, pixels, from which on its focus is judged."""
 FRAMES = 30
-"""Frames that are looked at, evenly spread."""
+"""Frames examined, evenly spread."""
 
 
 class FaceLevels(NamedTuple):
@@ -38,13 +38,13 @@ class FaceLevels(NamedTuple):
     darkest: float
     brightest: float
     clipped: float
-    """Share of the face's pixels with a channel at its end."""
+    """Share of the face's pixels with a clipped channel."""
 
 
 def face_levels(image: np.ndarray, face: np.ndarray) -> FaceLevels:
     """The levels within the outline of a face: uint8 `[H, W, 3]`, landmarks `[478, 2+]` in its pixels.
 
-    Black where the face lies outside the picture.
+    Zeros where the face lies outside the picture.
     """
     import cv2
 
@@ -61,7 +61,7 @@ def face_levels(image: np.ndarray, face: np.ndarray) -> FaceLevels:
 def picture_warnings(
     images: Sequence[np.ndarray] | np.ndarray, faces: np.ndarray, details: np.ndarray, widths: np.ndarray
 ) -> list[str]:
-    """What a user should know about N pictures of a face, in plain words; the frame in the middle decides.
+    """Warnings about N pictures of a face, for the user; the median frame decides.
 
     images: uint8 `[N, H, W, 3]`. faces: `[N, 478, 2]` in their pixels. details: `[N]` sharpness.absolute_detail of the
     faces as they were filmed. widths: `[N]` pixels across them, as filmed.

@@ -1,4 +1,4 @@
-"""Which frames of a clip are used, and the one square of the picture that all of them are cut to."""
+"""Frame selection, and the square crop that all frames share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from capture_tools.settings import DEFAULT_FRAMES
 ABOVE, BELOW, BESIDE = 0.55, 0.95, 0.60
 """Margins of the crop around the face mesh (hairline to chin), in heights of that mesh: hair above, shoulders below."""
 PERCENT = 2.0
-"""The crop ignores this share of extreme positions on each side, so that one bad frame does not widen it."""
+"""Percentile of extreme positions ignored at each side, so that a bad frame does not widen the crop."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class FrameSelection:
     end: float | None
     every: int
     expected: int
-    """Roughly how many frames this gives; for progress and disk space only."""
+    """Approximate number of frames, for progress and disk space only."""
     rotate: int = 0
-    """Degrees by which the frames are turned clockwise, after what the file itself says."""
+    """Degrees clockwise by which the frames are rotated, after the file's own orientation."""
 
     def read(self, path: Path) -> Iterator[tuple[float, np.ndarray]]:
-        """The frames with their times, as `read_video` gives them. Every pass over a clip comes through here."""
+        """The frames with their times (see `read_video`). Every pass over a clip reads through this method."""
         return read_video(path, start=self.start, end=self.end, every=self.every, rotate=self.rotate)
 
 
@@ -42,8 +42,8 @@ def select_frames(
 ) -> tuple[VideoInfo, FrameSelection]:
     """Choose the frames of a clip: all of them up to `max_frames`, beyond that each n-th, evenly over the range.
 
-    An avatar learns little from neighbours in time, so a long clip is thinned out instead of cut; None keeps all
-    frames. The rate of the capture is the rate of the frames kept.
+    Neighbouring frames are redundant, so a long clip is thinned instead of cut; None keeps all frames. The rate of the
+    capture is that of the frames kept.
     Raises InputError for an unreadable video or an empty range.
     """
     require_clip_part(start, end)
@@ -67,7 +67,7 @@ def select_frames(
 
 @dataclass(frozen=True)
 class Crop:
-    """A square of the source picture, whole pixels, scaled to `size` x `size`."""
+    """A square of the source picture, in whole pixels, resized to `size` x `size`."""
 
     x0: int
     y0: int
@@ -80,7 +80,7 @@ class Crop:
         return self.size / self.side
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """`[H, W, C]` -> `[size, size, C]`: averaged when it gets smaller, cubic when it gets larger."""
+        """`[H, W, C]` to `[size, size, C]`: area averaging to shrink, cubic interpolation to enlarge."""
         import cv2
 
         part = image[self.y0 : self.y0 + self.side, self.x0 : self.x0 + self.side]
@@ -97,8 +97,8 @@ class Crop:
 def choose_crop(pixels: np.ndarray, width: int, height: int, size: int) -> Crop:
     """One square around head and shoulders for a whole clip with a fixed camera.
 
-    `pixels` `[N, 478, 2]` landmarks in source pixels, NaN where missing; the square covers the face's way through the
-    clip with margins for hair and shoulders, and stays inside the picture (it is made smaller where it must be).
+    `pixels` `[N, 478, 2]` landmarks in source pixels, NaN where missing. The square covers the face in all frames, with
+    margins for hair and shoulders, and is shrunk to stay inside the picture.
     """
     with np.errstate(invalid="ignore"):
         seen = pixels[np.isfinite(pixels).all(axis=(1, 2))]
@@ -109,7 +109,7 @@ def choose_crop(pixels: np.ndarray, width: int, height: int, size: int) -> Crop:
     wanted = max(x1 - x0 + 2 * BESIDE * face, bottom - top + (ABOVE + BELOW) * face)
     side = int(min(round(wanted), width, height))
     left = round((x0 + x1) / 2 - side / 2)
-    # Where the square had to shrink, hair and shoulders give way in the ratio of their margins.
+    # A square that had to shrink loses hair and shoulders in the ratio of their margins.
     spare = side - (bottom - top)
     above = round(top - spare * ABOVE / (ABOVE + BELOW))
     return Crop(int(np.clip(left, 0, width - side)), int(np.clip(above, 0, height - side)), side, size)

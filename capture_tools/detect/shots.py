@@ -1,4 +1,4 @@
-"""Where a clip was cut: the parts filmed in one go, from small copies of the frames."""
+"""Shot detection: the continuous parts of a clip, from thumbnails of its frames."""
 
 from __future__ import annotations
 
@@ -7,30 +7,28 @@ from typing import NamedTuple
 import numpy as np
 
 THUMBNAIL = 64
-"""Pixels of the square copies compared."""
+"""Side of the thumbnails, pixels."""
 HISTOGRAM_BINS = (12, 4, 8)
-"""Of hue, saturation and value."""
+"""Bins of hue, saturation and value."""
 STRUCTURE = 0.80
-"""Two frames of one shot correlate by more than this (zero-mean, so that brightness and contrast do not count). Ours:
-0.85 and more between neighbours, 0.69 in the fastest turn of a head at a sixth of the frames."""
+"""Normalised cross-correlation above which two frames belong to one shot. Measured: 0.85 and more between neighbours,
+0.69 in the fastest head rotation at a sixth of the frames."""
 COLOUR = 0.15
-"""Share of the pixels that change their colour across a cut. Fast heads: below 0.1; a camera that finds its exposure
-changes more, but keeps the structure."""
+"""Share of the pixels that change colour across a cut. Fast heads stay below 0.1; automatic exposure changes more, but
+keeps the structure."""
 SUDDEN = 3.0
-"""A cut changes the structure by this many times as much as the frames around it change theirs: a moving camera does
-not."""
+"""Change of structure at a cut over the median change of the frames around it; a moving camera stays below."""
 BLOCKS = 8
 CHANGED_BLOCK = 12.0
-"""Mean grey levels, after the brightness is taken out, from which on a block of the picture shows something else."""
+"""Mean difference in grey levels, without the mean brightness, from which on a block has changed."""
 CHANGED = 0.75
-"""Share of the blocks that change where a cut leaves a face on one side of it only: a person who comes or goes leaves
-the rest of the picture as it was."""
+"""Share of changed blocks at a cut with a face on one side only: a person who enters or leaves changes fewer."""
 AROUND = 3
-"""Frames looked at on each side: a flash is over after two."""
+"""Frames compared on each side; a flash lasts two at most."""
 
 
 class Shot(NamedTuple):
-    """A part of a clip filmed in one go: frames `first` to `last`, both in it."""
+    """A continuous part of a clip: frames `first` to `last`, inclusive."""
 
     first: int
     last: int
@@ -62,7 +60,7 @@ def find_shots(thumbnails: np.ndarray, histograms: np.ndarray, has_face: np.ndar
     """Split N frames into shots; one Shot where nothing was cut.
 
     `thumbnails` uint8 `[N, 64, 64, 3]`, `histograms` `[N, B]`, `has_face` and `black` bool `[N]`. A cut changes both
-    the structure and the colours of the picture, suddenly, and for longer than a flash. Black frames are passed over.
+    structure and colours, abruptly and for longer than a flash. Black frames are skipped.
     """
     kept = np.nonzero(~black)[0]
     if len(kept) < 2:

@@ -33,7 +33,10 @@ UPRIGHT_ENOUGH = 4
 SURE = 0.5
 """Score from which on a detection is a face."""
 SURER = 0.03
-"""Margin by which the median score of the rotated frames must exceed that of the frames as they are."""
+"""Margin by which the median score of the rotated frames must exceed that of the frames as they are, unless the face
+lies on its side in these."""
+LYING = 60.0
+"""Roll in degrees from which on a face lies on its side. Seen so, the detector's eyes lean by 33 to 97; heads lean by 45."""
 STEADY = 0.8
 """Share of the frames that must agree."""
 TILTED = 30.0
@@ -91,9 +94,17 @@ def upright_rotation(images: Iterable[np.ndarray], enough: int = UPRIGHT_ENOUGH)
     middle = np.median(table, axis=0)
     best = int(middle.argmax())
     agree = float((table.argmax(axis=1) == best).mean())
-    if middle[best] - middle[0] < SURER or agree < STEADY:
+    if agree < STEADY:
         return 0
-    return QUARTERS[best] if np.nanmedian(np.abs(np.array(leans)[:, best])) <= TILTED else 0
+    as_it_is, upright = (_median_roll(np.array(leans)[:, k]) for k in (0, best))
+    sure = middle[best] - middle[0] >= SURER or as_it_is >= LYING
+    return QUARTERS[best] if sure and upright <= TILTED else 0
+
+
+def _median_roll(rolls: np.ndarray) -> float:
+    """Median of the absolute rolls `[N]` in degrees, NaN entries left out; 0 where there is none."""
+    known = rolls[np.isfinite(rolls)]
+    return float(np.median(np.abs(known))) if len(known) else 0.0
 
 
 class _Detector:

@@ -1,9 +1,8 @@
-"""Where MediaPipe's 478 landmarks and iBUG's 68 lie on any head mesh: detected on renders, fitted on the surface.
+"""Embedding of MediaPipe's 478 landmarks and iBUG's 68 in any head mesh: detected on renders, fitted on the surface.
 
-Many renders of the head (identities, expressions, open mouths, turned eyes, views, lights) go through the detector.
-Each landmark is then the surface point whose projections lie nearest to its detections in all of them, with a
-robust distance. Because the renders move, the point cannot end on the wrong lip or lid, which one closed-mouth view
-could not tell apart. Left and right share their evidence.
+The detector sees many renders of the head: identities, expressions, open mouths, gazes, views and lights. Each landmark
+becomes the surface point whose projections lie closest to its detections, in a robust distance. Moving lips and lids
+tell upper from lower, which a single closed-mouth view cannot. Left and right share their evidence.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ from capture_tools.embed.head_painting import Painter, random_look
 from capture_tools.track.landmark_bias import measure_bias, with_bias
 
 PASSES = {1: "1 of 3", 2: "2 of 3", 8: "3 of 3"}
-"""Passes of the search by the fineness of their points."""
+"""Number of a search pass, by the order of its barycentric grid."""
 ROBUST_SCALE = 0.001
 """Metres: errors well above this count linearly, not squared."""
 
 
 @dataclass(frozen=True)
 class EmbeddingSettings:
-    """How many renders to make and how much they differ."""
+    """Number and variation of the renders."""
 
     renders: int = 400
-    """Images to detect landmarks on."""
+    """Number of images."""
     size: int = 512
     """Pixels across each square image."""
     identity_deviation: float = 0.6
@@ -53,7 +52,7 @@ class EmbeddingSettings:
     roll_deviation: float = 0.08
     """Radians."""
     detection_error_limit: float = 0.012
-    """Metres; a render whose median error exceeds this was not detected properly and is left out."""
+    """Metres; renders with a larger median error are outliers and left out."""
     seed: int = 0
 
 
@@ -69,11 +68,11 @@ class Observation:
     pixels: np.ndarray
     """`[478, 2]`."""
     faces_seen: np.ndarray
-    """`[F]` bool: the faces that at least one pixel shows."""
+    """`[F]` bool: faces visible in at least one pixel."""
 
 
 def embed_landmarks(asset: HeadAsset, settings: EmbeddingSettings | None = None) -> HeadAsset:
-    """A copy of `asset` with fitted landmark embeddings, and the bias that is left (landmark_bias).
+    """A copy of `asset` with fitted landmark embeddings and the remaining bias (landmark_bias).
 
     Raises HeadModelError where the detector finds the rendered head in fewer than a quarter of the images.
     """
@@ -89,9 +88,9 @@ def embed_landmarks(asset: HeadAsset, settings: EmbeddingSettings | None = None)
 
 
 def embed_observed(asset: HeadAsset, observations: list[Observation], error_limit: float) -> HeadAsset:
-    """A copy of `asset` with the landmark embeddings, and their bias, that fit detections on known heads best.
+    """A copy of `asset` with the landmark embeddings, and their bias, fitted to detections on known heads.
 
-    error_limit: metres; an observation whose median error exceeds it was not detected properly and is left out.
+    error_limit: metres; observations with a larger median error are outliers and left out.
     """
     faces, barycentrics = fit_embedding(asset, observations, error_limit)
     ibug = np.array(IBUG_FROM_MEDIAPIPE)
@@ -103,7 +102,7 @@ def embed_observed(asset: HeadAsset, observations: list[Observation], error_limi
 
 
 def random_parameters(asset: HeadAsset, rng: np.random.Generator, identity_deviation: float) -> HeadParameters:
-    """One random head: any identity, closed and open mouths, single and mixed expressions, turned eyes."""
+    """One random head: identity, closed and open mouths, single and mixed expressions, gaze."""
     p = HeadParameters.neutral(asset)
     if rng.random() > 1 / 3:
         p.shape = torch.tensor(rng.normal(0, identity_deviation, asset.shape_count), dtype=torch.float32)
@@ -122,13 +121,13 @@ def random_parameters(asset: HeadAsset, rng: np.random.Generator, identity_devia
                     p.expr[0, names.index(f"eyeBlink{side}")] = float(rng.uniform(0.2, 1.0))
         else:
             p.expr[0] = torch.tensor(rng.normal(0, 0.6, asset.expression_count), dtype=torch.float32)
-    turn = rng.normal(0, [0.08, 0.16], 2)
-    p.eyes[0] = torch.tensor([turn[0], turn[1], 0, turn[0], turn[1], 0], dtype=torch.float32)
+    pitch, yaw = rng.normal(0, [0.08, 0.16], 2)
+    p.eyes[0] = torch.tensor([pitch, yaw, 0, pitch, yaw, 0], dtype=torch.float32)
     return p
 
 
 def observe(asset: HeadAsset, settings: EmbeddingSettings) -> list[Observation]:
-    """Render random heads and detect their landmarks; renders without a face are left out."""
+    """Render random heads and detect their landmarks; renders without a detection are left out."""
     rng = np.random.default_rng(settings.seed)
     model, painter = HeadModel(asset), Painter(asset)
     query = MeshQuery(torch.as_tensor(asset.faces))
@@ -169,7 +168,7 @@ def random_camera(centre: np.ndarray, yaw: float, pitch: float, roll: float, siz
 
 @dataclass(frozen=True)
 class Candidates:
-    """Points on the mesh among which landmarks are sought."""
+    """Points on the mesh considered for a landmark."""
 
     face: Tensor  # [C]
     barycentrics: Tensor  # [C, 3]
@@ -180,18 +179,19 @@ class Candidates:
 
 
 def barycentric_grid(order: int) -> Tensor:
-    """Evenly spread interior points of a triangle: `order (order + 1) / 2` barycentric triples."""
+    """Evenly spread interior points of a triangle: barycentrics `[order (order + 1) / 2, 3]`."""
     rows = [(i, j, order - 1 - i - j) for i in range(order) for j in range(order - i)]
     return (torch.tensor(rows, dtype=torch.float32) + 1 / 3) / order
 
 
 def sample_faces(faces: Tensor, order: int) -> Candidates:
+    """The barycentric grid of `order` on each of the faces `[K]`."""
     grid = barycentric_grid(order)
     return Candidates(faces.repeat_interleave(len(grid)), grid.repeat(len(faces), 1))
 
 
 class _Evidence:
-    """All detections, as the error of any candidate point for any landmark, in metres at the head's distance."""
+    """All detections, and the error of candidate points as landmarks, in metres at the head's distance."""
 
     def __init__(self, asset: HeadAsset, observations: list[Observation]) -> None:
         self.faces = torch.as_tensor(asset.faces).long()
@@ -200,7 +200,7 @@ class _Evidence:
         centre = asset.template.mean(0)
         distances = [np.linalg.norm(o.camera.position - centre) / o.camera.fl_x for o in observations]
         self.metres_per_pixel = torch.tensor(distances, dtype=torch.float32)
-        # projection is linear before its division, so candidates can be mixed from projected vertices [K, V, 3]
+        # projection is linear before the division, so candidates are interpolated from projected vertices [K, V, 3]
         self.homogeneous = torch.stack([_project_homogeneous(o.vertices, o.camera) for o in observations])
 
     def project(self, candidates: Candidates, chosen: Tensor) -> Tensor:
@@ -242,7 +242,7 @@ def fit_embedding(
 
 
 def _allowed_faces(asset: HeadAsset, observations: list[Observation]) -> dict[str, Tensor]:
-    """Indices of the faces where skin landmarks and irises may lie: seen in renders, and on the right part."""
+    """Indices of the faces allowed for skin landmarks and irises: visible in renders, in the right region."""
     seen = np.stack([o.faces_seen for o in observations]).mean(0) > 0.02
     excluded = np.zeros(asset.vertex_count, bool)
     for name in ("eyeballs", "teeth", "tongue", "eye_sockets", "ears", "neck", "scalp"):
@@ -266,7 +266,7 @@ def _search(
 ) -> Candidates:
     """The best candidate per landmark, among those within `radius` (m) of the points `near` on the template.
 
-    A right landmark and its left twin are one problem: the cost of a point is its own plus that of its mirror image.
+    A landmark and its mirror twin are solved jointly: the cost of a point includes that of its mirror image.
     """
     template = torch.as_tensor(asset.template)
     signatures = _signatures(asset)
@@ -315,7 +315,7 @@ def _search(
 
 
 def _signatures(asset: HeadAsset) -> Tensor:
-    """Vertex positions `[V, 6]` with closed and open mouth: tells the lips apart where they touch."""
+    """Vertex positions `[V, 6]` with closed and open mouth, which distinguish lips that touch."""
     open_mouth = HeadParameters.neutral(asset)
     open_mouth.jaw[0, 0] = 0.3
     with torch.no_grad():
@@ -324,7 +324,7 @@ def _signatures(asset: HeadAsset) -> Tensor:
 
 
 def _mirrored(points: Tensor, among: Tensor) -> Tensor:
-    """Index of the candidate nearest to the mirror image of each point; signatures `[*, 6]`."""
+    """Index `[C]` of the candidate closest to the mirror image of each point; signatures `[*, 6]`."""
     flipped = points * torch.tensor([-1.0, 1, 1, -1, 1, 1])
     return torch.cat([torch.cdist(part, among).argmin(1) for part in flipped.split(512)])
 
@@ -338,7 +338,7 @@ def embedding_error(asset: HeadAsset, observations: list[Observation]) -> np.nda
 def import_head(
     path: Path, name: str | None = None, *, settings: EmbeddingSettings | None = None
 ) -> tuple[HeadAsset, Path]:
-    """Read a FLAME file, embed its landmarks, draw its regions, and keep it in the models folder.
+    """Read a FLAME file, embed its landmarks, derive its regions, and store it in the models folder.
 
     Returns the head and its file. Raises HeadModelError where the file is not FLAME (see `read_flame`) or its name is
     taken, before anything is computed, or where no face is detected.
@@ -349,12 +349,12 @@ def import_head(
 
 
 def ready_head(asset: HeadAsset) -> HeadAsset:
-    """A head as `open_head_model` gives it: as it is where it is known here, else imported, which takes minutes."""
+    """A head from `open_head_model`, imported first (minutes) where it is not in the library."""
     return asset if asset.name in list_heads() and asset.has_landmarks() else keep_head(asset)[0]
 
 
 def keep_head(asset: HeadAsset, settings: EmbeddingSettings | None = None) -> tuple[HeadAsset, Path]:
-    """Embed a head's landmarks where it has none, and keep it; returns it and its file. Raises as `import_head`."""
+    """Embed a head's landmarks where it has none and store it; returns it and its file. Raises as `import_head`."""
     require_free_name(asset)
     if not asset.has_landmarks():
         asset = with_landmark_regions(embed_landmarks(asset, settings))

@@ -1,4 +1,4 @@
-"""Plain pictures of a head mesh that a landmark detector recognises: skin, brows, lips, irises, lids and two lights."""
+"""Simple renders of a head mesh for a landmark detector: skin, brows, lips, irises, lids, two lights."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ IRIS_RADIUS = 0.0059
 
 @dataclass(frozen=True)
 class Look:
-    """Colours (sRGB in [0, 1]) and lights of one picture."""
+    """Colours (sRGB in [0, 1]) and lights of a render."""
 
     skin: tuple[float, float, float]
     hair: tuple[float, float, float]
     iris: tuple[float, float, float]
     background: tuple[float, float, float]
     light: tuple[float, float, float]
-    """Direction towards the main light, in the camera's axes (x right, y up, z towards the camera)."""
+    """Direction towards the key light, in the camera's axes (x right, y up, z towards the camera)."""
     ambient: float
 
 
@@ -49,7 +49,7 @@ def _triple(values: np.ndarray) -> tuple[float, float, float]:
 
 
 class Painter:
-    """Paints a head by where each pixel lies on its template; regions that the model lacks are left as skin."""
+    """Renders a head with procedural colours on its template; regions that the model lacks are skin."""
 
     def __init__(self, asset: HeadAsset) -> None:
         self.template = torch.as_tensor(asset.template)
@@ -103,7 +103,7 @@ class Painter:
         return albedo
 
     def brows(self, place: Tensor) -> Tensor:
-        """How much brow `[P]` in [0, 1] covers template points `[P, 3]`: an arc about 2 cm above each eye."""
+        """Coverage `[P]` in [0, 1] of template points `[P, 3]` by a brow, an arc about 2 cm above each eye."""
         eye = self.eye_centres.mean(0)
         x, y = place[:, 0].abs() / self.scale, (place[:, 1] - eye[1]) / self.scale
         arch = 0.0195 + 0.0045 * ((x - 0.012) / 0.028).clamp(0, 1) - 22.0 * (x - 0.040).clamp_min(0).square()

@@ -1,4 +1,4 @@
-"""What a user should be told about a finished capture, in plain words."""
+"""Warnings about a finished capture, for the user."""
 
 from __future__ import annotations
 
@@ -23,21 +23,20 @@ GOOD_ERROR = 0.035
 GOOD_EYES = 40.0
 """Pixels between the outer eye corners in the crop below which the avatar's face will be soft."""
 TURNED_FAR = 60
-"""Degrees of yaw from which a face hides half of its landmarks."""
+"""Degrees of yaw from which on half of the landmarks are hidden."""
 TURNED_LITTLE = 12
-"""Degrees of yaw between a clip's extremes below which its views from the side are guesses. A speech to the camera
-reaches 18."""
+"""Range of yaw, degrees, below which views from the side are extrapolated. Speech to the camera reaches 18."""
 LIPS_APART = 0.08
-"""Gap between the lips over the eye distance that a clip with an open mouth reaches; speech reaches 0.17 and more."""
+"""Lip distance over the eye distance below which the mouth never opens; speech reaches 0.17 and more."""
 LIDS_CLOSED = 0.5
-"""Opening of the eyes over the clip's median that a blink falls below; blinks seen reach 0.2."""
+"""Lid opening over the clip's median below which an eye is closed; blinks reach 0.2."""
 BAD_LANDMARKS = 0.05
-"""Landmark error over the eye distance from which on a single frame fits badly."""
+"""Landmark distance over the eye distance from which on a frame fits badly."""
 BAD_DIFFERENCE, BAD_DIFFERENCE_TIMES = 15.0, 2.0
-"""Grey levels between frame and painted head, absolute and over the clip's median, from which on a frame fits badly."""
+"""Mean difference of frame and rendered head, grey levels and over the clip's median, from which on a fit is bad."""
 LIGHT_CHANGE = 0.3
-"""Share by which a face's brightness must leave the clip's usual one to be a change of light; a webcam that adapts
-reaches 0.24."""
+"""Relative deviation of a face's brightness from the clip's median that counts as a change of light. A webcam's
+automatic exposure reaches 0.24."""
 
 
 def capture_warnings(
@@ -48,10 +47,9 @@ def capture_warnings(
     scores: Sequence[dict[str, Any]],
     images: np.ndarray,
 ) -> list[str]:
-    """What a user should know about a capture, in plain words; frame numbers are those of the frames looked at.
+    """Warnings about a capture, for the user; frame numbers count the frames selected.
 
-    `result` holds the frames used, in their order; `scores` are report.frame_scores of them, `images` `[K, S, S, 3]`
-    what the crop cut from them.
+    `result` holds the K frames used; `scores` are their `frame_scores`, `images` uint8 `[K, S, S, 3]` their crops.
     """
     used, pixels = clip.used, clip.pixels
     warnings = turned_note(clip.rotate if clip.unasked else 0)
@@ -138,7 +136,7 @@ def _light_changes(scores: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _never_seen(clip: FoundClip, result: TrackResult) -> list[str]:
-    """What an avatar needs and the clip does not show."""
+    """Warnings about views and expressions that the clip does not show."""
     warnings = []
     yaw = yaw_degrees(result.params.rotation.numpy())
     if np.ptp(yaw) < TURNED_LITTLE:

@@ -1,4 +1,4 @@
-"""A capture at a glance: telling frames close up with the head over them, and what the tracker learned."""
+"""The contact sheet of a capture: representative frames with the tracked head, and the person's appearance."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ from capture_tools.report.scores import worst_rows
 
 CELLS = 12
 TILE = 300
-"""Pixels of each of a cell's three tiles: the face must be large enough to judge lips and lids by."""
+"""Pixels of each of a cell's three tiles, large enough to judge lips and lids."""
 MARGIN = 0.08
-"""Room around the face in the close-ups, as a share of it."""
+"""Margin around the face in the close-ups, as a share of its extent."""
 GREEN = (40, 160, 70)
 PORTRAIT_YAWS = (-0.6, 0.0, 0.6)
-"""Radians by which the head is turned in the last strip."""
+"""Radians by which the head is rotated in the strip."""
 
 
 def write_contact_sheet(
     path: Path,
     painter: MeshPainter,
     images: np.ndarray,
-    mattes: np.ndarray,
-    plate: np.ndarray,
+    masks: np.ndarray,
+    background: np.ndarray,
     params: HeadParameters,
     camera: Camera,
     landmarks: np.ndarray,
     scores: Sequence[dict[str, Any]],
 ) -> Path:
-    """Write a png of twelve telling frames, the worst ones among them, and a strip of what was learned in the end.
+    """Write a PNG of twelve representative frames, the worst among them, and a strip of the person's appearance.
 
-    A cell holds the face, the mesh over it, and the whole picture with the person cut out. The strip holds the
-    background, the face's colours under white light, and a white ball under the clip's light.
+    A cell shows the face, the mesh over it, and the whole picture with the background masked out. The strip shows the
+    background, the face's albedo, and a white ball under the clip's light.
 
     Args:
-        painter: of the person; images, mattes: uint8 `[N, S, S, 3]` and `[N, S, S]`; plate: uint8 `[S, S, 3]`.
+        painter: of the person; images, masks: uint8 `[N, S, S, 3]` and `[N, S, S]`; background: uint8 `[S, S, 3]`.
         params, camera: N frames as the camera sees them. landmarks: `[N, 478, 2]` pixels of the images.
         scores: the N entries of report.frame_scores.
     Raises OutputError when the file cannot be written.
     """
     chosen = telling_frames(landmarks, params.rotation.numpy(), CELLS, worst_rows(scores))
     with one_torch_thread():
-        cells = [_cell(painter, images[i], mattes[i], params.frame(i), camera, landmarks[i], scores[i]) for i in chosen]
-        strip = _strip(painter, plate, params)
+        cells = [_cell(painter, images[i], masks[i], params.frame(i), camera, landmarks[i], scores[i]) for i in chosen]
+        strip = _strip(painter, background, params)
     if len(cells) % 2:
         cells.append(np.zeros_like(cells[0]))
     rows = [np.concatenate(cells[k : k + 2], axis=1) for k in range(0, len(cells), 2)]
@@ -64,9 +64,9 @@ def write_contact_sheet(
 
 
 def telling_frames(landmarks: np.ndarray, rotation: np.ndarray, count: int, wanted: Sequence[int] = ()) -> list[int]:
-    """Frames worth looking at: those `wanted`, the closed eye, open mouth, widest smile and farthest turns; up to
-    `count`, then those farthest from the others.
+    """Representative frames: those `wanted`, the closed eye, open mouth, widest smile and extreme rotations.
 
+    They are filled up to `count` with the frames farthest in time from the others.
     `landmarks` `[N, 478, 2]` without gaps, `rotation` `[N, 3]` axis-angle.
     """
     eyes = inter_ocular_distance(landmarks)
@@ -83,7 +83,7 @@ def telling_frames(landmarks: np.ndarray, rotation: np.ndarray, count: int, want
 def _cell(
     painter: MeshPainter,
     image: np.ndarray,
-    matte: np.ndarray,
+    mask: np.ndarray,
     params: HeadParameters,
     camera: Camera,
     landmarks: np.ndarray,
@@ -93,7 +93,7 @@ def _cell(
     close = window.cut(image)
     mesh = painter.draw(close, params, crop_camera(camera, window), MESH_OPACITY)
     whole = Crop(0, 0, image.shape[0], TILE)
-    alpha = whole.cut(matte)[..., None] / 255.0
+    alpha = whole.cut(mask)[..., None] / 255.0
     cut = (whole.cut(image) * alpha + np.array(GREEN) * (1 - alpha)).astype(np.uint8)
     figures = [f"landmarks {scores['landmark_error_iod']:.1%}"]
     if scores.get("photometric_error") is not None:
@@ -103,11 +103,11 @@ def _cell(
     )
 
 
-def _strip(painter: MeshPainter, plate: np.ndarray, params: HeadParameters) -> np.ndarray:
-    """One row, as wide as two cells: background, neutral heads from three sides, the light."""
+def _strip(painter: MeshPainter, background: np.ndarray, params: HeadParameters) -> np.ndarray:
+    """A row as wide as two cells: background, neutral heads from three sides, light."""
     neutral = HeadParameters.neutral(painter.asset)
     person = replace(neutral, shape=params.shape, static_offset=params.static_offset)
-    tiles = [labelled(Crop(0, 0, plate.shape[0], TILE).cut(plate), "background")]
+    tiles = [labelled(Crop(0, 0, background.shape[0], TILE).cut(background), "background")]
     centre = torch.as_tensor(painter.asset.template[painter.asset.region("face")]).mean(0).numpy()
     for yaw in PORTRAIT_YAWS:
         place = centre + 0.8 * np.array([np.sin(yaw), 0, np.cos(yaw)])
@@ -134,7 +134,7 @@ def lit_ball(light: torch.Tensor, size: int) -> np.ndarray:
 
 
 def labelled(tile: np.ndarray, text: str) -> np.ndarray:
-    """A copy of a picture with white words on a dark edge in its upper left corner."""
+    """A copy of a picture with outlined white text in its upper left corner."""
     import cv2
 
     drawn = np.ascontiguousarray(tile).copy()

@@ -1,4 +1,4 @@
-"""Five panels of a frame, side by side, by which a person judges the tracking; overlay.mp4 shows all frames so."""
+"""Five panels per frame, side by side, by which a person judges the tracking; overlay.mp4 shows all frames."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from capture_tools.detect.selection import Crop
 from capture_tools.report.painting import MeshPainter, SeenHead, as_srgb, crop_camera, face_window
 
 PANEL_SIZE = 320
-"""Pixels of each of the five panels; enough to judge alignment by, and quick to draw."""
+"""Pixels of each of the five panels: enough to judge alignment, and fast to draw."""
 CAPTION = 20
 """Pixels of the line above the panels."""
 MARGIN = 0.2
-"""Room around the face's way through the clip, as a share of it: hair, ears and jaw stay in the picture."""
+"""Margin around the face in all frames, as a share of its extent, for hair, ears and jaw."""
 DETECTED, PROJECTED = (60, 255, 60), (255, 60, 60)
 MESH_OPACITY = 0.6
 FULL_DIFFERENCE = 80
-"""Grey levels at the bright end of the map of differences."""
+"""Grey levels at the bright end of the difference map."""
 ARROW = 5
-"""Times by which the misses of landmarks are drawn longer where no colours are at hand."""
+"""Magnification of landmark residuals in the last panel, where there is no skin."""
 DIMMED = 0.25
 DARK = 0.02
-"""Linear colour below which a pixel says nothing about the exposure."""
+"""Linear colour below which a pixel is ignored for the exposure."""
 JUDGED_ROWS = LEFT_EYE + RIGHT_EYE + LIPS
-"""Between these landmarks neither a hat nor shoulders belong to the person's outline."""
+"""Landmarks whose rows bound the silhouette score: neither hat nor shoulders lie between them."""
 
 
 @dataclass(frozen=True)
 class PictureScores:
-    """What a frame's picture says about its tracked head; None where it cannot be told."""
+    """Scores of a frame's picture against its tracked head; None where undefined."""
 
     photometric_error: float | None
-    """Mean difference between the frame and the painted head over the face, grey levels of 255."""
+    """Mean absolute difference of frame and rendered head over the face, grey levels of 255."""
     exposure: float | None
-    """Brightness of the frame's face over that of the painted head: changes of the light, or of the camera's gain."""
+    """Brightness of the frame's face over that of the rendered head: changes of light or of the camera's gain."""
     silhouette_iou: float | None
-    """Intersection over union of head and matte in the rows from the eyes to the lips; hair counts against it."""
+    """Intersection over union of head and mask in the rows from the eyes to the lips; hair lowers it."""
 
 
 def draw_panels(
@@ -62,9 +62,9 @@ def draw_panels(
     """The panels of one frame: frame, landmarks, mesh, what the tracker believes, difference.
 
     Args:
-        painter: of the person; without a skin the head is grey, and the misses of landmarks stand for the difference.
-        image, matte: uint8 `[S, S, 3]` and `[S, S]`.
-        params, camera: N = 1, as `camera` (of the image's size) sees it.
+        painter: of the person; without a skin the head is grey, and the last panel shows landmark residuals.
+        image, matte: uint8 `[S, S, 3]`, and its mask `[S, S]`.
+        params, camera: N = 1, and the camera of the image.
         detected, projected: `[478, 2]` pixels of the image, NaN where missing.
         window: the square of the image that is shown.
         title: the first panel's caption.
@@ -105,7 +105,7 @@ def write_overlay(
     path: Path,
     painter: MeshPainter,
     images: np.ndarray,
-    mattes: np.ndarray,
+    masks: np.ndarray,
     params: HeadParameters,
     camera: Camera,
     detected: np.ndarray,
@@ -114,9 +114,9 @@ def write_overlay(
     fps: float,
     progress: Callable[[int], None] | None = None,
 ) -> list[PictureScores]:
-    """Write an mp4 of the N frames' panels and return what their pictures say.
+    """Write an mp4 of the N frames' panels and return their scores.
 
-    images, mattes, params, camera, detected, projected: as for `draw_panels`, N of each but for the camera. numbers:
+    images, masks, params, camera, detected, projected: as for `draw_panels`, N of each but for the camera. numbers:
     `[N]` frame numbers of the captions. progress: called with the number of frames done.
     Raises OutputError when the file cannot be written.
     """
@@ -126,7 +126,7 @@ def write_overlay(
     def frames() -> Iterator[np.ndarray]:
         for i, number in enumerate(numbers):
             panels, score = draw_panels(
-                *(painter, images[i], mattes[i], params.frame(i), camera, detected[i], projected[i], window),
+                *(painter, images[i], masks[i], params.frame(i), camera, detected[i], projected[i], window),
                 title=f"frame {number}",
             )
             scores.append(score)
@@ -140,11 +140,11 @@ def write_overlay(
 
 
 def draw_landmarks(picture: np.ndarray, detected: np.ndarray, projected: np.ndarray, times: float = 1) -> np.ndarray:
-    """Detected landmarks `[478, 2]` as green dots, a red line from each to the fitted head's, drawn `times` as long."""
+    """Detected landmarks `[478, 2]` as green dots, and red lines to the projected ones, `times` as long."""
     import cv2
 
     drawn = picture.copy()
-    shift = 4  # sixteenths of a pixel
+    shift = 4  # fractional bits: sixteenths of a pixel
     for found, fitted in zip(detected, projected, strict=True):
         if np.isfinite(found).all():
             end = found + times * (fitted - found)
@@ -155,9 +155,9 @@ def draw_landmarks(picture: np.ndarray, detected: np.ndarray, projected: np.ndar
 
 
 def _exposed(painter: MeshPainter, seen: SeenHead, picture: np.ndarray) -> tuple[np.ndarray, float | None]:
-    """The painted head's colours `[P, 3]` in sRGB (0 to 255) as bright as the picture's face, and its exposure.
+    """The rendered head's colours `[P, 3]` in sRGB (0 to 255), at the picture's exposure, and that exposure.
 
-    Without it, a camera that adapts would make a well tracked face differ everywhere.
+    Without it, automatic exposure would show as a difference all over a well tracked face.
     """
     linear = painter.painted(seen)
     shown = linear_image(picture[seen.mask]).mean(-1)
@@ -168,7 +168,7 @@ def _exposed(painter: MeshPainter, seen: SeenHead, picture: np.ndarray) -> tuple
 
 
 def _heat(picture: np.ndarray, mask: np.ndarray, chosen: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """A colour map of `values` `[K]` on the K of the mask's pixels that are `chosen` `[P]`; the rest is `picture`."""
+    """A heat map of `values` `[K]` on the K pixels of the mask that are `chosen` `[P]`, over `picture`."""
     import cv2
 
     drawn, on = picture.copy(), mask.copy()

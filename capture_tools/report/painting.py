@@ -1,4 +1,4 @@
-"""The tracked head as a picture: shaded by its regions, or painted with the person's own colours and light."""
+"""Renders of the tracked head: shaded by region, or with the person's own albedo and light."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from capture_tools.detect.selection import Crop
 from capture_tools.track.photometric import look_up
 
 LIGHT = (0.25, 0.35, 0.9)
-"""Direction towards the light of shaded heads, in the world."""
+"""Direction towards the light of shaded heads, world frame."""
 GREY = 205.0
 COLOURS = {"lips": (235, 120, 120), "eyeballs": (120, 190, 255), "teeth": (255, 250, 190), "tongue": (255, 80, 90)}
 WITHIN_FACE = ("eyeballs", "eye_sockets", "mouth_interior", "teeth", "tongue")
-"""What is seen of a face besides its region `face`."""
+"""Regions inside the face besides `face`."""
 
 
 @dataclass(frozen=True)
 class Skin:
-    """A person's colours, and the light that fell on them."""
+    """A person's albedo, and the light of the clip."""
 
     albedo: Tensor
     """Linear: `[T, T, 3]` in the head's UV (the first row is v = 1), or `[V, 3]` of the vertices."""
     light: Tensor
-    """`[9, 3]` harmonics of the normal in the tracked camera's world."""
+    """`[9, 3]` coefficients of harmonics of the normal, in the tracked camera's world."""
 
     def colours(self, asset: HeadAsset, face: Tensor, barycentrics: Tensor) -> Tensor:
-        """Linear albedo `[P, 3]` of points of the surface, face `[P]` and barycentrics `[P, 3]`."""
+        """Linear albedo `[P, 3]` of surface points with face `[P]` and barycentrics `[P, 3]`."""
         if self.albedo.dim() == 2:
             return interpolate(self.albedo, torch.as_tensor(asset.faces), face, barycentrics)
         uv = interpolate(torch.as_tensor(asset.uv), torch.as_tensor(asset.uv_faces), face, barycentrics)
@@ -51,7 +51,7 @@ class Skin:
 
 
 def read_skin(appearance: Path) -> Skin | None:
-    """What `texture.write_appearance` left in the folder `appearance`; None where it left nothing.
+    """Read what `texture.write_appearance` wrote to the folder `appearance`; None where there is nothing.
 
     Raises CaptureError for damaged files.
     """
@@ -65,7 +65,7 @@ def read_skin(appearance: Path) -> Skin | None:
 
 @dataclass(frozen=True)
 class SeenHead:
-    """One posed head as a camera sees it: the P of its pixels that show it, in row-major order."""
+    """A posed head seen by a camera: its P visible pixels in row-major order."""
 
     mask: np.ndarray
     """`[H, W]` bool."""
@@ -77,7 +77,7 @@ class SeenHead:
     """`[P, 3]` unit vectors, world."""
 
     def over(self, picture: np.ndarray, colours: np.ndarray, opacity: float = 1.0) -> np.ndarray:
-        """Colours `[P, 3]` in 0 to 255 laid over uint8 `[H, W, 3]`."""
+        """Colours `[P, 3]` in 0 to 255 composited over uint8 `[H, W, 3]`."""
         drawn = picture.copy()
         under = picture[self.mask].astype(np.float32)
         drawn[self.mask] = np.rint(np.clip(under + opacity * (colours - under), 0, 255)).astype(np.uint8)
@@ -120,12 +120,12 @@ class MeshPainter:
         return (interpolate(self.colours, self.faces, seen.face, seen.barycentrics) * shade[:, None]).numpy()
 
     def painted(self, seen: SeenHead) -> np.ndarray:
-        """Linear colours `[P, 3]`: the person's albedo under the person's light. Only with a skin."""
+        """Linear colours `[P, 3]`: the person's albedo under the clip's light. Needs a skin."""
         assert self.skin is not None
         return self.albedo(seen) * (spherical_harmonics(seen.normals) @ self.skin.light).clamp(min=0).numpy()
 
     def albedo(self, seen: SeenHead) -> np.ndarray:
-        """Linear colours `[P, 3]` of the person under white light. Only with a skin."""
+        """Linear albedo `[P, 3]` of the person. Needs a skin."""
         assert self.skin is not None
         return self.skin.colours(self.asset, seen.face, seen.barycentrics).numpy()
 
@@ -141,7 +141,7 @@ def as_srgb(linear: np.ndarray) -> np.ndarray:
 
 
 def crop_camera(camera: Camera, crop: Crop) -> Camera:
-    """A picture's camera as it sees a crop of that picture: the principal point moves with the square."""
+    """The camera of a crop of a camera's picture."""
     return camera.cropped(crop.x0, crop.y0, crop.side, crop.side).scaled(crop.size, crop.size)
 
 

@@ -1,4 +1,4 @@
-"""The figures of report.json that say how well each frame was tracked, and their words."""
+"""Scores of report.json: how well each frame was tracked."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def frame_scores(
     detected: np.ndarray,
     pictures: Sequence[PictureScores],
 ) -> list[dict[str, Any]]:
-    """The entries `frames[]` of report.json for the N frames used; None where a score cannot be told.
+    """The entries `frames[]` of report.json for the N frames used; None where a score is undefined.
 
     Args:
         numbers, times: `[N]` frame numbers and seconds.
         result: of the N frames. scale: pixels of the images per pixel of `result`.
         pixels: `[N, 478, 2]` detected landmarks in the pixels of `result`.
         images, detected: `[N, S, S, 3]` uint8 and the landmarks in their pixels.
-        pictures: what drawing the frames told.
+        pictures: the scores of the N drawn frames.
     """
     eyes = inter_ocular_distance(pixels)
     lids, lips = (np.nanmean(result.errors[:, list(chosen)], axis=1) / eyes for chosen in (LEFT_EYE + RIGHT_EYE, LIPS))
@@ -58,7 +58,7 @@ def frame_scores(
 
 
 def score_summary(frames: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Median and worst of each score over the frames, and which frame is the worst; scores nobody told are left out."""
+    """Median, worst value and worst frame of each score; undefined scores are left out."""
     summary = {}
     for key in (*HIGH_IS_BAD, *LOW_IS_BAD):
         known = [(frame[key], frame["frame"]) for frame in frames if frame.get(key) is not None]
@@ -69,7 +69,7 @@ def score_summary(frames: Sequence[dict[str, Any]]) -> dict[str, dict[str, float
 
 
 def worst_rows(frames: Sequence[dict[str, Any]], each: int = 1) -> list[int]:
-    """Rows of `frames` that are among the `each` worst by one of the errors, without repetition."""
+    """Rows of `frames` among the `each` worst by one of the errors, without duplicates."""
     rows: dict[int, None] = {}
     for key in HIGH_IS_BAD:
         known = [row for row, frame in enumerate(frames) if frame.get(key) is not None]
@@ -78,7 +78,7 @@ def worst_rows(frames: Sequence[dict[str, Any]], each: int = 1) -> list[int]:
 
 
 def yaw_degrees(rotation: np.ndarray) -> np.ndarray:
-    """Angle `[N]` in degrees between the faces of axis-angle `[N, 3]` and the camera's axis, sideways."""
+    """Yaw `[N]` in degrees of axis-angle rotations `[N, 3]`."""
     from avatar.geometry.rotations import axis_angle_to_matrix
 
     forward = axis_angle_to_matrix(torch.as_tensor(rotation, dtype=torch.float32))[..., 2].numpy()

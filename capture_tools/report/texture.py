@@ -1,7 +1,7 @@
-"""The head's colours without the light: a texture in the head's UV, averaged over frames that see it best.
+"""The albedo of a head: a texture in its UV, averaged over the frames that see each texel best.
 
-Every texel is a point of the surface, followed through two dozen frames spread over the turns of the head; its colour
-in each, over the light that falls on it there, is an estimate of its albedo. Oblique, hidden and odd looks count less.
+Every texel is a surface point, tracked through two dozen frames spread over the yaw of the head. Its colour over the
+light at its normal estimates the albedo in each frame. Oblique, occluded and outlying observations count less.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from avatar.kernels.mesh.types import interpolate
 from avatar.kernels.runtime.threads import one_torch_thread
 from avatar.media.images import linear_image, to_srgb, to_uint8, write_png
 from capture_tools.camera.background import fill_smoothly
-from capture_tools.track.photometric import HIDDEN, MATTE, look_up
+from capture_tools.track.photometric import HIDDEN, MASK_INSIDE, look_up
 
 FOLDER = "appearance"
 SIZES = ((384, 1024), (4096, 2048))
-"""Pixels across the texture for crops of up to so many pixels: the face fills only a part of a head's map."""
+"""(largest crop size, texture size), pixels: the face fills only a part of the UV map."""
 FRAMES = 24
 ODD = 0.15
-"""Difference from the mean albedo, as a share of it, from which on a look counts less."""
+"""Relative difference from the mean albedo from which on an observation counts less."""
 DARK = 0.02
 MINIMAL_SHADE = 0.1
 
 
 @dataclass(frozen=True)
 class SurfaceSamples:
-    """Points of the surface: those of texels, or the vertices."""
+    """Surface points: those of texels, or the vertices."""
 
     face: Tensor
     """`[P]`."""
@@ -54,7 +54,7 @@ class SurfaceSamples:
 
 @dataclass(frozen=True)
 class Albedo:
-    """Colours of the head under white light."""
+    """Albedo of P surface points."""
 
     linear: np.ndarray
     """`[P, 3]` float32."""
@@ -68,17 +68,17 @@ def write_appearance(
     params: HeadParameters,
     camera: Camera,
     images: np.ndarray,
-    mattes: np.ndarray,
+    masks: np.ndarray,
     light: np.ndarray,
 ) -> dict[str, object]:
     """Write `appearance/`: albedo.png in the head's UV (albedo.npz per vertex for heads without), and light.json.
 
     Args:
-        params, camera: N frames as the camera sees them, a camera that does not move.
-        images, mattes: `[N, S, S, 3]` and `[N, S, S]` uint8 of that camera.
-        light: `[9, 3]` harmonics coefficients (photometric.PhotometricTerm.light_of).
+        params, camera: N frames and the fixed camera they were tracked with.
+        images, masks: `[N, S, S, 3]` and `[N, S, S]` uint8 of that camera.
+        light: `[9, 3]` coefficients of spherical harmonics (photometric.PhotometricTerm.light_of).
 
-    Returns what report.json says of it. Raises OutputError where a file cannot be written.
+    Returns the entry `appearance` of report.json. Raises OutputError where a file cannot be written.
     """
     folder = Path(capture) / FOLDER
     has_uv = asset.uv is not None and asset.uv_faces is not None
@@ -86,7 +86,7 @@ def write_appearance(
     samples = texels(asset, size) if has_uv else vertices_as_samples(asset)
     with one_torch_thread():
         samples = samples.select(_ever_facing(asset, params, camera)[samples.face])
-        albedo = gather_albedo(asset, samples, params, camera, images, mattes, torch.as_tensor(light))
+        albedo = gather_albedo(asset, samples, params, camera, images, masks, torch.as_tensor(light))
     if has_uv:
         texture, known = np.zeros((size * size, 3), np.float32), np.zeros(size * size, bool)
         texture[samples.place], known[samples.place] = albedo.linear, albedo.seen
@@ -111,7 +111,7 @@ def write_appearance(
 
 
 def texels(asset: HeadAsset, size: int) -> SurfaceSamples:
-    """The texels of a square map that lie on a triangle; the first row is the top (v = 1)."""
+    """The texels of a square UV map that a triangle covers; the first row is the top (v = 1)."""
     assert asset.uv is not None
     assert asset.uv_faces is not None
     flat = torch.cat([torch.as_tensor(asset.uv, dtype=torch.float32), torch.zeros(len(asset.uv), 1)], 1)
@@ -125,7 +125,7 @@ def texels(asset: HeadAsset, size: int) -> SurfaceSamples:
 
 
 def vertices_as_samples(asset: HeadAsset) -> SurfaceSamples:
-    """Every vertex as a corner of one of its triangles."""
+    """The vertices, each as a corner of one of its triangles."""
     face, corner = np.zeros(asset.vertex_count, np.int64), np.zeros(asset.vertex_count, np.int64)
     for k in range(3):
         face[asset.faces[:, k]], corner[asset.faces[:, k]] = np.arange(len(asset.faces)), k
@@ -134,7 +134,7 @@ def vertices_as_samples(asset: HeadAsset) -> SurfaceSamples:
 
 @torch.no_grad()
 def _ever_facing(asset: HeadAsset, params: HeadParameters, camera: Camera) -> Tensor:
-    """`[F]` bool: the faces that are turned towards the camera in one of the frames looked at."""
+    """`[F]` bool: triangles that face the camera in at least one of the frames used."""
     head, faces = HeadModel(asset), torch.as_tensor(asset.faces).long()
     centre = torch.tensor(camera.position, dtype=torch.float32)
     facing = torch.zeros(len(faces), dtype=torch.bool)
@@ -145,7 +145,7 @@ def _ever_facing(asset: HeadAsset, params: HeadParameters, camera: Camera) -> Te
 
 
 def frames_by_turn(rotation: np.ndarray, count: int) -> list[int]:
-    """Up to `count` frames spread evenly over the order of the head's turns; `rotation` `[N, 3]` axis-angle."""
+    """Up to `count` frames spread evenly over the order of the head's yaw; `rotation` `[N, 3]` axis-angle."""
     order = np.argsort(rotation[:, 1], kind="stable")
     chosen = np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int))
     return sorted(int(i) for i in order[chosen])
@@ -158,10 +158,10 @@ def gather_albedo(
     params: HeadParameters,
     camera: Camera,
     images: np.ndarray,
-    mattes: np.ndarray,
+    masks: np.ndarray,
     light: Tensor,
 ) -> Albedo:
-    """The albedo of surface points: a weighted mean over frames, then once more without the odd looks."""
+    """The albedo of surface points: a weighted mean over frames, reweighted once to suppress outliers."""
     head, faces = HeadModel(asset), torch.as_tensor(asset.faces)
     query = MeshQuery(faces)
     centre = torch.tensor(camera.position, dtype=torch.float32)
@@ -175,11 +175,11 @@ def gather_albedo(
         distance = ray.norm(dim=-1)
         ray = ray / distance[:, None]
         hits = query.update(vertices).cast_rays(centre.expand_as(ray).contiguous(), ray)
-        picture = np.concatenate([linear_image(images[i]), np.asarray(mattes[i])[..., None] / np.float32(255)], -1)
+        picture = np.concatenate([linear_image(images[i]), np.asarray(masks[i])[..., None] / np.float32(255)], -1)
         places = project(points, camera)[0] / torch.tensor([camera.width, camera.height])
-        looked, matte = look_up(torch.from_numpy(picture).permute(2, 0, 1)[None], places[None])[0].split([3, 1], -1)
+        looked, mask = look_up(torch.from_numpy(picture).permute(2, 0, 1)[None], places[None])[0].split([3, 1], -1)
         facing = -(normals * ray).sum(-1).clamp(max=0)
-        shown = (hits.depth > distance - HIDDEN) & (matte[:, 0] > MATTE)
+        shown = (hits.depth > distance - HIDDEN) & (mask[:, 0] > MASK_INSIDE)
         shade = (spherical_harmonics(normals) @ light).clamp(min=MINIMAL_SHADE)
         colours.append(looked / shade)
         weights.append(shown * facing.square())

@@ -1,4 +1,4 @@
-"""The camera stage of a capture: whether the camera stood still, and where it was in each frame if it did not."""
+"""The stage `camera`: whether the camera stood still, and its trajectory if it moved."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from capture_tools.track.clip_tracking import TrackResult
 
 CAMERA_CHOICES = ("auto", "static", "moving")
 MOVING_TRAVEL = 0.03
-"""Travel of the background over the picture's longer side from which on a camera moves. Clips from a stand stay below
-0.004, hand-held ones that go around a person reach 0.3 and more."""
+"""Displacement of the background over the picture's longer side from which on a camera moves. Clips from a stand stay
+below 0.004; hand-held ones that go around a person reach 0.3 and more."""
 NOT_LEARNED = "the camera moves: its background is not learned yet, the avatar stands before plain grey"
 MOST_LOST = 0.1
-"""Share of frames that may have no camera of their own; with more the whole way is not believed."""
+"""Largest share of unregistered frames; with more the whole trajectory is rejected."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Filming:
     """How a clip was filmed."""
 
     path: CameraPath | None
-    """The camera of every frame used; None for a camera that stood still, or is taken as one."""
+    """The camera of every frame used; None for a camera that stood still or is taken as fixed."""
     note: str | None
-    """What a user should know about it."""
+    """A warning for the user."""
 
     @property
     def mode(self) -> str:
@@ -49,7 +49,7 @@ class Filming:
         return "static" if self.path is None else "moving"
 
     def figures(self) -> dict[str, float] | None:
-        """What report.json says about a moving camera's way; lengths in pixels of the source."""
+        """The entry `structure_from_motion` of report.json; lengths in pixels of the source."""
         if self.path is None:
             return None
         return {
@@ -59,15 +59,15 @@ class Filming:
         }
 
     def focal_prior(self, clip: FoundClip) -> float | None:
-        """The focal length over the frame's longer side, where the camera's way tells it."""
+        """The focal length over the frame's longer side, where structure from motion found it."""
         return None if self.path is None else self.path.focal / max(clip.width, clip.height)
 
 
 def camera_stage(video: Path, selection: FrameSelection, clip: FoundClip, stages: Stages, setting: str) -> Filming:
-    """Decide between a fixed and a moving camera and find the way of a moving one.
+    """Decide between a fixed and a moving camera and find the trajectory of a moving one.
 
-    setting: one of CAMERA_CHOICES; "auto" looks whether the background of the crops travels. A way that cannot be
-    found is no error: the camera is taken as fixed, with a note that says why.
+    setting: one of CAMERA_CHOICES; "auto" measures the displacement of the crops' background. Where no trajectory is
+    found, the camera is taken as fixed and the note says why.
     """
     if setting == "static":
         return Filming(None, None)
@@ -87,7 +87,7 @@ def camera_stage(video: Path, selection: FrameSelection, clip: FoundClip, stages
 
 
 def choose_camera_mode(travel: float | None, setting: str) -> str:
-    """ "static" or "moving" for a background's `travel` (None where too little of it is seen) under a setting."""
+    """ "static" or "moving", from the background's displacement (None where too little is seen) and the setting."""
     if setting != "auto":
         return setting
     return "moving" if travel is not None and travel > MOVING_TRAVEL else "static"
@@ -105,8 +105,8 @@ def _find(video: Path, selection: FrameSelection, clip: FoundClip, stages: Stage
     if lost > MOST_LOST:
         return Filming(
             None,
-            f"the camera moves, but is taken as fixed: its way is unknown in {lost:.0%} of the frames; move it more "
-            "slowly, before a background with more to see, or put the phone on a stand",
+            f"the camera moves, but is taken as fixed: its trajectory is unknown in {lost:.0%} of the frames; move it "
+            "more slowly, before a background with more to see, or put the phone on a stand",
         )
     return Filming(path, NOT_LEARNED)
 
@@ -127,13 +127,16 @@ def _views(video: Path, selection: FrameSelection, clip: FoundClip) -> Iterator[
 def without_lost_cameras(
     clip: FoundClip, result: TrackResult, rows: np.ndarray, filming: Filming
 ) -> tuple[FoundClip, TrackResult, np.ndarray, Filming]:
-    """Leave out frames whose camera was not found. `rows`: which of the stages' frames `clip` and `result` still hold;
-    the path of `filming`, of all the stages' frames, comes back for the rows that stay."""
+    """Leave out frames whose camera was not found.
+
+    `rows` `[K]`: the stages' frames that `clip` and `result` still hold. The path of `filming` covers all the stages'
+    frames; the one returned covers the rows that stay.
+    """
     path = filming.path
     if path is None:
         return clip, result, rows, filming
-    reason = "the camera's place was not found"
-    lost = {place: reason for place, row in enumerate(rows.tolist()) if not path.registered[row]}
+    reason = "the camera's pose was not found"
+    lost = {index: reason for index, row in enumerate(rows.tolist()) if not path.registered[row]}
     clip, result, kept = leave_out(clip, result, lost)
     rows = rows[kept]
     path = replace(path, world_from_cam=path.world_from_cam[rows], registered=path.registered[rows])
@@ -143,11 +146,11 @@ def without_lost_cameras(
 def into_world(
     path: np.ndarray, camera: Camera, params: HeadParameters, asset: HeadAsset
 ) -> tuple[list[Camera], HeadParameters]:
-    """Cameras and heads of a moving camera in FLAME's world, in metres; every picture of the head stays the same.
+    """Cameras and heads of a moving camera in FLAME's world, in metres; the projections of the head stay the same.
 
-    path: `[N, 4, 4]` `world_from_cam` of the frames of `params`, any scale. camera: the fixed one for which `params`
-    were tracked; its lens is kept. The head's mean rotation becomes the identity and its mean translation zero.
-    Raises InputError where the head does not tell the scale.
+    path: `[N, 4, 4]` `world_from_cam` of the frames of `params`, at any scale. camera: the fixed camera for which
+    `params` were tracked; its intrinsics are kept. The head's mean rotation becomes the identity, its mean translation
+    zero. Raises InputError where the head does not tell the scale.
     """
     neutral = HeadParameters.neutral(asset)
     with torch.no_grad():
@@ -158,7 +161,7 @@ def into_world(
     heads[:, :3, 3] = params.translation.double().numpy() + joint
     world = align_to_head(path, camera.cam_from_world @ heads)
     poses = world.world_from_cam.copy()
-    poses[:, :3, 3] += joint  # the root turns about its joint, which stands at `joint + translation`
-    turns = matrix_to_axis_angle(torch.from_numpy(world.world_from_head[:, :3, :3])).float()
-    shifts = torch.from_numpy(world.world_from_head[:, :3, 3]).float()
-    return [camera.moved(pose) for pose in poses], replace(params, rotation=turns, translation=shifts)
+    poses[:, :3, 3] += joint  # the root rotates about its joint, which lies at `joint + translation`
+    rotations = matrix_to_axis_angle(torch.from_numpy(world.world_from_head[:, :3, :3])).float()
+    translations = torch.from_numpy(world.world_from_head[:, :3, 3]).float()
+    return [camera.moved(pose) for pose in poses], replace(params, rotation=rotations, translation=translations)

@@ -1,4 +1,4 @@
-"""The second stage of a capture: the fixed square cut from every used frame, and the person's matte in it."""
+"""The stage `crops`: the fixed square cut from every frame used, and the person's mask in it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from capture_tools.stages.store import Stages
 
 
 def crop_stage(video: Path, selection: FrameSelection, clip: FoundClip, crop: Crop, stages: Stages) -> None:
+    """Leave the arrays `images` uint8 `[K, S, S, 3]` and `mattes` (masks) uint8 `[K, S, S]`, unless they exist."""
     if stages.load("crops") is not None:
         return
     used, size = clip.used, crop.size
-    with stages.timed("crops"), PersonSegmenter() as segmenter, Progress("crops and mattes", 2 * len(used)) as bar:
+    with stages.timed("crops"), PersonSegmenter() as segmenter, Progress("crops", 2 * len(used)) as bar:
         images = stages.open_array("images", (len(used), size, size, 3))
-        mattes = stages.open_array("mattes", (len(used), size, size))
+        masks = stages.open_array("mattes", (len(used), size, size))
         confidences = np.zeros((len(used), MODEL_SIZE, MODEL_SIZE), np.uint8)
         rows = {int(frame): row for row, frame in enumerate(used)}
         frames = selection.read(video)
@@ -29,8 +30,8 @@ def crop_stage(video: Path, selection: FrameSelection, clip: FoundClip, crop: Cr
                 confidences[row] = np.rint(255 * segmenter.confidence(images[row]))
                 bar.update(row + 1)
         for row, confidence in enumerate(steady(confidences)):
-            mattes[row] = fill_holes(refine_matte(confidence, images[row]))
+            masks[row] = fill_holes(refine_matte(confidence, images[row]))
             bar.update(len(used) + row + 1)
         images.flush()
-        mattes.flush()
+        masks.flush()
         stages.save("crops", crop=[crop.x0, crop.y0, crop.side, crop.size])

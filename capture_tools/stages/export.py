@@ -1,4 +1,4 @@
-"""The last stage of a capture: the background plate, pictures to check, the report, and the capture folder itself."""
+"""The stage `export`: the background, pictures to check, the report, and the capture folder itself."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def write_stage(
     stages: Stages,
     settings: Mapping[str, Any],
 ) -> None:
-    """Write everything a capture leaves. `rows` `[K]`: which of the crops and mattes belong to the frames used."""
-    used, images, mattes = clip.used, _kept(stages, "images", rows), _kept(stages, "mattes", rows)
+    """Write the finished capture. `rows` `[K]`: the crops and masks that belong to the frames used."""
+    used, images, masks = clip.used, _kept(stages, "images", rows), _kept(stages, "mattes", rows)
     camera = crop_camera(result.camera, crop)
     cameras, params = camera, result.params
     if filming.path is not None:
@@ -52,19 +52,19 @@ def write_stage(
     inside = ((detected >= 0) & (detected <= crop.size)).all(-1)
     with stages.timed("background"):
         if filming.path is None:
-            plate, motion = background_plate(images, mattes), background_motion(images, mattes)
-        else:  # no picture is the background of a moving camera
-            plate, motion = None, BackgroundMotion(None, None)
+            background, motion = background_plate(images, masks), background_motion(images, masks)
+        else:  # a moving camera has no background picture
+            background, motion = None, BackgroundMotion(None, None)
     with stages.timed("texture"):
         assert result.light is not None  # the tracking stage gives the pictures
-        appearance = write_appearance(out, asset, result.params, camera, images, mattes, result.light)
-    # Heads look the same through the fixed camera they were tracked with as through the moving ones.
+        appearance = write_appearance(out, asset, result.params, camera, images, masks, result.light)
+    # The fixed camera of the tracking shows the same heads as the moving ones.
     with stages.timed("pictures"):
         painter = MeshPainter(asset, read_skin(out / APPEARANCE))
         with Progress("overlay", len(used)) as bar:
             projected = crop.to_crop(result.projected)
             seen = write_overlay(
-                *(out / "report" / "overlay.mp4", painter, images, mattes, result.params, camera, detected, projected),
+                *(out / "report" / "overlay.mp4", painter, images, masks, result.params, camera, detected, projected),
                 numbers=used,
                 fps=clip.fps,
                 progress=bar.update,
@@ -72,8 +72,8 @@ def write_stage(
         times = clip.timestamps[used]
         frames = frame_scores(used, times, result, crop.scale, clip.pixels[used], images, detected, seen)
         sheet = out / "report" / "contact_sheet.png"
-        shown = np.full_like(images[0], 127) if plate is None else plate.image
-        write_contact_sheet(sheet, painter, images, mattes, shown, result.params, camera, detected, frames)
+        shown = np.full_like(images[0], 127) if background is None else background.image
+        write_contact_sheet(sheet, painter, images, masks, shown, result.params, camera, detected, frames)
     report: dict[str, Any] = {
         "frames_read": len(clip.timestamps),
         "frames_used": len(used),
@@ -91,7 +91,7 @@ def write_stage(
         "shots": clip.shot_entries(),
         "shot": clip.shot + 1,
         "background_motion_px": motion.pixels,
-        "background_seen_share": None if plate is None else float(plate.seen.mean()),
+        "background_seen_share": None if background is None else float(background.seen.mean()),
         "structure_from_motion": filming.figures(),
         "video": {"name": video.name, "width": clip.width, "height": clip.height, "fps": clip.fps}
         | {"rotate": clip.rotate},
@@ -103,7 +103,7 @@ def write_stage(
     write_capture(
         out,
         images=iter(images),
-        masks=iter(mattes),
+        masks=iter(masks),
         cameras=cameras,
         params=params,
         asset=asset,
@@ -111,7 +111,7 @@ def write_stage(
         timestamps=[float(t) for t in times],
         landmarks=detected,
         visible=result.facing & inside & ~clip.occluded[used],
-        background=None if plate is None else plate.image,
+        background=None if background is None else background.image,
         report=report,
         camera_mode=filming.mode,
     )
@@ -124,11 +124,11 @@ def _focal_source(clip: FoundClip, filming: Filming) -> str:
 
 
 def _kept(stages: Stages, name: str, rows: np.ndarray) -> np.ndarray:
-    """Rows of an array on disk, as an array on disk."""
+    """The chosen rows of an array on disk, as an array on disk."""
     array = stages.open_array(name)
     if len(rows) == len(array):
         return array
     kept = stages.open_array(f"{name}_kept", (len(rows), *array.shape[1:]))
-    for place, row in enumerate(rows):
-        kept[place] = array[row]
+    for index, row in enumerate(rows):
+        kept[index] = array[row]
     return kept

@@ -1,4 +1,4 @@
-"""The stage `landmarks`: faces, hands and a few facts of every frame looked at."""
+"""The stage `landmarks`: faces, hands and statistics of every frame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from capture_tools.stages.store import Stages
 
 
 def landmark_stage(video: Path, selection: FrameSelection, stages: Stages) -> Observations:
-    """Look at the frames, or load what an interrupted capture saw. Raises InputError for a bad file."""
+    """Observe the frames, or load what an interrupted capture observed. Raises InputError for a bad file."""
     stored = stages.load("landmarks")
     if stored is not None:
         return Observations(**stored)

@@ -1,4 +1,4 @@
-"""Finished stages of a capture, kept in its folder so that an interrupted one goes on where it stopped."""
+"""Arrays of finished stages, kept in the capture folder so that an interrupted capture resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from avatar.base.files import output_error, read_json, write_json, write_npz
 FOLDER = "stages"
 SECONDS = "seconds.json"
 FINISHED = ("rotation.npz", "landmarks.npz", "crops.npz", "camera.npz", "tracking.npz")
-"""What a stage leaves last."""
+"""The file that each stage writes last."""
 ARRAYS = ("images.npy", "mattes.npy", "images_kept.npy", "mattes_kept.npy")
 PIECE = 1 << 24
-"""Bytes written at once to fill a file."""
+"""Bytes per write when a file is filled."""
 
 
 class Stages:
@@ -30,17 +30,17 @@ class Stages:
         self.folder = Path(capture) / FOLDER
 
     def path(self, name: str) -> Path:
-        """One of the files that a stage may leave, and that `remove` takes away."""
+        """The path of a stage's file; ValueError for a name that `remove` would not delete."""
         if name not in (*FINISHED, *ARRAYS, SECONDS):
             raise ValueError(f"{name} is not in the list of the stages' files")
         return self.folder / name
 
     def any_finished(self) -> bool:
-        """Whether a rerun has anything to start from."""
+        """Whether a rerun has a finished stage to resume from."""
         return any(self.path(name).exists() for name in FINISHED)
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
-        """The arrays a stage left, or None where it has not finished. Raises CaptureError where they are damaged."""
+        """The arrays of a finished stage, else None. Raises CaptureError where they are damaged."""
         path = self.path(f"{name}.npz")
         if not path.exists():
             return None
@@ -53,14 +53,14 @@ class Stages:
             ) from cause
 
     def save(self, name: str, **arrays: object) -> None:
-        """Keep a finished stage's arrays, atomically."""
+        """Write a finished stage's arrays, atomically."""
         write_npz(self.path(f"{name}.npz"), {key: np.asarray(value) for key, value in arrays.items()})
 
     def open_array(self, name: str, shape: tuple[int, ...] | None = None) -> np.memmap:
-        """A uint8 array on disk: made anew with `shape`, else opened for reading.
+        """A memory-mapped uint8 array: created with `shape`, else opened for reading.
 
-        Raises OutputError where the disk has no room for all of it: a mapped file that finds the disk full only when it
-        is filled kills the process.
+        All of its blocks are allocated at once, because writing to a map on a full disk kills the process.
+        Raises OutputError where the disk has no room.
         """
         path = self.path(f"{name}.npy")
         if shape is None:
@@ -74,13 +74,13 @@ class Stages:
                 fill(file, math.prod(shape))
             return np.load(path, mmap_mode="r+", allow_pickle=False)
         except OSError as error:
-            refusal = output_error(error, path)  # says how much is free while the part that was written is still there
+            refusal = output_error(error, path)  # made before the file goes: it says how much is free
             path.unlink(missing_ok=True)
             raise refusal from error
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Add the block's time to the stage's seconds, kept over interruptions."""
+        """Add the block's time to the stage's seconds, which survive interruptions."""
         began = time.monotonic()
         yield
         known = self.seconds()
@@ -88,11 +88,12 @@ class Stages:
         write_json(self.path(SECONDS), known)
 
     def seconds(self) -> dict[str, float]:
+        """Seconds per stage so far."""
         path = self.path(SECONDS)
         return dict(read_json(path, CaptureError)) if path.exists() else {}
 
     def remove(self) -> None:
-        """Forget all stages; the capture is written. What they did not leave stays."""
+        """Delete the stages' files after the capture is written; other files in the folder stay."""
         for name in (*FINISHED, *ARRAYS, SECONDS):
             self.path(name).unlink(missing_ok=True)
         with suppress(OSError):
@@ -100,6 +101,6 @@ class Stages:
 
 
 def fill(file: BinaryIO, length: int) -> None:
-    """Write `length` zeros, so that the disk gives the file all its room; OSError where there is none."""
+    """Write `length` zeros, so that all blocks are allocated; OSError on a full disk."""
     while length > 0:
         length -= file.write(bytes(min(length, PIECE)))

@@ -1,4 +1,4 @@
-"""The third stage of a capture: the head model fitted to the whole clip."""
+"""The stage `tracking`: the head model fitted to the whole clip."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from capture_tools.track.clip_tracking import PER_FRAME, TrackResult, TrackSetti
 from capture_tools.track.photometric import Pictures
 
 MISFIT, MISFIT_TIMES = 0.08, 4.0
-"""Error over the eye distance, absolute and over the clip's median, from which on a frame is no face. Real faces stay
-below 0.03, at the edge of a profile below 0.06."""
+"""Landmark distance over the eye distance, absolute and over the clip's median, from which on a frame shows no face.
+Real faces stay below 0.03, near-profiles below 0.06."""
 
 MEASURED_FOCAL = 0.002
-"""Standard deviation of the logarithm of a focal length that structure from motion found."""
+"""Standard deviation of the log focal length found by structure from motion."""
 
 
 def tracking_stage(
     clip: FoundClip, crop: Crop, asset: HeadAsset, stages: Stages, settings: TrackSettings
 ) -> TrackResult:
-    """Fit the head to the frames used: to their landmarks, then to the crops themselves."""
+    """Fit the head to the frames used: to their landmarks, then to the crops."""
     stored = stages.load("tracking")
     if stored is not None:
         return TrackResult.from_arrays(stored)
@@ -43,7 +43,7 @@ def tracking_stage(
 def lens_settings(expected: float | None, measured: float | None = None) -> TrackSettings:
     """The tracker's settings for a focal length over the longer side of the frame.
 
-    expected: what the file tells, or None. measured: what structure from motion found, far better than faces tell it.
+    expected: from the file's metadata, or None. measured: from structure from motion, which is far more certain.
     """
     if measured is not None:
         return TrackSettings(focal_prior=measured, focal_deviation=MEASURED_FOCAL)
@@ -51,9 +51,9 @@ def lens_settings(expected: float | None, measured: float | None = None) -> Trac
 
 
 def without_misfits(clip: FoundClip, result: TrackResult) -> tuple[FoundClip, TrackResult, np.ndarray]:
-    """Leave out frames that the head cannot be fitted to: the detector sometimes sees a face where there is none.
+    """Leave out frames that the head cannot be fitted to: false positives of the detector.
 
-    `result` holds the frames that `clip` uses. Returns both without those frames, and which of the rows stay, `[K]`.
+    `result` holds the frames that `clip` uses. Returns both without those frames, and the rows that stay, `[K]`.
     """
     errors = result.errors_iod
     bad = (errors > MISFIT) & (errors > MISFIT_TIMES * np.median(errors))
@@ -64,7 +64,7 @@ def without_misfits(clip: FoundClip, result: TrackResult) -> tuple[FoundClip, Tr
 def leave_out(
     clip: FoundClip, result: TrackResult, reasons: dict[int, str]
 ) -> tuple[FoundClip, TrackResult, np.ndarray]:
-    """Clip and result without the rows of `result` that `reasons` names, and which rows stay, `[K]`."""
+    """Clip and result without the rows of `result` in `reasons`, and the rows that stay, `[K]`."""
     rows = np.array([row for row in range(len(result.errors_iod)) if row not in reasons], dtype=int)
     if not reasons:
         return clip, result, rows

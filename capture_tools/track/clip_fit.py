@@ -1,7 +1,7 @@
 """The variables of one clip's tracking and their optimisation.
 
 Identity, focal length and a smooth static offset are shared by the clip; head pose, expression, jaw and eyes are per
-frame and smooth in time. Adam over all of them at once, on surface points only: no vertex is computed in the loop.
+frame and smooth in time. Adam optimises all of them jointly on surface points; no vertex is computed in the loop.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from capture_tools.track.surface_points import SurfacePoints
 WORLD_FROM_CAMERA_AXES = np.diag([1.0, -1.0, -1.0])
 """The camera looks along -z of the world with y up: OpenCV's axes flipped, its own inverse."""
 REFRESH = 60
-"""Steps between updates of what is held fixed in between: which landmarks face the camera, light, visibility."""
+"""Steps between updates of landmark weights, light and visibility, which are constant in between."""
 RATES = {
     "rotation": 0.01,
     "place": 0.01,
@@ -48,7 +48,7 @@ RATES = {
     "gaze": 0.015,
     "offset": 0.1,
 }
-"""Adam's rate of each variable."""
+"""Adam's learning rate of each variable."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class TrackSettings:
     offset_steps: int = 300
     """Steps with the static offset; the learning rate falls to a twentieth over them."""
     photometric_steps: int = 300
-    """Steps on the pictures themselves, where they are given."""
+    """Steps with the photometric term, where pictures are given."""
     focal_prior: float = 1.4
-    """Expected focal length over the longer side of the frame, where the clip does not tell."""
+    """Expected focal length over the longer side of the frame."""
     focal_deviation: float = 0.3
-    """Deviation of the logarithm of the focal length from the expected one."""
+    """Standard deviation of the log focal length."""
     weights: EnergyWeights = field(default_factory=EnergyWeights)
     """Deviations and weights of the energy."""
 
@@ -74,8 +74,8 @@ class TrackSettings:
 class ClipFit:
     """The variables of one clip and their optimisation.
 
-    The head's centre is held as its place in the image and its size in pixels per metre, so that the focal length can
-    change without moving or scaling the picture of the head.
+    The head's centre is parametrised by its image position and its scale in pixels per metre, so that a change of the
+    focal length neither moves nor scales the head's projection.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class ClipFit:
         self.seen = torch.as_tensor(seen, dtype=torch.float32)
         self.detected = torch.as_tensor(filled, dtype=torch.float32)
         eyes = inter_ocular_distance(filled)
-        # A turned head brings the eyes together; the clip's scale keeps its noise from being counted up.
+        # Rotation foreshortens the eye distance; the clip's median bounds it, so that noise is not amplified.
         self.unit = torch.as_tensor(np.maximum(eyes, 0.7 * np.median(eyes[seen])), dtype=torch.float32)
         self.scale = float(np.median(eyes[seen]))
         hidden = torch.zeros(filled.shape[:2]) if occluded is None else torch.as_tensor(occluded, dtype=torch.float32)
@@ -139,6 +139,7 @@ class ClipFit:
         }
 
     def focal(self) -> Tensor:
+        """Focal length, pixels."""
         return self.focal_prior * self.v["focal"].exp()
 
     def parameters(self, with_offset: bool) -> HeadParameters:
@@ -149,13 +150,13 @@ class ClipFit:
         place = (v["place"] * self.scale - self.principal) * (depth / focal)[:, None]
         centre = torch.stack([place[:, 0], -place[:, 1], -depth], -1)
         arm = self.centre - self.root
-        turned = (axis_angle_to_matrix(v["rotation"]) @ arm[:, None]).squeeze(-1)
+        rotated = (axis_angle_to_matrix(v["rotation"]) @ arm[:, None]).squeeze(-1)
         zero = torch.zeros_like(v["gaze"][:, :1])
         return HeadParameters(
             shape=v["shape"],
             expr=v["expr"],
             rotation=v["rotation"],
-            translation=centre - self.root - turned,
+            translation=centre - self.root - rotated,
             neck=torch.zeros_like(v["jaw"]),
             jaw=v["jaw"],
             eyes=torch.cat([v["gaze"][:, :2], zero, v["gaze"][:, 2:], zero], -1),
@@ -169,14 +170,14 @@ class ClipFit:
         return self.focal() * flat / depth[..., None] + self.principal
 
     def energy(self, weights: Tensor, with_offset: bool, photometric: PhotometricTerm | None = None) -> Tensor:
-        """What is minimised; `weights` `[N, 478]` of the landmarks (`landmark_weights`)."""
+        """The tracking energy; `weights` `[N, 478]` of the landmarks (`landmark_weights`)."""
         v, w = self.v, self.w
         p = self.parameters(with_offset=False)
         points = self.landmarks.at(p, v["offset"] if with_offset else None)
         residual = (self.project(points) - self.detected) / self.unit[:, None, None]
         total = landmark_term(residual, weights, w) + opening_term(residual, self.free, w)
         total = total + w.shape * v["shape"].square().sum() + (v["focal"] / self.settings.focal_deviation).square()
-        # A picture shows a head of any size at some distance: priors of lengths must not make a small head cheaper.
+        # Size and distance are ambiguous: priors on lengths must not favour a small head.
         size = 1 + self.growth @ v["shape"]
         total = total + self.prior.energy(v["expr"] / size, w) + pose_prior(p.jaw, p.eyes, w)
         pose = torch.cat([v["rotation"], v["place"], v["size"][:, None]], -1)
@@ -213,7 +214,7 @@ class ClipFit:
         progress: Callable[[int, str], None],
         photometric: PhotometricTerm | None = None,
     ) -> None:
-        """Adam on the variables named, its rates falling from `first` to `last` times their own."""
+        """Adam on the named variables; their rates decay from `first` to `last` times RATES."""
         with_offset = "offset" in names
         groups = [{"params": [self.v[name]], "lr": RATES[name]} for name in names]
         adam = torch.optim.Adam(groups, betas=(0.9, 0.99))
@@ -235,13 +236,13 @@ class ClipFit:
 
     @torch.no_grad()
     def landmark_weights(self, with_offset: bool) -> Tensor:
-        """`[N, 478]`: the fixed weights, less where the skin turns away, none in frames without a face."""
+        """`[N, 478]`: the constant weights, reduced where the skin faces away, zero in frames without a face."""
         facing = self.facing(self.model(self.parameters(with_offset)).vertices)
-        turned = (facing / 0.3).clamp(0.1, 1.0)
-        return landmark_weights() * turned * self.free
+        visibility = (facing / 0.3).clamp(0.1, 1.0)
+        return landmark_weights() * visibility * self.free
 
     def facing(self, vertices: Tensor) -> Tensor:
-        """Cosine `[N, 478]` between each landmark's triangle normal and the way to the camera at the origin."""
+        """Cosine `[N, 478]` between each landmark's triangle normal and the direction to the camera at the origin."""
         a, b, c = vertices[:, self.model.mediapipe_corners].unbind(2)
         normal = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=-1)
         return -(normal * torch.nn.functional.normalize(a, dim=-1)).sum(-1)
@@ -259,7 +260,7 @@ def growth_of(points: SurfacePoints, shape_count: int) -> Tensor:
 
 
 def _fill_gaps(pixels: np.ndarray, seen: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Frames without a face get landmarks between their neighbours'; they carry no weight in the fit."""
+    """Interpolate the landmarks of frames without a face; they carry no weight in the fit."""
     filled = np.asarray(pixels, np.float64).reshape(len(pixels), -1).copy()
     if not seen.all():
         for column in range(filled.shape[1]):
@@ -270,7 +271,7 @@ def _fill_gaps(pixels: np.ndarray, seen: np.ndarray, times: np.ndarray) -> np.nd
 def _pose_by_pnp(
     pixels: np.ndarray, template: np.ndarray, centre: np.ndarray, focal: float, width: int, height: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rigid poses of the template: rotations `[N, 3]` (world), image place `[N, 2]` and pixels per metre `[N]`."""
+    """Rigid poses of the template: rotations `[N, 3]` (world), image positions `[N, 2]` and pixels per metre `[N]`."""
     import cv2
 
     intrinsics = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
@@ -278,11 +279,13 @@ def _pose_by_pnp(
     rotations, places, sizes = [], [], []
     undistorted: Any = None
     for frame in pixels:
-        _, turn, shift = cv2.solvePnP(points, frame, intrinsics, undistorted, flags=cv2.SOLVEPNP_SQPNP)
-        _, turn, shift = cv2.solvePnP(points, frame, intrinsics, undistorted, turn, shift, useExtrinsicGuess=True)
-        rotations.append(WORLD_FROM_CAMERA_AXES @ cv2.Rodrigues(turn)[0])
-        depth = max(float(shift[2, 0]), 0.05)
-        places.append(focal * shift[:2, 0] / depth + intrinsics[:2, 2])
+        _, rotation, translation = cv2.solvePnP(points, frame, intrinsics, undistorted, flags=cv2.SOLVEPNP_SQPNP)
+        _, rotation, translation = cv2.solvePnP(
+            points, frame, intrinsics, undistorted, rotation, translation, useExtrinsicGuess=True
+        )
+        rotations.append(WORLD_FROM_CAMERA_AXES @ cv2.Rodrigues(rotation)[0])
+        depth = max(float(translation[2, 0]), 0.05)
+        places.append(focal * translation[:2, 0] / depth + intrinsics[:2, 2])
         sizes.append(focal / depth)
-    turns = matrix_to_axis_angle(torch.as_tensor(np.stack(rotations))).numpy()
-    return turns, np.stack(places), np.array(sizes)
+    axis_angles = matrix_to_axis_angle(torch.as_tensor(np.stack(rotations))).numpy()
+    return axis_angles, np.stack(places), np.array(sizes)

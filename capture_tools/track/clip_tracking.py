@@ -1,4 +1,4 @@
-"""Whole-clip FLAME tracking: one joint fit of the person, the lens and every frame, and what comes out of it."""
+"""Whole-clip FLAME tracking: one joint fit of person, focal length and every frame, and its result."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from capture_tools.track.photometric import PhotometricTerm, Pictures
 __all__ = ["TrackResult", "TrackSettings", "step_count", "track"]
 
 PER_FRAME = ("projected", "errors", "errors_iod", "facing")
-"""Arrays of a TrackResult with one row a frame."""
+"""Arrays of a TrackResult with one row per frame."""
 
 
 @dataclass
 class TrackResult:
-    """The fit of N frames. Pixels are those of the frames the landmarks were given in."""
+    """The fit of N frames. Pixels are those of the source frames."""
 
     params: HeadParameters
     camera: Camera
     """Fixed at (0, 0, d), looking at the origin; d makes the mean head translation zero in z."""
     projected: np.ndarray
-    """`[N, 478, 2]` float32 landmarks of the fitted heads, pixels."""
+    """`[N, 478, 2]` float32 projected landmarks of the fitted heads, pixels."""
     errors: np.ndarray
     """`[N, 478]` float32 distance of projected to detected landmark, pixels; NaN in frames without a face."""
     errors_iod: np.ndarray
     """`[N]` mean of the errors over the frame's eye distance; NaN in frames without a face."""
     facing: np.ndarray
-    """`[N, 478]` bool: the landmark's skin is turned towards the camera."""
+    """`[N, 478]` bool: the landmark's skin faces the camera."""
     light: np.ndarray | None = None
-    """`[9, 3]` light on the face (photometric.PhotometricTerm.light_of); None where no pictures were given."""
+    """`[9, 3]` light on the face (photometric.PhotometricTerm.light_of); None without pictures."""
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Everything as arrays, for a file."""
@@ -62,10 +62,12 @@ class TrackResult:
 
     @property
     def landmark_error_px(self) -> float:
+        """Mean landmark distance, pixels."""
         return float(np.nanmean(self.errors))
 
     @property
     def landmark_error_iod(self) -> float:
+        """Mean landmark distance over the eye distance."""
         return float(np.nanmean(self.errors_iod))
 
 
@@ -84,14 +86,14 @@ def track(
     """Fit a head model to a clip.
 
     Args:
-        pixels: `[N, 478, 2]` landmarks (pixel centres at 0.5), NaN in frames without a face; those frames get a pose
-            carried over from their neighbours.
+        pixels: `[N, 478, 2]` landmarks (pixel centres at 0.5), NaN in frames without a face; those frames get an
+            interpolated pose.
         times: `[N]` seconds, increasing.
         width, height: size of the frames; the principal point is their centre.
         asset: a head with a landmark embedding.
-        progress: called with (steps done, steps in all, a note).
-        occluded: `[N, 478]` bool: landmarks that something hides; they carry no weight.
-        pictures: the N frames themselves, for the photometric stage; it is left out without them.
+        progress: called with (steps done, total steps, a note).
+        occluded: `[N, 478]` bool: hidden landmarks; they carry no weight.
+        pictures: the N frames, for the photometric stage, which is skipped without them.
 
     Raises HeadModelError for a head without landmarks, InputError when no frame has a face.
     """
@@ -113,14 +115,14 @@ def track(
 
 
 def step_count(settings: TrackSettings, with_pictures: bool) -> int:
-    """Steps that `track` makes."""
+    """Number of steps of `track`."""
     plain = settings.rigid_steps + settings.face_steps + settings.offset_steps
     return plain + (settings.photometric_steps // 2 * 2 if with_pictures else 0)
 
 
 @torch.no_grad()
 def result_of(fit: ClipFit) -> TrackResult:
-    """What a finished fit found, in the world whose camera sits on the z axis."""
+    """The result of a finished fit, in the world whose camera lies on the z axis."""
     p = fit.parameters(with_offset=True).detach()
     vertices = fit.model(p).vertices
     projected = fit.project(fit.model.landmarks(vertices))

@@ -1,8 +1,8 @@
-"""What the tracker minimises: robust landmark distances, lid and lip openings, priors and smoothness.
+"""The tracking energy: robust landmark distances, lid and lip openings, priors and smoothness.
 
-Everything is a mean over frames of squares in units of a standard deviation, so a weight is a deviation one can judge.
+Every term is a mean over frames of squares in units of a standard deviation, so weights are readable as deviations.
 Lid and lip terms follow MFNet and metrical-tracker (Zielonka et al., ECCV 2022): the distance between upper and lower
-lid, or lip, says "closed" more surely than two absolute positions do.
+lid, or lip, detects closure more reliably than two absolute positions.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ LID_PAIRS = (
     *((159, 145), (158, 153), (160, 144), (157, 154), (161, 163)),
     *((386, 374), (385, 380), (387, 373), (384, 381), (388, 390)),
 )
-"""Upper and lower lid landmarks over each other, right eye then left."""
+"""Pairs of upper and lower lid landmarks, right eye then left."""
 LIP_PAIRS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (80, 88), (310, 318), (0, 17), (61, 291))
-"""Upper and lower lip landmarks over each other; then the height and the width of the mouth."""
+"""Pairs of upper and lower lip landmarks; then the height and the width of the mouth."""
 FACE_OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148),
     *(176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 )
-"""The outline: its landmarks slide along the skin as the head turns."""
+"""The outline of the face, whose landmarks slide along the skin as the head rotates."""
 
 
 JAW_BOUNDS, JAW_BEYOND = (0.0, 0.5), 0.02
-"""Radians between which the jaw's opening may lie, and the deviation of what lies beyond."""
+"""Bounds of the jaw's opening angle, radians, and the deviation of the excess."""
 JAW_UNIT = 0.4
-"""Radians of the jaw that count as much as one unit of expression where smoothness is judged."""
+"""Radians of the jaw that equal one unit of expression in the smoothness term."""
 SMOOTHNESS_HUBER = 6.0
-"""From how many deviations on a sudden change is held back no harder."""
+"""Huber threshold of the smoothness term, in deviations."""
 BLINK_SCALE, BLINK_PACE = 2.0, 3.0
-"""A blink's usual size, and its usual change of velocity, over those of other actions: lids shut within two frames."""
+"""Deviations of a blink's size and of its change of velocity over those of other actions: lids shut in two frames."""
 
 
 @dataclass(frozen=True)
 class EnergyWeights:
-    """Standard deviations and weights of the tracking energy. Lengths on the image are shares of the eye distance."""
+    """Standard deviations and weights of the tracking energy. Image lengths are shares of the eye distance."""
 
     landmark: float = 0.02
     """Deviation of a landmark."""
     evidence: float = 20.0
-    """How many independent measurements the 478 landmarks of a frame are worth."""
+    """Number of independent measurements that the 478 landmarks of a frame stand for."""
     huber: float = 3.0
-    """From how many deviations on a landmark's pull stops growing."""
+    """Huber threshold of a landmark, in deviations."""
     opening: float = 0.012
     """Deviation of the vector between upper and lower lid, or lip."""
     shape: float = 1.0
@@ -56,7 +56,7 @@ class EnergyWeights:
     offset: float = 0.3
     """Weight of the squared latents of the static offset."""
     orbit: float = 0.0006
-    """Deviation in depth, metres, of the static offset around an eye from its eyeball's: lids must not sink into it."""
+    """Deviation in depth, metres, between the static offsets of lids and eyeball, so that lids do not sink into it."""
     expression: float = 0.6
     """Deviation of an expression coefficient."""
     sparsity: float = 0.4
@@ -82,7 +82,7 @@ class EnergyWeights:
 
 
 def landmark_weights() -> Tensor:
-    """Weight `[478]` of each landmark: lips, lids and irises count more, the sliding outline less."""
+    """Weight `[478]` of each landmark: higher for lips, lids and irises, lower for the sliding outline."""
     weights = torch.ones(478)
     weights[list(FACE_OVAL)] = 0.3
     weights[list(OUTER_LIPS)] = 2.0
@@ -93,7 +93,7 @@ def landmark_weights() -> Tensor:
 
 
 def huber(squared: Tensor, threshold: float) -> Tensor:
-    """Huber's loss of squared distances in deviations: t^2 up to the threshold, then linear."""
+    """Huber loss of squared distances in deviations: t^2 up to the threshold, then linear."""
     distance = (squared + 1e-12).sqrt()
     return torch.where(distance <= threshold, squared, threshold * (2 * distance - threshold))
 
@@ -105,9 +105,9 @@ def landmark_term(residual: Tensor, weights: Tensor, w: EnergyWeights) -> Tensor
 
 
 def opening_term(residual: Tensor, free: Tensor, w: EnergyWeights) -> Tensor:
-    """Differences of residuals within lid and lip pairs: only the opening counts, not the place.
+    """Robust mean of the residuals' differences within lid and lip pairs, which depend on the opening only.
 
-    `residual` `[N, 478, 2]` in eye distances; `free` `[N, 478]` is 0 where a landmark was not seen or is hidden.
+    `residual` `[N, 478, 2]` in eye distances; `free` `[N, 478]` is 0 where a landmark is missing or hidden.
     """
     upper, lower = torch.tensor((*LID_PAIRS, *LIP_PAIRS), device=residual.device).T
     difference = (residual[:, upper] - residual[:, lower]) / w.opening
@@ -118,16 +118,16 @@ def opening_term(residual: Tensor, free: Tensor, w: EnergyWeights) -> Tensor:
 
 @dataclass(frozen=True)
 class ExpressionPrior:
-    """What is known about a head's expression coefficients before looking."""
+    """Prior of a head's expression coefficients."""
 
     bounded: bool
     """Named actions live in [0, 1]; principal components have no sign."""
     duplicates: tuple[int, ...]
-    """Actions that repeat or undo the jaw joint."""
+    """Indices of actions that repeat or undo the jaw joint."""
     left: tuple[int, ...]
-    """Indices of left-side actions ..."""
+    """Indices of left-side actions."""
     right: tuple[int, ...]
-    """... and of their right-side mirrors."""
+    """Indices of their right-side counterparts."""
     scale: Tensor
     """`[E]` factor on the deviation of each coefficient."""
     pace: Tensor
@@ -135,6 +135,7 @@ class ExpressionPrior:
 
     @staticmethod
     def of(asset: HeadAsset) -> ExpressionPrior:
+        """The prior of a head, from the names of its expressions."""
         names = asset.expression_names
         bounded = not names[0].startswith("expression_")
         left = [i for i, name in enumerate(names) if name.endswith("Left") and f"{name[:-4]}Right" in names]
@@ -171,7 +172,7 @@ class ExpressionPrior:
 
 
 def pose_prior(jaw: Tensor, eyes: Tensor, w: EnergyWeights) -> Tensor:
-    """Jaw `[N, 3]` opens about x between 0 and 0.5 rad and hardly turns else; the eyes `[N, 6]` look the same way."""
+    """Prior of the jaw `[N, 3]` (opens about x, 0 to 0.5 rad) and the eyes `[N, 6]` (nearly parallel); radians."""
     opening = jaw[:, 0]
     beyond = torch.relu(JAW_BOUNDS[0] - opening) + torch.relu(opening - JAW_BOUNDS[1])
     total = (
@@ -185,7 +186,7 @@ def pose_prior(jaw: Tensor, eyes: Tensor, w: EnergyWeights) -> Tensor:
 def acceleration(values: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
     """Second differences of `[N, C]` sampled at `times` `[N]`, in change of value per 1/25 s step, and their weights.
 
-    A gap or a low rate says little about the motion between: the weight falls with the square of the step.
+    Long steps constrain the motion between them little: the weight falls with the square of the step.
     """
     if len(values) < 3:
         return values.new_zeros(0, values.shape[1]), values.new_zeros(0)

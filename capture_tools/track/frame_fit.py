@@ -1,9 +1,9 @@
-"""One frame's head pose, expression, jaw and gaze of a known person, from its landmarks and what came before.
+"""Head pose, expression, jaw and gaze of a known person in one frame, from its landmarks and a prediction.
 
-The energy is ClipFit's for a single frame; its smoothness over time becomes a pull towards a prediction. Every term is
-a square (robust ones by iteratively reweighted least squares, Holland and Welsch 1977), so a few Gauss-Newton steps
-with one small linear system each minimise it. Derivatives by expression are exact differences, because surface points
-are linear in it; those by the few angles of jaw and eyes are central differences; the head's pose has a formula.
+The energy is ClipFit's for a single frame, with a prior around the prediction in place of smoothness. Every term is a
+square (robust ones by iteratively reweighted least squares, Holland and Welsch 1977), so a few Gauss-Newton steps with
+one small linear system each minimise it. Derivatives by expression are exact differences, because surface points are
+linear in it; those by the angles of jaw and eyes are central differences; those by the head's pose are analytic.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ from capture_tools.track.offset_space import OffsetSpace
 from capture_tools.track.surface_points import SurfacePoints
 
 POSE = 6
-"""Unknowns of the head's pose: rotation, place in the picture (two), size."""
+"""Unknowns of the head's pose: rotation (three), image position (two), log scale."""
 ANGLES = 7
 """Unknowns of jaw (three) and gaze (two each for the left and the right eye)."""
 ANGLE_STEP = 0.01
-"""Radians of the central differences."""
+"""Step of the central differences, radians."""
 SMALLEST = 0.02
-"""Expression coefficients below this count as this where absolute values are reweighted."""
+"""Smallest absolute coefficient in the reweighting of the sparsity term."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """What is fixed while a person is followed."""
+    """The constants of a person during tracking."""
 
     shape: Tensor
     """`[S]`."""
     latents: Tensor
-    """`[Q, 3]` of the static offset's space."""
+    """`[Q, 3]` latents of the static offset (`OffsetSpace`)."""
     focal: float
-    """Pixels."""
+    """Focal length, pixels."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,16 @@ class FrameState:
     """The unknowns of one frame, float64."""
 
     rotation: np.ndarray
-    """`[3, 3]`, world (the camera at the origin looks along -z, y up)."""
+    """`[3, 3]` world from head (the camera at the origin looks along -z, y up)."""
     place: np.ndarray
-    """`[3]`: the middle of the face in the picture (pixels), and the logarithm of pixels per metre there."""
+    """`[3]`: image position of the face's centre (pixels) and log pixels per metre."""
     face: np.ndarray
     """`[E + 7]`: expression, jaw, gaze (left x, y, right x, y; radians)."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Where the past expects a frame, and the deviations from it."""
+    """Predicted state of a frame, and its standard deviations."""
 
     state: FrameState
     pose: float
@@ -81,7 +81,7 @@ class Prediction:
 
 
 class FrameFit:
-    """Fits frames of one person in pictures of `width` x `height` pixels; holds nothing that changes."""
+    """Fits frames of one person in pictures of `width` x `height` pixels; stateless between calls."""
 
     def __init__(
         self, asset: HeadAsset, space: OffsetSpace, person: Person, width: int, height: int, weights: EnergyWeights
@@ -98,7 +98,7 @@ class FrameFit:
         self._prepare_rest()
 
     def _prepare_prior(self, prior: ExpressionPrior, size: float) -> None:
-        """The prior's squares as one matrix, from the energy itself; bounds and absolute values come on top."""
+        """Half the Hessian of the prior's quadratic terms; bounds and sparsity are added per state."""
         count = self.expressions
 
         def squares(face: Tensor) -> Tensor:
@@ -107,7 +107,9 @@ class FrameFit:
             own = prior.energy(face[None, :count] / size, self.w)
             return own + pose_prior(face[None, count : count + 3], eyes[None], self.w)
 
-        inside = torch.full((count + ANGLES,), 0.25 * size)  # within all bounds, where only squares have curvature
+        inside = torch.full(
+            (count + ANGLES,), 0.25 * size
+        )  # within all bounds, where only the quadratic terms have curvature
         curvature = torch.autograd.functional.hessian(squares, inside).double().numpy() / 2
         self.prior = (curvature + curvature.T) / 2
         self.unit_size = size
@@ -116,7 +118,7 @@ class FrameFit:
 
     @torch.no_grad()
     def _prepare_rest(self) -> None:
-        """The neutral head: where it turns about, its eyes' distance, which way its skin looks."""
+        """Constants of the neutral head: its pivot, eye distance, landmark normals and extent."""
         template = HeadModel(self.asset, landmark_vertices(self.asset))
         rest = template(HeadParameters.neutral(self.asset))
         self.root = rest.joints[0, 0].double().numpy()
@@ -131,13 +133,13 @@ class FrameFit:
         self.spread = float(np.sqrt((places - places.mean(0))[:, :2].var(0).sum()))
 
     def start(self, detected: np.ndarray, rotation: np.ndarray | None = None) -> FrameState:
-        """A neutral face roughly where the landmarks `[478, 2]` are, turned as told (default: to the camera)."""
+        """A neutral face at the landmarks `[478, 2]` (pixels), with the given rotation (default: facing the camera)."""
         spread = np.sqrt(detected.var(0).sum())
         place = np.append(detected.mean(0), np.log(spread / self.spread))
         return FrameState(np.eye(3) if rotation is None else rotation, place, np.zeros(self.expressions + ANGLES))
 
     def fit(self, detected: np.ndarray, start: FrameState, prediction: Prediction | None, steps: int) -> FrameState:
-        """The state that explains the landmarks `[478, 2]` (pixels), from `start` on by `steps` Gauss-Newton steps."""
+        """The state fitted to the landmarks `[478, 2]` (pixels): `steps` Gauss-Newton steps from `start`."""
         seen = float(inter_ocular_distance(detected))
         state = start
         for _ in range(steps):
@@ -163,7 +165,7 @@ class FrameFit:
         )
 
     def _bare(self, faces: np.ndarray) -> HeadParameters:
-        """`[K, E + 7]` as FLAME parameters without a pose."""
+        """FLAME parameters of faces `[K, E + 7]`, without pose."""
         values = torch.as_tensor(faces, dtype=torch.float32)
         expr, jaw, gaze = values.split([self.expressions, 3, 4], dim=1)
         zero, none = torch.zeros_like(gaze[:, :1]), torch.zeros_like(jaw)
@@ -171,7 +173,7 @@ class FrameFit:
         return HeadParameters(self.person.shape, expr, none, none, none, jaw, eyes)
 
     def _centre(self, place: np.ndarray) -> np.ndarray:
-        """World position `[3]` of the middle of the face."""
+        """World position `[3]` of the face's centre, metres."""
         depth = self.person.focal / np.exp(place[2])
         x, y = (place[:2] - self.principal) * depth / self.person.focal
         return np.array([x, -y, -depth])
@@ -183,8 +185,8 @@ class FrameFit:
         moves = np.eye(count + ANGLES)
         moves[count:] *= ANGLE_STEP
         batch = state.face + np.concatenate([np.zeros((1, count + ANGLES)), moves, -moves[count:]])
-        turn = matrix_to_axis_angle(torch.as_tensor(state.rotation)).float()
-        posed = replace(self._bare(batch), rotation=turn.expand(len(batch), 3))
+        rotation = matrix_to_axis_angle(torch.as_tensor(state.rotation)).float()
+        posed = replace(self._bare(batch), rotation=rotation.expand(len(batch), 3))
         found = self.points.at(posed, self.person.latents).double().numpy()
         centre = self._centre(state.place)
         points = found[0] + centre - self.root - state.rotation @ self.arm
@@ -222,7 +224,7 @@ class FrameFit:
         return weighted.T @ rows, weighted.T @ values
 
     def _add_prior(self, state: FrameState, hessian: np.ndarray, gradient: np.ndarray) -> None:
-        """The priors of expression, jaw and gaze, added in place to the face's part."""
+        """Add the priors of expression, jaw and gaze, in place, to the face block."""
         hessian += self.prior
         gradient += self.prior @ state.face
         own = np.zeros(len(gradient))
@@ -245,13 +247,13 @@ class FrameFit:
     def _add_prediction(
         self, state: FrameState, prediction: Prediction, unit: float, hessian: np.ndarray, gradient: np.ndarray
     ) -> None:
-        """The pull towards the predicted state, added in place."""
+        """Add the prior around the predicted state, in place."""
         expected = prediction.state
-        turned = matrix_to_axis_angle(torch.as_tensor(state.rotation @ expected.rotation.T)).numpy()
+        rotation = matrix_to_axis_angle(torch.as_tensor(state.rotation @ expected.rotation.T)).numpy()
         away = (state.place - expected.place) / (unit, unit, 1)
         face = state.face - expected.face
         blocks = (
-            (slice(0, POSE), np.concatenate([turned, away]), np.full(POSE, prediction.pose)),
+            (slice(0, POSE), np.concatenate([rotation, away]), np.full(POSE, prediction.pose)),
             (slice(POSE, None), face, prediction.face * self.lengths),
         )
         for part, values, deviations in blocks:
@@ -261,12 +263,12 @@ class FrameFit:
 
 
 def rotated(vector: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """`[3, 3]`: a turn by the axis-angle `[3]` (radians) after `rotation` `[3, 3]`."""
+    """`[3, 3]`: `rotation` `[3, 3]` followed by the axis-angle `[3]` (radians)."""
     return axis_angle_to_matrix(torch.as_tensor(vector)).numpy() @ rotation
 
 
 def _robust(values: np.ndarray, threshold: float) -> np.ndarray:
-    """Weights `[K]` that make squares of `[K, C]` (deviations) Huber's loss (`energy.huber`)."""
+    """IRLS weights `[K]` of the Huber loss (`energy.huber`) for residuals `[K, C]` in deviations."""
     return np.minimum(1, threshold / np.maximum(np.linalg.norm(values, axis=1), 1e-9))
 
 

@@ -1,9 +1,8 @@
-"""Where MediaPipe's landmarks lie off the surface: what an embedding on the mesh cannot say.
+"""The bias of MediaPipe's landmarks: their mean displacement off the surface point of the embedding.
 
-Seen from the side, a detected landmark moves with the head as if it lay some millimetres before or behind the skin: the
-detector's own idea of a face bends what it sees. A tracker that believes the skin carries the landmark puts the
-difference into the person's shape and pose. The mean over many heads is measured here with known geometry, one
-three-dimensional shift per landmark in the head's rest pose, and the tracker adds it.
+Seen from the side, a detected landmark moves as if it lay some millimetres before or behind the skin, because the
+detector's shape prior pulls it. A tracker without this bias explains the difference by shape and pose. It is measured
+here on many heads of known geometry, as one translation per landmark in the head's rest pose; the tracker adds it.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from avatar.geometry.cameras import Camera
 EXTRA = "mediapipe_bias"
 """Name of the array among a head's extras."""
 PRIOR = 0.007
-"""Metres: expected size of a shift; in depth few views say much."""
+"""Metres: standard deviation of a bias; few views constrain its depth."""
 NOISE = 0.001
-"""Metres: what a view's detection is off by on its own."""
+"""Metres: noise of a single detection."""
 ROBUST = 0.0025
 """Metres: errors well above this count linearly, not squared."""
 ROUNDS = 5
@@ -46,7 +45,7 @@ def with_bias(asset: HeadAsset, bias: np.ndarray) -> HeadAsset:
 def measure_bias(
     asset: HeadAsset, params: Sequence[HeadParameters], cameras: Sequence[Camera], pixels: np.ndarray
 ) -> np.ndarray:
-    """The shift `[478, 3]` that brings the embedded landmarks of known heads nearest to their detections.
+    """The bias `[478, 3]` (metres, rest pose) that brings embedded landmarks of known heads closest to detections.
 
     Args:
         asset: a head with a landmark embedding.
@@ -54,7 +53,7 @@ def measure_bias(
         cameras: K cameras, in the world of the heads.
         pixels: `[K, 478, 2]` detections.
 
-    Linear least squares of the projections, reweighted (Huber), with a Gaussian prior on the shifts.
+    Reweighted linear least squares on the projections (Huber), with a Gaussian prior on the bias.
     """
     model = HeadModel(asset, landmark_vertices(asset))
     corners = torch.as_tensor(asset.faces[asset.mediapipe_faces]).long()
@@ -64,21 +63,21 @@ def measure_bias(
     slopes, residuals = [], []
     for frame, camera, found in zip(params, cameras, pixels, strict=True):
         posed = model(frame)
-        turn = torch.einsum("kj,jab->kab", weights, posed.world_from_joint[0, :, :3, :3]).double().numpy()
+        rotation = torch.einsum("kj,jab->kab", weights, posed.world_from_joint[0, :, :3, :3]).double().numpy()
         points = model.landmarks(posed.vertices)[0].double().numpy()
         projection = camera.intrinsics() @ camera.cam_from_world[:3]
         seen = points @ projection[:, :3].T + projection[:, 3]
-        place = seen[:, :2] / seen[:, 2:]
-        slope = (projection[:2, :3] - place[..., None] * projection[2, :3]) / seen[:, 2, None, None]
+        pixel = seen[:, :2] / seen[:, 2:]
+        slope = (projection[:2, :3] - pixel[..., None] * projection[2, :3]) / seen[:, 2, None, None]
         scale = seen[:, 2].mean() / camera.fl_x  # metres per pixel
-        slopes.append(scale * slope @ turn)
-        residuals.append(scale * (found - place))
+        slopes.append(scale * slope @ rotation)
+        residuals.append(scale * (found - pixel))
     slope, residual = np.stack(slopes), np.stack(residuals)
     weight = np.ones(residual.shape[:2])
     for _ in range(ROUNDS):
         normal = np.einsum("nk,nkia,nkib->kab", weight, slope, slope) + (NOISE / PRIOR) ** 2 * np.eye(3)
         right = np.einsum("nk,nkia,nki->ka", weight, slope, residual)
-        shift = np.linalg.solve(normal, right[..., None])[..., 0]
-        left = np.linalg.norm(residual - np.einsum("nkia,ka->nki", slope, shift), axis=-1)
+        bias = np.linalg.solve(normal, right[..., None])[..., 0]
+        left = np.linalg.norm(residual - np.einsum("nkia,ka->nki", slope, bias), axis=-1)
         weight = 1 / np.maximum(1, left / ROBUST)
-    return shift.astype(np.float32)
+    return bias.astype(np.float32)

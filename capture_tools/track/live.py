@@ -1,7 +1,7 @@
-"""A tracker for a camera that is running: every frame from its landmarks and the frames before it, never later ones.
+"""A causal tracker for live video: every frame is fitted from its landmarks and earlier frames only.
 
-The first second of a face is kept and fitted as a clip (`ClipFit`): that gives the person's shape and the lens. From
-then on each frame costs a few milliseconds (`FrameFit`).
+The first second of a face is fitted as a clip (`ClipFit`), which gives the person's shape and the focal length. From
+then on each frame takes a few milliseconds (`FrameFit`).
 """
 
 from __future__ import annotations
@@ -20,46 +20,46 @@ from capture_tools.track.frame_fit import ANGLES, POSE, FrameFit, FrameState, Pe
 from capture_tools.track.offset_space import offset_space
 
 RATE = 25.0
-"""Frames per second to which deviations over time refer, as in `energy.acceleration`."""
+"""Frame rate, 1/s, to which deviations over time refer, as in `energy.acceleration`."""
 
 LEAST_WATCHED = 8
-"""Frames; with fewer, slow cameras are watched for longer than asked."""
+"""Minimal number of calibration frames; cameras of low rate are watched for longer to reach it."""
 
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """How the live tracker works."""
+    """Settings of the live tracker."""
 
     calibration_seconds: float = 1.0
-    """How long a face is watched before the person is fitted."""
+    """Seconds of a face that are collected before the person is fitted."""
     calibration_frames: int = 16
-    """At most this many of the frames watched are fitted, spread evenly."""
+    """Largest number of collected frames that are fitted, evenly spread."""
     calibration: TrackSettings = field(
         default_factory=lambda: TrackSettings(rigid_steps=100, face_steps=200, offset_steps=200)
     )
-    """The fit of the person; its lens prior and weights hold for single frames too."""
+    """Settings of the person's fit; its focal prior and weights apply to single frames too."""
     steps: int = 2
-    """Gauss-Newton steps of a frame."""
+    """Gauss-Newton steps per frame."""
     first_steps: int = 12
-    """Steps where a face appears."""
+    """Gauss-Newton steps where a face appears."""
     pose: float = 0.01
-    """Deviation of a resting head's pose from the predicted one: radians, and shares of the eye distance."""
+    """Deviation of a resting head's pose from the prediction: radians, and shares of the eye distance."""
     first_pose: float = 0.1
     """The same in the second frame of a face, whose velocity is not known yet."""
     pose_yield: float = 1.0
-    """How much that deviation grows per radian of the predicted turn."""
+    """Growth of that deviation per radian of predicted rotation."""
     face: float = 0.15
-    """Deviation of expression, jaw (x 0.4) and gaze from the predicted ones."""
+    """Deviation of expression, jaw (x 0.4) and gaze from the prediction."""
     pose_velocity: float = 0.8
-    """Share of the last velocity with which the head is expected to go on."""
+    """Damping: share of the last velocity in the predicted pose."""
     face_velocity: float = 0.5
     """The same for expression, jaw and gaze."""
     longest_gap: float = 0.2
-    """Seconds without a face after which the past says nothing about the frame."""
+    """Seconds without a face after which no prediction is made."""
 
 
 class LiveTracker:
-    """Follows one face in pictures of `width` x `height` pixels.
+    """Tracks one face in pictures of `width` x `height` pixels.
 
     Raises HeadModelError for a head without landmarks.
     """
@@ -69,7 +69,7 @@ class LiveTracker:
         self.asset, self.width, self.height = asset, width, height
         self.settings = settings or LiveSettings()
         self.calibrated = False
-        """Whether the person is known; until then frames are fitted with the mean head."""
+        """Whether the person has been fitted; until then frames are fitted with the mean head."""
         self._space = offset_space(asset)
         focal = self.settings.calibration.focal_prior * max(width, height)
         self._know(Person(torch.zeros(asset.shape_count), torch.zeros(self._space.count, 3), focal))
@@ -77,7 +77,7 @@ class LiveTracker:
 
     @property
     def focal(self) -> float:
-        """Focal length of the person's fit, pixels; the expected one before it."""
+        """Focal length of the person's fit, pixels; before calibration the expected one."""
         return self._fit.person.focal
 
     def update(self, time: float, landmarks: np.ndarray | None) -> HeadParameters:
@@ -85,10 +85,10 @@ class LiveTracker:
 
         Args:
             time: seconds, later than the last frame's.
-            landmarks: `[478, 2]` pixels (the first pixel's centre at 0.5). Without a face None, or with NaN: the last
-                pose is held.
+            landmarks: `[478, 2]` pixels (the first pixel's centre at 0.5). None or NaN without a face: the last pose
+                is held.
 
-        The call that ends the first second of a face takes some seconds, because the person is fitted then.
+        The call that completes the first second of a face takes some seconds, because it fits the person.
         """
         with one_torch_thread():
             if landmarks is not None and np.isfinite(landmarks).all():
@@ -102,18 +102,18 @@ class LiveTracker:
             return self._fit.parameters(self._state)
 
     def calibrate(self, times: np.ndarray, landmarks: np.ndarray) -> None:
-        """Fit the person to frames at `times` `[N]` with `landmarks` `[N, 478, 2]`, all with a face, and start anew."""
+        """Fit the person to frames at `times` `[N]` with `landmarks` `[N, 478, 2]`, all with a face, and restart."""
         with one_torch_thread():
             self._watched = list(zip(times, landmarks, strict=True))
             self._calibrate()
 
     def restart(self) -> None:
-        """Forget where the face was, but not whose it is."""
+        """Reset the motion state; the person stays calibrated."""
         self._know(self._fit.person)
 
     def _watched_enough(self) -> bool:
         seconds = self._watched[-1][0] - self._watched[0][0]
-        # Half a frame less than a second counts as one.
+        # half a frame of tolerance
         return seconds >= self.settings.calibration_seconds - 0.5 / RATE and len(self._watched) >= LEAST_WATCHED
 
     def _know(self, person: Person) -> None:
@@ -122,7 +122,7 @@ class LiveTracker:
         middle = np.array([self.width / 2, self.height / 2, np.log(min(self.width, self.height) / 0.5)])
         self._state = FrameState(np.eye(3), middle, np.zeros(self.asset.expression_count + ANGLES))
         self._velocity: np.ndarray | None = None
-        """`[6 + F]` changes per second; None after one frame, when nobody knows how fast the head moves."""
+        """`[6 + F]` changes per second; None after a single frame."""
         self._time: float | None = None
 
     def _calibrate(self) -> None:
@@ -136,7 +136,7 @@ class LiveTracker:
         self.calibrated, self._watched = True, []
 
     def _follow(self, time: float, landmarks: np.ndarray) -> None:
-        """Find the face at `landmarks`; where that fails (landmarks that are no face), the last state stays."""
+        """Update the state from `landmarks`; where the fit fails (landmarks of no face), the last state stays."""
         s = self.settings
         gap = np.inf if self._time is None else max(time - self._time, 1e-3)
         if gap > s.longest_gap:
@@ -153,17 +153,21 @@ class LiveTracker:
     def _prediction(self, gap: float) -> Prediction:
         s, last = self.settings, self._state
         ahead = np.zeros(POSE + len(last.face)) if self._velocity is None else self._velocity * gap
-        turn, shift, face = s.pose_velocity * ahead[:3], s.pose_velocity * ahead[3:POSE], s.face_velocity * ahead[POSE:]
-        state = FrameState(rotated(turn, last.rotation), last.place + shift, last.face + face)
-        # Over a gap less is known; at high rates each frame may change less, and the noise of more frames averages.
+        rotation, translation, face = (
+            s.pose_velocity * ahead[:3],
+            s.pose_velocity * ahead[3:POSE],
+            s.face_velocity * ahead[POSE:],
+        )
+        state = FrameState(rotated(rotation, last.rotation), last.place + translation, last.face + face)
+        # Uncertainty grows with the step; at high rates each frame may change less, so that noise averages out.
         step = gap * RATE
         share = step * max(step, 1.0)
         rest = s.pose if self._velocity is not None else s.first_pose
-        # A head that turns fast may also turn faster or stop (as in the one-euro filter: Casiez et al., CHI 2012).
+        # A fast head may accelerate or stop (as in the one-euro filter: Casiez et al., CHI 2012).
         return Prediction(state, rest * share + s.pose_yield * float(np.linalg.norm(ahead[:3])), s.face * share)
 
 
 def _difference(first: FrameState, second: FrameState) -> np.ndarray:
-    """`[6 + F]`: the turn, and the changes of place and face."""
-    turn = matrix_to_axis_angle(torch.as_tensor(second.rotation @ first.rotation.T)).numpy()
-    return np.concatenate([turn, second.place - first.place, second.face - first.face])
+    """`[6 + F]`: the rotation, and the changes of place and face."""
+    rotation = matrix_to_axis_angle(torch.as_tensor(second.rotation @ first.rotation.T)).numpy()
+    return np.concatenate([rotation, second.place - first.place, second.face - first.face])

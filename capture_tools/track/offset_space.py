@@ -1,9 +1,9 @@
 """A smooth space of static offsets, controlled at the face landmarks: a Gaussian process over the template.
 
 Lüthi, Gerig, Jud, Vetter, "Gaussian process morphable models", TPAMI 2018: a deformation with covariance k(a, b)
-between template points a and b. Landmarks say nothing about the vertices between them; the process spreads what they
-say smoothly over skin, lids, teeth and eyeballs alike (which share no mesh edge) and fades to zero at the back of the
-head. In whitened coordinates z ~ N(0, 1) its prior is a plain square, and an optimiser sees all scales alike.
+between template points a and b. The process extends the landmarks' evidence smoothly over skin, lids, teeth and
+eyeballs (which share no mesh edge) and fades to zero at the back of the head. In whitened coordinates z ~ N(0, 1) its
+prior is a plain square, and the optimisation is well conditioned at all scales.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.landmark_sets import LEFT_EYE, RIGHT_EYE
 
 SCALES = ((0.0025, 0.030), (0.0015, 0.010))
-"""(standard deviation, length) in metres of the two squared exponentials that make the covariance: build, features."""
+"""(standard deviation, length scale), metres, of the covariance's two squared exponentials: head shape, features."""
 KEPT = 1e-4
-"""Modes with less than this share of the largest variance are left out."""
+"""Share of the largest variance below which modes are dropped."""
 ORBIT = 0.022
-"""Metres from an eyeball's centre within which skin could be pushed into the eyeball."""
+"""Metres from an eyeball's centre within which skin could penetrate it."""
 FACE_LANDMARKS = 468
-"""Landmarks on the skin; the ten of the irises do not shape the head."""
+"""Landmarks on the skin; the ten iris landmarks do not control the offset."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class OffsetSpace:
     basis: Tensor
     """`[V, Q]` metres per unit of latent."""
     orbit: Tensor
-    """`[K, Q]` the same for landmarks around the eyes, relative to the offset of their eyeball."""
+    """`[K, Q]` the same for landmarks around the eyes, relative to their eyeball's offset."""
 
     @property
     def count(self) -> int:
@@ -59,7 +59,7 @@ def offset_space(asset: HeadAsset) -> OffsetSpace:
     orbit = []
     for name, contour in (("left_eyeball", LEFT_EYE), ("right_eyeball", RIGHT_EYE)):
         if name in asset.regions and asset.regions[name].any():
-            # An eyeball is moved with its lids, not bent; at its own depth the process fades and it would stick out.
+            # An eyeball moves rigidly with its lids: at its depth the process fades, and it would stick out.
             ball = at_controls[list(contour)].mean(axis=0)
             distance = np.linalg.norm(controls - asset.template[asset.regions[name]].mean(axis=0), axis=-1)
             orbit.append(at_controls[distance < ORBIT] - ball)

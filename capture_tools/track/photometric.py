@@ -1,10 +1,10 @@
-"""The photometric term of tracking: the same skin looks the same in every frame, once the light is accounted for.
+"""The photometric term of tracking: every point of the skin has one albedo in all frames.
 
-Points spread over the face are followed through the clip. Each has one albedo; nine spherical harmonics per colour
-give the light (Ramamoorthi and Hanrahan, "An efficient representation for irradiance environment maps", 2001), one gain
-per frame the camera's exposure. The albedo is not a variable: for given positions its best value is a weighted mean,
-and the gradient goes through it (variable projection), so that shape and poses move together. A single photograph says
-nothing by itself; there the two halves of the face share their albedo, as two frames do in a clip.
+Points spread over the face are tracked through the clip. Nine spherical harmonics per colour model the light
+(Ramamoorthi and Hanrahan, "An efficient representation for irradiance environment maps", 2001), one gain per frame the
+exposure. The albedo is eliminated (variable projection): for given positions its optimum is a weighted mean, and the
+gradient goes through it, so that shape and poses move together. In a single photograph the two halves of the face share
+their albedo, as two frames do in a clip.
 """
 
 from __future__ import annotations
@@ -29,45 +29,46 @@ from capture_tools.track.surface_points import SurfacePoints
 
 POINTS = 2000
 EYE_DISTANCES = (24.0, 48.0)
-"""Pixels between the eyes at the coarse and at the fine level of the picture pyramid (at most those of the crop)."""
+"""Eye distance, pixels, at the coarse and the fine pyramid level (at most that of the crop)."""
 LEFT_OUT = ("eyeballs", "teeth", "tongue", "mouth_interior", "scalp", "ears", "neck", "eye_sockets")
 FACING = 0.25
-"""Cosine between skin and view below which a point is too oblique to compare."""
+"""Cosine between normal and view direction below which a point is too oblique."""
 HIDDEN = 0.004
-"""Metres by which something must lie before a point to hide it."""
-MATTE = 0.9
+"""Metres by which a surface must lie before a point to occlude it."""
+MASK_INSIDE = 0.9
+"""Mask value, of 1, above which a pixel shows the person."""
 DEVIATION = 0.08
-"""Deviation of a colour from its albedo under the light, as a share of the point's own brightness."""
+"""Deviation of a colour from the shaded albedo, as a share of the point's brightness."""
 CUTOFF = 4.0
-"""Deviations from which on a point in a frame is something else: a hand, hair, a highlight."""
+"""Deviations from which on an observation is an outlier: a hand, hair, a highlight."""
 DARKEST = 0.02
-"""Added to a point's brightness, so that dark lashes are not weighed by their noise."""
+"""Added to a point's brightness, so that noise on dark lashes does not dominate."""
 SKIN = (0.5, 1.8)
 """Brightness over the face's median within which a point counts as plain skin."""
 ROUNDS = 3
 """Alternations between albedo, light and gain at a refresh."""
 LIGHT_PRIOR = 0.02
-"""Share of the evidence that holds the light's harmonics, but for the constant, near zero."""
+"""Ridge on the light's harmonics of degree 1 and 2, as a share of the evidence."""
 EVIDENCE = 60.0
-"""How many independent measurements the points of a frame are worth."""
+"""Number of independent measurements that the points of a frame stand for."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """The frames of a clip, cut to one square."""
+    """The crops of a clip and their masks."""
 
     images: np.ndarray
     """`[N, S, S, 3]` uint8 sRGB."""
     mattes: np.ndarray
-    """`[N, S, S]` uint8."""
+    """`[N, S, S]` uint8 masks, 255 = person."""
     crop: Crop
 
 
 class PhotometricTerm:
-    """Compares pictures with themselves through the tracked surface. Made for one clip."""
+    """The photometric energy of one clip."""
 
     def __init__(self, asset: HeadAsset, space: OffsetSpace, pictures: Pictures, eye_distance: float) -> None:
-        """eye_distance: pixels of the source between the outer eye corners, of the clip."""
+        """eye_distance: median distance between the outer eye corners, source pixels."""
         self.pictures = pictures
         self.symmetric = len(pictures.images) == 1
         self.eye_distance = eye_distance * pictures.crop.scale
@@ -79,7 +80,7 @@ class PhotometricTerm:
         self.colours: Tensor | None = None
 
     def choose_level(self, level: int) -> None:
-        """Take the pictures at one level of the pyramid, coarse first."""
+        """Resize the pictures to a level of the pyramid, 0 = coarse."""
         import cv2
 
         side = self.pictures.crop.size
@@ -90,14 +91,14 @@ class PhotometricTerm:
         self.colours = torch.from_numpy(levels).permute(0, 3, 1, 2)
 
     def sample(self, pixels: Tensor) -> Tensor:
-        """Linear colours `[N, P, 3]` at source pixels `[N, P, 2]`, with their gradient."""
+        """Linear colours `[N, P, 3]` at source pixels `[N, P, 2]`, differentiable."""
         assert self.colours is not None
         crop = self.pictures.crop
         return look_up(self.colours, (pixels - torch.tensor([crop.x0, crop.y0])) / crop.side)
 
     @torch.no_grad()
     def refresh(self, params: HeadParameters, project: Callable[[Tensor], Tensor]) -> None:
-        """Find what each frame sees of the points, and the light, from the present fit (camera at the origin)."""
+        """Update visibility, robust weights and light from the current fit (camera at the origin)."""
         visible, harmonics, pixels = [], [], []
         for i in range(len(params)):
             vertices = self.head(params.frame(i)).vertices[0]
@@ -117,7 +118,7 @@ class PhotometricTerm:
         self._solve(self._halves(self.sample(torch.stack(pixels))))
 
     def _halves(self, values: Tensor) -> Tensor:
-        """`[N, P, ...]`; of a photograph the halves of the face, mirrored, as frames: `[2 N, P / 2, ...]`."""
+        """`[N, P, ...]` unchanged; for a photograph the halves of the face as two frames, `[2 N, P / 2, ...]`."""
         return torch.cat(values.chunk(2, dim=1)) if self.symmetric else values
 
     def _on_person(self, pixels: Tensor, frame: int) -> Tensor:
@@ -126,8 +127,8 @@ class PhotometricTerm:
         column, row = place.floor().long().unbind(-1)
         inside = (column >= 0) & (row >= 0) & (column < crop.size) & (row < crop.size)
         last = crop.size - 1
-        matte = torch.tensor(self.pictures.mattes[frame])[row.clamp(0, last), column.clamp(0, last)]
-        return inside & (matte > 255 * MATTE)
+        mask = torch.tensor(self.pictures.mattes[frame])[row.clamp(0, last), column.clamp(0, last)]
+        return inside & (mask > 255 * MASK_INSIDE)
 
     def _solve(self, colours: Tensor) -> None:
         """Light, gains and robust weights for colours `[N, P, 3]`: alternating least squares."""
@@ -135,13 +136,13 @@ class PhotometricTerm:
         weights = self.visible
         brightness = (weights * colours.mean(-1)).sum(0) / weights.sum(0).clamp(min=1)
         scale = 1 / (brightness + DARKEST)
-        # Plain skin tells the light: brows, lashes, nostrils and highlights have other reasons to be dark or bright.
+        # Light comes from plain skin only: brows, lashes, nostrils and highlights differ for other reasons.
         level = brightness[weights.sum(0) > 0].median()
         skin = ((brightness > SKIN[0] * level) & (brightness < SKIN[1] * level)).float()
         typical = (weights * skin)[..., None] * colours
         albedo = (typical.sum((0, 1)) / (weights * skin).sum().clamp(min=1)).expand(colours.shape[1], 3)
         gains = torch.ones(count)
-        for turn in range(ROUNDS):
+        for iteration in range(ROUNDS):
             light = self._solve_light(colours, albedo, gains, weights * skin)
             shade = self._shade(light, gains)
             lit = albedo * shade
@@ -153,7 +154,7 @@ class PhotometricTerm:
             shade = self._shade(light, gains)
             albedo = weighted_albedo(colours, shade, weights)
             error = ((colours - albedo * shade) * scale[:, None]).square().mean(-1).sqrt()
-            if turn:
+            if iteration:
                 weights = self.visible * (1 - (error / (CUTOFF * DEVIATION)).square()).clamp(min=0).square()
         self.weights, self.shade = weights, shade
         self.scale = scale / DEVIATION
@@ -163,7 +164,7 @@ class PhotometricTerm:
         return (self.harmonics @ light).clamp(min=0.05) * gains[:, None, None]
 
     def _solve_light(self, colours: Tensor, albedo: Tensor, gains: Tensor, weights: Tensor) -> Tensor:
-        """Harmonics `[9, 3]` for known albedo, with a mean of one, the higher ones held near zero."""
+        """Harmonics `[9, 3]` for a known albedo, normalised to a mean shading of one."""
         light = torch.zeros(9, 3)
         for channel in range(3):
             rows = (self.harmonics * (albedo[:, channel] * gains[:, None])[..., None]).flatten(0, 1)
@@ -176,15 +177,17 @@ class PhotometricTerm:
         return light / mean
 
     def light_of(self, params: HeadParameters, project: Callable[[Tensor], Tensor]) -> np.ndarray:
-        """The light on the finished fit: `[9, 3]` harmonics of the world's normals, whose sum times the albedo is the
-        linear colour of the skin."""
+        """The light on the finished fit: coefficients `[9, 3]` of harmonics of the world normal.
+
+        The sum of coefficients times harmonics, times the albedo, is the linear colour of the skin.
+        """
         if self.colours is None:
             self.choose_level(len(EYE_DISTANCES) - 1)
         self.refresh(params, project)
         return self.light.numpy()
 
     def energy(self, params: HeadParameters, latents: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:
-        """Robust mean over frames and points of the squared difference in deviations."""
+        """Robust mean over frames and points of the squared colour difference, in deviations."""
         colours = self._halves(self.sample(project(self.surface.at(params, latents))))
         albedo = weighted_albedo(colours, self.shade, self.weights)
         error = (colours - albedo * self.shade) * self.scale[:, None]
@@ -192,7 +195,7 @@ class PhotometricTerm:
 
 
 def look_up(pictures: Tensor, places: Tensor) -> Tensor:
-    """Bilinear values `[N, P, C]` of pictures `[N, C, H, W]` at places `[N, P, 2]`: 0 is one edge, 1 the other."""
+    """Bilinear values `[N, P, C]` of pictures `[N, C, H, W]` at places `[N, P, 2]` in [0, 1] from edge to edge."""
     found = torch.nn.functional.grid_sample(
         pictures, 2 * places[:, None] - 1, mode="bilinear", padding_mode="border", align_corners=False
     )
@@ -200,13 +203,13 @@ def look_up(pictures: Tensor, places: Tensor) -> Tensor:
 
 
 def weighted_albedo(colours: Tensor, shade: Tensor, weights: Tensor) -> Tensor:
-    """`[P, 3]`: least squares of colours `[N, P, 3]` = albedo times shade `[N, P, 3]`, weights `[N, P]`."""
+    """Albedo `[P, 3]`: least squares of colours `[N, P, 3]` = albedo times shade `[N, P, 3]`, weights `[N, P]`."""
     w = weights[..., None]
     return (w * colours * shade).sum(0) / ((w * shade.square()).sum(0) + 1e-6)
 
 
 def spread_points(asset: HeadAsset, count: int) -> tuple[Tensor, Tensor]:
-    """Faces `[P]` and barycentrics `[P, 3]` of points spread evenly over the skin of the face; always the same.
+    """Faces `[P]` and barycentrics `[P, 3]` of points spread evenly over the skin of the face; deterministic.
 
     The first half lies on the head's left, the second holds their mirror images, in the same order; P is about `count`.
     """
@@ -216,7 +219,7 @@ def spread_points(asset: HeadAsset, count: int) -> tuple[Tensor, Tensor]:
     chosen = np.flatnonzero((asset.region("face") & ~excluded)[asset.faces].all(1))
     a, b, c = (asset.template[asset.faces[chosen][:, corner]] for corner in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    # Systematic sampling along the faces' areas: no face gets two points before its neighbours have one.
+    # Systematic sampling along the cumulated area of the faces.
     place = (np.arange(count) + 0.5) / count * area.sum()
     face = torch.as_tensor(chosen[np.searchsorted(np.cumsum(area), place).clip(max=len(chosen) - 1)])
     rng = np.random.default_rng(0)

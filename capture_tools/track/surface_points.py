@@ -1,8 +1,8 @@
-"""FLAME evaluated at chosen points of its surface only: the points of posed vertices, at a fraction of the work.
+"""FLAME evaluated at chosen surface points only, at a fraction of the cost of all vertices.
 
-A surface point is sum_c b_c sum_j w_cj T_j v_c over the corners c of its triangle. Exchanging the sums,
-sum_j T_j (sum_c b_c w_cj v_c): for each pair of point and joint that meet (about 700 for 478 landmarks), the inner sum
-is one point that is linear in all coefficients, so its basis is made once and no vertex is computed in the loop.
+A surface point is sum_c b_c sum_j w_cj T_j v_c over the corners c of its triangle. Exchanging the sums gives
+sum_j T_j (sum_c b_c w_cj v_c): for each pair of point and joint with a weight (about 700 for 478 landmarks), the inner
+sum is linear in all coefficients. Its basis is computed once, and no vertex is computed in the loop.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class SurfacePoints:
     Args:
         asset: the head.
         faces: `[P]` triangles.
-        barycentrics: `[P, 3]` places in them.
-        offset_basis: `[V, Q]`: static offsets are given as latents `[Q, 3]` of this basis.
+        barycentrics: `[P, 3]` within them.
+        offset_basis: `[V, Q]` basis of the static offset; `at` takes its latents `[Q, 3]`.
         shift: `[P, 3]` metres added to the points in the rest pose; None = 0.
     """
 
@@ -77,8 +77,8 @@ class SurfacePoints:
         for j, part in enumerate(points.split(self.counts, dim=1)):
             if part.shape[1]:
                 moved.append(part @ transforms[:, j, :3, :3].transpose(1, 2))
-        # The translation of a joint counts with the joint's weight in the point.
-        shift = transforms[:, :, :3, 3] + p.translation[:, None]
-        shifts = torch.repeat_interleave(shift, torch.tensor(self.counts), dim=1) * self.weight[:, None]
-        total = torch.cat(moved, 1) + shifts
+        # The translation of a joint is scaled by the joint's weight in the point.
+        translation = transforms[:, :, :3, 3] + p.translation[:, None]
+        translations = torch.repeat_interleave(translation, torch.tensor(self.counts), dim=1) * self.weight[:, None]
+        total = torch.cat(moved, 1) + translations
         return total.new_zeros(len(p), self.count, 3).index_add(1, self.point, total)
