@@ -79,6 +79,17 @@ def test_what_is_no_photograph_of_a_face_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_face_cut_by_the_edge_is_refused_with_the_reason(tmp_path: Path) -> None:
+    from PIL import Image
+
+    scene = make_synthetic_scene(seed=3, size=320, frames=40)
+    Image.fromarray(render_synthetic_frame(scene, 20).image[:, 138:]).save(tmp_path / "half.png")
+    with pytest.raises(InputError, match="the face is cut by the picture's edge") as caught:
+        capture_photograph(tmp_path / "half.png", tmp_path / "out")
+    assert "expected: 85% of it inside" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_folder_is_not_overwritten(photograph: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep me")
     with pytest.raises(OutputError):

@@ -43,6 +43,11 @@ def test_faces_tell_which_way_is_up(painted: PaintedClip, tmp_path: Path, degree
     assert np.abs(image.astype(int) - painted.images[0]).mean() < 4
 
 
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_one_picture_is_enough(painted: PaintedClip, degrees: int) -> None:
+    assert upright_rotation([np.rot90(painted.images[3], degrees // 90)]) == degrees
+
+
 def test_what_does_not_tell_is_left_alone(painted: PaintedClip) -> None:
     assert upright_rotation([painted.wall] * 5) == 0
     assert upright_rotation([]) == 0
