@@ -1,4 +1,4 @@
-"""A scene with fresh weights, in the space that a clip or a checkpoint gives it."""
+"""Construction of a scene with freshly initialised weights, for a clip or a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from avatar.field.warp import NeckBlend
 
 @dataclass
 class Space:
-    """The canonical space of a scene: all that its construction needs besides the settings and the identity."""
+    """The canonical space of a scene."""
 
     low: Tensor
-    """`[3]` corner of the box, metres."""
+    """`[3]` low corner of the box, metres."""
     high: Tensor
+    """`[3]` high corner of the box, metres."""
     reference: Tensor
     """`[4, 4]` `world_from_skull` of the reference pose."""
     blend: NeckBlend
+    """Blend between the head's and the torso's motion along the neck."""
     unbounded: bool = False
-    """The field goes on around the box."""
+    """Whether the field includes the surroundings of the box (`avatar.field.contraction`)."""
     follow: Tensor | None = None
-    """`[6, 6]` `TorsoMotion.follow` to begin with, None for a torso that stands still."""
+    """`[6, 6]` initial `TorsoMotion.follow`, None for zeros."""
 
 
 def is_unbounded(field: FieldConfig, camera_mode: str) -> bool:
-    """Whether the field holds what stands around the person: no background does where the camera moves."""
+    """Whether the field includes the surroundings: a moving camera has no single background image."""
     return field.background_in_field and camera_mode == "moving"
 
 
@@ -44,9 +46,9 @@ def make_scene(
     condition_size: int,
     seed: int,
 ) -> Scene:
-    """A scene with fresh weights, drawn from `seed`; torch's own random state is left as it was.
+    """A scene with weights drawn from `seed`, on the device of `space`; torch's random state is left unchanged.
 
-    condition_size: length of a frame's condition, expression, jaw and eyes together.
+    condition_size: length of a frame's condition (expression, jaw and eyes).
     """
     device = space.low.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -1,4 +1,4 @@
-"""The condition a frame gives the field: expression, jaw and eyes, on one scale and within what was seen."""
+"""The per-frame condition of the field: expression, jaw and eyes, normalised and clamped to the training range."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import torch
 from torch import Tensor, nn
 
 RANGE_MARGIN = 0.15
-"""A driver's condition may leave the training range by this share of it: beyond, the networks only extrapolate."""
+"""Share of the training range by which a driving condition may exceed it; beyond, the networks only extrapolate."""
 DEVIATION_FLOOR = 0.3
-"""Dimensions that move less than this share of the liveliest one are not blown up: they are mostly tracking noise."""
+"""Floor of a dimension's deviation, as a share of the largest: smaller deviations are mostly tracking noise."""
 
 
 def raw_condition(expr: Tensor, jaw: Tensor, eyes: Tensor, expression_size: int) -> Tensor:
-    """Expression `[N, E]` (first `expression_size`, 0 for all), jaw `[N, 3]` and eyes `[N, 6]` side by side."""
+    """`[N, C]`: expression `[N, E]` (the first `expression_size`, 0 for all), jaw `[N, 3]` and eyes `[N, 6]`."""
     expr = expr[:, :expression_size] if expression_size else expr
     return torch.cat([expr, jaw, eyes], -1)
 
 
 class ConditionScale(nn.Module):
-    """Raw conditions `[N, C]` as the field takes them: on one scale, near the training clip's range.
+    """Normalises raw conditions `[N, C]` by their deviation in the training clip and clamps them near its range.
 
-    Nothing is subtracted: the neutral expression stays the zero condition, the same as outside the silhouette. With
-    `components` above 0 the result is coordinates `[N, components]` along the directions in which the clip moves
-    (uncentred principal components): what never moved in it, such as cheeks that were never puffed, is left to the
-    warp, because the field could only answer with noise.
+    The mean is not subtracted: the neutral expression stays the zero condition, as outside the silhouette. With
+    `components` above 0 the result is coordinates `[N, components]` along the uncentred principal components of the
+    clip. Motion that the clip never shows, such as puffed cheeks, is left to the warp, because the field could only
+    respond with noise.
     """
 
     scale: Tensor
@@ -40,12 +40,12 @@ class ConditionScale(nn.Module):
         self.register_buffer("basis", torch.zeros(size, components) if components else None)
 
     def fit(self, raw: Tensor) -> None:
-        """Take scale, range and directions from the training frames' raw conditions `[N, C]`."""
+        """Fit scale, range and components to the raw conditions `[N, C]` of the training frames."""
         count = self.expression_size
         deviation = raw.std(0, correction=0)
         for group in (slice(0, count), slice(count, count + 3), slice(count + 3, None)):
-            liveliest = deviation[group].max().clamp_min(1e-3)
-            self.scale[group] = 1.0 / deviation[group].clamp_min(DEVIATION_FLOOR * liveliest)
+            largest = deviation[group].max().clamp_min(1e-3)
+            self.scale[group] = 1.0 / deviation[group].clamp_min(DEVIATION_FLOOR * largest)
         low, high = raw.amin(0).clamp_max(0.0), raw.amax(0).clamp_min(0.0)
         margin = RANGE_MARGIN * (high - low)
         self.lowest.copy_(low - margin)
@@ -58,9 +58,10 @@ class ConditionScale(nn.Module):
             self.basis[:, :used] = directions[:used].T / length.clamp_min(max(DEVIATION_FLOOR * float(length[0]), 1e-6))
 
     def within(self, raw: Tensor) -> Tensor:
-        """Scaled conditions `[N, C]`, held near the range of the training frames."""
+        """Scaled conditions `[N, C]`, clamped near the range of the training frames."""
         return torch.minimum(torch.maximum(raw, self.lowest), self.highest) * self.scale
 
     def forward(self, raw: Tensor) -> Tensor:
-        held = self.within(raw)
-        return held if self.basis is None else held @ self.basis
+        """Conditions `[N, components]`, or `[N, C]` without components, of raw ones `[N, C]`."""
+        scaled = self.within(raw)
+        return scaled if self.basis is None else scaled @ self.basis

@@ -1,8 +1,8 @@
 """Contraction of unbounded space: the person's box at full scale, the rest of the world compressed around it.
 
 A moving camera has no single background image. With `field.background_in_field` the surroundings are learned in the
-same field, as in FLAME-in-NeRF. Positions are contracted as in mip-NeRF 360 (Barron et al. 2022, equation 10), in the
-maximum norm, because the field is a box.
+same field, as in FLAME-in-NeRF. Positions are contracted as in mip-NeRF 360 (Barron et al. 2022, equation 10), but in
+the maximum norm, because the domain of the field is a box.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 FARTHEST = 30.0
-"""Metres from the camera at which a ray ends: a wall further away looks like one there."""
+"""Metres from the camera at which a ray ends; surfaces further away are indistinguishable from this distance."""
 
 
 def contract(points: Tensor, middle: Tensor, radius: float) -> Tensor:
-    """Points `[..., 3]` (metres) in [0, 1]: those within `radius` of `middle` `[3]` along each axis keep their shape
-    and take the middle half, all others the rest."""
+    """Points `[..., 3]` (metres) contracted to [0, 1]. Those within `radius` of `middle` `[3]` along each axis are
+    scaled to [0.25, 0.75]; all others fill the rest."""
     offset = (points - middle) / radius
     size = offset.abs().amax(-1, keepdim=True).clamp_min(1)
     return 0.5 + 0.25 * offset * (2 - 1 / size) / size
@@ -25,9 +25,9 @@ def contract(points: Tensor, middle: Tensor, radius: float) -> Tensor:
 def unbounded_interval(
     near: Tensor, far: Tensor, origins: Tensor, directions: Tensor, middle: Tensor, radius: float
 ) -> tuple[Tensor, Tensor]:
-    """Where rays `[R, 3]` are near the person, distances `[R]` each: `near` to `far`, where they meet the box.
+    """The interval of rays `[R, 3]` near the person, distances `[R]`: `near` to `far` `[R]` for rays that meet the box.
 
-    Rays that miss it are sampled as densely where they pass it, up to `radius` before and behind their nearest point.
+    For rays that miss it, `radius` in front of and behind their closest point to `middle` `[3]`.
     """
     passing = ((middle - origins) * directions).sum(-1).clamp_min(radius)
     missed = far <= near

@@ -1,8 +1,8 @@
-"""The surface's motion as grids: where a point near the head came from before the expression moved it.
+"""The surface's displacement on grids, for the inverse warp: an expression's motion of the points near the head.
 
-For every frame the head is posed by its expression, jaw and eyes alone (skull coordinates: the rest pose of the
-head). A node takes the displacement of the nearest point of that mesh, faded with distance. The nodes are those of one
-coarse grid around all that moves and of finer grids around mouth and eyes, where lips and lids pass each other.
+For every frame the head is posed by expression, jaw and eyes alone (skull coordinates: the rest pose of the head). A
+node takes the displacement of the closest point of that mesh, faded with distance. The nodes are those of one coarse
+grid around all moving parts and of finer grids around mouth and eyes, where lips and lids meet.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from avatar.flame.model import HeadModel, HeadParameters
 from avatar.kernels.mesh.op import MeshQuery
 
 JAW_OPEN = 0.35
-"""Jaw rotation in radians that the grids have room for."""
+"""Jaw rotation in radians that the grids cover."""
 MOVES = 5e-4
-"""A vertex that no expression moves by more than this many metres is still."""
+"""Metres; vertices that no expression moves further are static."""
 
 
 @dataclass
 class GridLayout:
-    """Where the nodes of G grids lie in skull coordinates. All nodes form one list, grid after grid, z fastest."""
+    """The nodes of G grids in skull coordinates. All nodes form one list, grid after grid, z fastest."""
 
     origin: Tensor
     """`[G, 3]` position of each grid's first node, metres."""
@@ -36,8 +36,8 @@ class GridLayout:
     offsets: Tensor
     """`[G]` int64 index of each grid's first node in the list."""
     active: Tensor
-    """`[A]` int64 nodes that any expression can reach, ordered so that neighbours in the list are neighbours in space;
-    the others stay zero."""
+    """`[A]` int64 nodes that can have a displacement, in Morton order (neighbours in the list are close in space); the
+    others are zero."""
 
     @property
     def size(self) -> int:
@@ -45,6 +45,7 @@ class GridLayout:
         return int(self.counts.prod(-1).sum())
 
     def to(self, device: torch.device) -> GridLayout:
+        """The layout on another device."""
         return GridLayout(
             *(getattr(self, name).to(device) for name in ("origin", "cell", "counts", "offsets", "active"))
         )
@@ -59,13 +60,13 @@ class GridLayout:
 
 
 def without_rigid(params: HeadParameters) -> HeadParameters:
-    """The same expressions in skull coordinates: no rotation, translation or neck."""
+    """The same expressions in skull coordinates: without rotation, translation and neck."""
     zero = torch.zeros_like(params.rotation)
     return replace(params, rotation=zero, translation=zero, neck=zero)
 
 
 class DisplacementGrids:
-    """Builds the displacement grids of frames of one person."""
+    """Computes the displacement grids of one person's frames."""
 
     def __init__(self, head: HeadModel, asset: HeadAsset, shape: HeadParameters, config: WarpConfig) -> None:
         """`shape`: any frames of the person; only `shape` and `static_offset` are used."""
@@ -85,7 +86,7 @@ class DisplacementGrids:
 
     @torch.no_grad()
     def build(self, params: HeadParameters) -> Tensor:
-        """Grids `[N, nodes, 3]` float16: subtract the interpolated value from a posed point to undo the expression."""
+        """Grids `[N, nodes, 3]` float16, metres; a posed point minus its value is the neutral point."""
         params = replace(without_rigid(params), shape=self.identity.shape, static_offset=self.identity.static_offset)
         grids = torch.zeros(len(params), self.size, 3, dtype=torch.float16, device=self.neutral.device)
         for i in range(len(params)):
@@ -102,7 +103,7 @@ class DisplacementGrids:
 
 
 def make_layout(asset: HeadAsset, neutral: Tensor, opened: Tensor, config: WarpConfig) -> GridLayout:
-    """Grids for a person with `neutral` and open-mouthed vertices `[V, 3]` in skull coordinates."""
+    """Grids for a person with `neutral` and open-mouthed (`opened`) vertices `[V, 3]` in skull coordinates, metres."""
     device = neutral.device
     reach = config.reach
     mobile = mobile_vertices(asset, neutral, opened)
@@ -128,7 +129,7 @@ def make_layout(asset: HeadAsset, neutral: Tensor, opened: Tensor, config: WarpC
 
 
 def _active_nodes(layout: GridLayout, surface: Tensor, reach: float) -> Tensor:
-    """Nodes within reach of the moving surface `[P, 3]`, without the coarse grid's that finer grids cover."""
+    """Nodes within reach of the moving surface `[P, 3]`, except nodes of the coarse grid that finer grids cover."""
     nodes = layout.nodes()
     near = torch.empty(len(nodes), dtype=torch.bool, device=nodes.device)
     sample = surface[:: max(1, len(surface) // 3000)]
@@ -136,7 +137,7 @@ def _active_nodes(layout: GridLayout, surface: Tensor, reach: float) -> Tensor:
         near[begin : begin + 4096] = torch.cdist(nodes[begin : begin + 4096], sample).amin(1) < reach + 0.01
     coarse = int(layout.counts[0].prod())
     for index in range(1, len(layout.cell)):
-        # a coarse node is never read where all its eight cells lie inside a finer grid
+        # a coarse node is never read if all its eight cells lie inside a finer grid
         inner_low = layout.origin[index] + layout.cell[0]
         inner_high = layout.origin[index] + (layout.counts[index] - 1) * layout.cell[index] - layout.cell[0]
         near[:coarse] &= ~((nodes[:coarse] > inner_low) & (nodes[:coarse] < inner_high)).all(-1)
@@ -145,7 +146,7 @@ def _active_nodes(layout: GridLayout, surface: Tensor, reach: float) -> Tensor:
 
 
 def morton_order(layout: GridLayout) -> Tensor:
-    """`[size]` int64 keys that order all nodes along a Z-shaped curve, grid after grid."""
+    """`[size]` int64 Morton keys that order all nodes along a Z-order curve, grid after grid."""
     parts = []
     for index, counts in enumerate(layout.counts.tolist()):
         axes = [torch.arange(count, device=layout.counts.device) for count in counts]
@@ -166,7 +167,7 @@ def mobile_vertices(asset: HeadAsset, neutral: Tensor, opened: Tensor) -> Tensor
 
 
 def fine_boxes(asset: HeadAsset, neutral: Tensor, opened: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Low and high corners of the boxes around the mouth, shut to open, and around each eye."""
+    """Low and high corners `[3]` of the boxes around the mouth, closed to open, and around each eye, metres."""
     boxes = []
     lips = torch.as_tensor(asset.region("lips"), device=neutral.device)
     if lips.any():

@@ -12,10 +12,10 @@ from avatar.kernels.harmonics import op as harmonics
 
 
 def band_window(bands: int, window: float, *, device: torch.device | None = None) -> Tensor:
-    """Weights `[bands]` that open frequency bands one after another.
+    """Coarse-to-fine weights `[bands]` of frequency bands.
 
-    Band j is weighted by (1 - cos(pi clamp(window - j, 0, 1))) / 2 (Nerfies, Park et al. 2021, equation 8):
-    0 while window <= j, 1 from window >= j + 1 on; the paper calls `window` alpha.
+    Band j has the weight (1 - cos(pi clamp(window - j, 0, 1))) / 2 (Nerfies, Park et al. 2021, equation 8): 0 for
+    window <= j and 1 for window >= j + 1. The paper calls `window` alpha.
     """
     opened = (min(max(window - band, 0.0), 1.0) for band in range(bands))
     return torch.tensor([(1 - math.cos(math.pi * share)) / 2 for share in opened], device=device)
@@ -27,7 +27,7 @@ def frequency_size(dimensions: int, bands: int) -> int:
 
 
 def encode_direction(directions: Tensor, bands: int, *, backend: str = "auto") -> Tensor:
-    """Spherical harmonics of unit directions `[N, 3]`, or frequency bands where `bands` is not 0."""
+    """Spherical harmonics `[N, 9]` of unit directions `[N, 3]`, or frequency bands where `bands` is not 0."""
     if bands:
         return frequency_encode(directions, bands, backend=backend)
     return harmonics.spherical_harmonics(directions, backend=backend)

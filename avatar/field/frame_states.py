@@ -1,4 +1,4 @@
-"""Frames and their rays as the field takes them."""
+"""Inputs of the field: frames, their per-frame states, rays and probes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from avatar.field.warp import RigidMotion
 
 @dataclass
 class FrameData:
-    """What is known of B frames before the field is asked; fixed during training."""
+    """The data of B frames that do not depend on learned parameters."""
 
     world_from_skull: Tensor
     """`[B, 4, 4]`."""
@@ -28,58 +28,61 @@ class FrameData:
 
 @dataclass
 class FrameStates:
-    """What the field needs of B frames while their rays are rendered."""
+    """The states of B frames that the field needs to render their rays."""
 
     motion: RigidMotion | None
+    """Head motion, None without the FLAME warp."""
     grids: Tensor | None
+    """`[B, nodes, 3]` float16 displacement grids, None without the FLAME warp."""
     low: Tensor
-    """`[B, 3]` corners of the frames' part of the world, metres."""
+    """`[B, 3]` low corners of the frames' boxes, metres."""
     high: Tensor
+    """`[B, 3]` high corners of the frames' boxes, metres."""
     coefficients: Tensor
-    """`[B, K]`."""
+    """`[B, K]` projected conditions."""
     deform: Tensor | None
     """`[B, code]` deformation codes."""
     appearance: Tensor | None
     """`[B, code]` appearance codes."""
     torso_transforms: Tensor | None
-    """`[B, 6]` motion of the torso (`field.torso`), for its gradient."""
+    """`[B, 6]` torso transforms (`avatar.field.torso`), for their gradient; None for a static torso."""
     torso_from_world: Tensor | None
-    """`[B, 4, 4]` that undo the torso's motion: `motion`, `low` and `high` are of the space where it stands still."""
+    """`[B, 4, 4]` inverse motion of the torso; `motion`, `low` and `high` are in the torso's frame."""
 
     def boxes_of(self, frame: Tensor) -> tuple[Tensor, Tensor]:
-        """Corners `[R, 3]` of the parts of the world that frames `[R]` can show, metres."""
+        """Low and high corners `[R, 3]` of the boxes of frames `[R]`, metres."""
         return self.low.index_select(0, frame), self.high.index_select(0, frame)
 
     def carry(self, rays: Rays) -> Rays:
-        """World rays as the field takes them: in the space where the torso stands still."""
+        """World rays transformed to the torso's frame, in which the field is queried."""
         if self.torso_from_world is None:
             return rays
-        moved = self.torso_from_world.index_select(0, rays.frame)
-        turn, shift = moved[:, :3, :3], moved[:, :3, 3]
+        transform = self.torso_from_world.index_select(0, rays.frame)
+        rotation, translation = transform[:, :3, :3], transform[:, :3, 3]
 
-        def turned(vectors: Tensor) -> Tensor:
-            return (turn * vectors.unsqueeze(1)).sum(-1)
+        def rotated(vectors: Tensor) -> Tensor:
+            return (rotation * vectors.unsqueeze(1)).sum(-1)
 
-        seen_from = None if rays.seen_from is None else turned(rays.seen_from) + shift
-        return Rays(turned(rays.origins) + shift, turned(rays.directions), rays.frame, rays.mask, seen_from)
+        seen_from = None if rays.seen_from is None else rotated(rays.seen_from) + translation
+        return Rays(rotated(rays.origins) + translation, rotated(rays.directions), rays.frame, rays.mask, seen_from)
 
 
 @dataclass
 class Rays:
-    """R rays of B frames, in the world or, carried by the frames' states, where the torso stands still."""
+    """R rays of B frames, in the world or, after `FrameStates.carry`, in the torso's frame."""
 
     origins: Tensor
-    """`[R, 3]` world, metres."""
+    """`[R, 3]` metres."""
     directions: Tensor
     """`[R, 3]` unit."""
     frame: Tensor
-    """`[R]` int64, which of the B frames a ray belongs to."""
+    """`[R]` int64 index of the ray's frame among the B."""
     mask: Tensor
-    """`[R]` bool, whether the posed head's silhouette covers the ray's pixel."""
+    """`[R]` bool ray mask: whether the posed head's silhouette covers the ray's pixel."""
     seen_from: Tensor | None = None
-    """`[R, 3]` points from which colours are looked at, None for the rays' origins. Before a camera that stands still
-    only the head turns, so what the field learns as a dependence on the view is the light's on the head's turn. Other
-    cameras therefore see the colours that the captured one would."""
+    """`[R, 3]` view points for the colours, metres; None for the rays' origins. In front of a static camera only the
+    head rotates, so the view dependence that the field learns is that of the shading on the head's rotation. Other
+    cameras therefore show the colours that the captured camera would see."""
 
     def select(self, index: Tensor) -> Rays:
         """The rays `index` `[R']` int64."""
@@ -92,29 +95,29 @@ class Rays:
 
 @dataclass
 class CanonicalSamples:
-    """Where M samples lie before the deformation field moves them."""
+    """M samples in canonical space, before the deformation field."""
 
     points: Tensor
-    """`[M, 3]` x', metres; differentiable in the frames' poses."""
+    """`[M, 3]` points x', metres; differentiable in the frames' poses."""
     directions: Tensor
-    """`[M, 3]` view directions, turned with the head, as shading seen by a still camera is."""
+    """`[M, 3]` unit view directions, rotated with the head."""
 
 
 @dataclass
 class Probes:
-    """P points beside the rays' samples that training asks the field for, in one call with the samples."""
+    """P points at which training queries the field in addition to the rays' samples, in the same call."""
 
     points: Tensor
-    """`[P, 3]` x', metres."""
+    """`[P, 3]` points x', metres."""
     frame: Tensor
-    """`[P]` int64, which of the B frames a point is asked in; the ray mask is on."""
+    """`[P]` int64 index of the point's frame among the B; the ray mask is true for all of them."""
 
 
 @dataclass
 class ProbeAnswers:
-    """What the field answered to P probes."""
+    """The field at P probes."""
 
     density: Tensor
     """`[P]` per centimetre."""
     translation: Tensor
-    """`[P, 3]` of the deformation field, metres."""
+    """`[P, 3]` translations of the deformation field, metres."""

@@ -1,4 +1,4 @@
-"""The person an avatar shows: head model, identity, and the surface's motion for any expression."""
+"""The identity of an avatar: head model, shape, and displacement grids for any expression."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from avatar.kernels.mesh.op import MeshQuery
 
 @dataclass
 class Identity:
-    """One person's head, on one device."""
+    """One person's head on one device."""
 
     asset: HeadAsset
     head: HeadModel
     params: HeadParameters
-    """Of the training frames, as tracked."""
+    """Head parameters of the training frames, as tracked."""
     grids: DisplacementGrids | None
-    """None where the field does without the FLAME warp."""
+    """None without the FLAME warp."""
     query: MeshQuery
+    """Mesh of the head, for silhouettes."""
     field: FieldConfig
     rasteriser: str = "auto"
     """`backends.rasterising` of the settings."""
@@ -37,6 +38,7 @@ class Identity:
     def make(
         asset: HeadAsset, params: HeadParameters, field: FieldConfig, device: torch.device, rasteriser: str = "auto"
     ) -> Identity:
+        """The identity of a clip with head parameters `params`, on `device`."""
         params = params.to(device)
         head = HeadModel(asset).to(device)
         query = MeshQuery(torch.as_tensor(asset.faces, device=device), device)
@@ -48,27 +50,27 @@ class Identity:
         return self.params.expr.device
 
     def with_identity(self, params: HeadParameters) -> HeadParameters:
-        """Anyone's frames on this person's head: `shape` and `static_offset` are the identity's."""
+        """Any person's frames with this identity's `shape` and `static_offset`."""
         return replace(params.to(self.device), shape=self.params.shape, static_offset=self.params.static_offset)
 
     @torch.no_grad()
     def neutral(self) -> Tensor:
-        """Vertices `[V, 3]` of the neutral head in skull coordinates."""
+        """Vertices `[V, 3]` of the neutral head in skull coordinates, metres."""
         still = without_rigid(self.params.frame(0))
         zeros = {name: torch.zeros_like(getattr(still, name)) for name in ("expr", "jaw", "eyes")}
         return self.head(replace(still, **zeros)).vertices[0]
 
     @torch.no_grad()
     def frame_data(self, params: HeadParameters) -> FrameData:
-        """What the field asks of frames: poses, displacement grids and raw conditions."""
+        """Head poses, displacement grids and raw conditions of frames."""
         params = self.with_identity(params)
-        # frame by frame: a long clip's vertices all at once would not fit
+        # frame by frame: the vertices of a long clip would not fit into memory at once
         pose = torch.cat([self.head(params.frame(i)).world_from_skull for i in range(len(params))])
         built = None if self.grids is None else self.grids.build(params)
         return FrameData(pose, built, raw_condition(params.expr, params.jaw, params.eyes, self.field.expression_size))
 
     @torch.no_grad()
     def silhouette(self, params: HeadParameters, camera: Camera) -> Tensor:
-        """Mask `[H, W]` bool of one frame's posed head."""
+        """Silhouette `[H, W]` bool of one frame's posed head."""
         vertices = self.head(self.with_identity(params)).vertices[0]
         return rasterize(self.query, vertices, camera, backend=self.rasteriser).mask

@@ -1,4 +1,4 @@
-"""Small multilayer perceptrons that may compute in bfloat16 while their parameters stay float32."""
+"""Small MLPs with float32 parameters that may compute in bfloat16."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from avatar.kernels.mlp.types import Part
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The arithmetic a setting of `auto`, `float32` or `bfloat16` means on `device`.
+    """The type of the arithmetic for a setting of `auto`, `float32` or `bfloat16` on `device`.
 
-    bfloat16 pays where the hardware multiplies it natively: AVX-512 BF16 on a CPU, Ampere or later on CUDA.
+    `auto` takes bfloat16 where the hardware supports it natively: AVX-512 BF16 on a CPU, Ampere or later on CUDA.
     """
     if name == "bfloat16":
         return torch.bfloat16
@@ -30,10 +30,10 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 class Mlp(nn.Module):
-    """Linear layers with ReLU between them; the input is concatenated again before layer `skip`.
+    """Linear layers with ReLU between them; the input is appended again to that of layer `skip` (0 for none).
 
-    `forward` takes the parts of its input (see `fused_mlp.Part`) and returns `[N, outputs]`. The backend
-    "torch" goes layer by layer in plain PyTorch, any other takes `fused_mlp`.
+    The backend "torch" evaluates layer by layer in plain PyTorch; any other takes `fused_mlp`. final_scale: half the
+    width of the uniform initialisation of the last layer's weights, None for Kaiming's.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Mlp(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, parts: Sequence[Part]) -> Tensor:
+        """Outputs `[N, outputs]` of an input given in parts (see `avatar.kernels.mlp.types.Part`)."""
         layers = cast("Sequence[nn.Linear]", self.layers)
         weights = [layer.weight for layer in layers]
         biases = None if layers[0].bias is None else [layer.bias for layer in layers]

@@ -1,6 +1,6 @@
-"""The canonical radiance field F: density and colour, from hash grids or from the paper's large MLP.
+"""The canonical radiance field F: density and colour, from hash grids or from the paper's MLP.
 
-Both take the same inputs (`FieldInputs`), so the scene and the renderer know neither.
+Both take the same inputs (`FieldInputs`), so the scene and the renderer depend on neither.
 """
 
 from __future__ import annotations
@@ -21,45 +21,48 @@ from avatar.kernels.hash_grid.types import HashGridSpec
 from avatar.kernels.mlp.types import Part
 
 GEOMETRY_FEATURES = 15
+"""Features from the density network for the colour network."""
 DENSITY_BIAS = -3.0
-"""Raw density at the start: exp(-3) per centimetre. A ray sees through all the box, so every sample gets gradient, and
-what stays empty is soon below the occupancy's threshold."""
+"""Raw density at the start: exp(-3) per centimetre. A ray then passes through the whole box, so that every sample gets
+gradient, and empty space soon falls below the occupancy threshold."""
 DENSITY_CEILING = 8.0
+"""Largest raw density: exp(8) per centimetre."""
 
 
 @dataclass
 class FieldInputs:
-    """What the radiance needs of M samples, packed ray after ray."""
+    """The inputs of the radiance field at M samples, packed ray after ray."""
 
     positions: Tensor
-    """`[M, 3]` canonical, in [0, 1] of the box."""
+    """`[M, 3]` canonical, normalised to [0, 1]."""
     frame: Tensor
-    """`[M]` int64, index of the sample's frame among the batch's B frames."""
+    """`[M]` int64 index of the sample's frame among the B."""
     mask: Tensor
     """`[M]` bool ray mask: whether the posed head's silhouette covers the sample's pixel."""
     coefficients: Tensor
-    """`[B, K]` the frames' projected conditions."""
+    """`[B, K]` projected conditions of the frames."""
 
     def select(self, wanted: Tensor) -> FieldInputs:
-        """Those of the samples `wanted` `[P]` int64."""
+        """The inputs of the samples `wanted` `[P]` int64."""
         positions, frame, mask = (part.index_select(0, wanted) for part in (self.positions, self.frame, self.mask))
         return FieldInputs(positions, frame, mask, self.coefficients)
 
     def first(self, count: int) -> FieldInputs:
-        """The first `count` of the samples."""
+        """The inputs of the first `count` samples."""
         return FieldInputs(self.positions[:count], self.frame[:count], self.mask[:count], self.coefficients)
 
 
 def density_activation(raw: Tensor) -> Tensor:
-    """exp of the raw density (Mueller et al. 2022), capped: per centimetre.
+    """Densities per centimetre: the exponential of raw densities clamped at the ceiling (Mueller et al. 2022).
 
-    An exponential reaches a skin's sharp edge in few steps where softplus crawls; the cap, through which the gradient
-    is zero, keeps a runaway value finite.
+    An exponential fits the sharp edge of skin in few steps, a softplus in many. The clamp, whose gradient is zero,
+    keeps diverging values finite.
     """
     return torch.exp(raw.float().clamp_max(DENSITY_CEILING))
 
 
 def grid_spec(config: HashConfig | BankConfig) -> HashGridSpec:
+    """The sizes of the hash grid that the settings ask for."""
     return HashGridSpec(
         levels=config.levels,
         log2_entries=config.log2_entries,
@@ -70,10 +73,10 @@ def grid_spec(config: HashConfig | BankConfig) -> HashGridSpec:
 
 
 class BlendedGrids(nn.Module):
-    """K small hash grids; a frame's grid is their sum weighted by its coefficients.
+    """K small hash grids; a frame's grid is their sum weighted by the frame's coefficients.
 
-    Expression-blended grids in the manner of NeRFBlendShape (Gao et al. 2022), with learned coefficients. Zero
-    coefficients give the zero table: the neutral expression and everything outside the silhouette see none of it.
+    Expression-blended hash grids as in NeRFBlendShape (Gao et al. 2022), with learned coefficients. Zero coefficients
+    give zero features, for the neutral expression and, through the ray mask, everywhere outside the silhouette.
     """
 
     def __init__(self, config: BankConfig, backend: str = "auto") -> None:
@@ -87,17 +90,18 @@ class BlendedGrids(nn.Module):
         return self.spec.levels * self.spec.features
 
     def forward(self, inputs: FieldInputs) -> Tensor:
-        """Features `[M, levels * features]`; zero where the ray mask is off, without looking the grid up there."""
+        """Features `[M, levels * features]`; zero, without lookup, where the ray mask is false."""
         frame = torch.where(inputs.mask, inputs.frame, -1)
         arguments = (inputs.positions, self.tables, inputs.coefficients, frame, self.spec)
         return blended_encode(*arguments, backend=self.backend)
 
 
 class HashRadiance(nn.Module):
-    """Hash grid, blended hash grids and small networks.
+    """A hash grid, blended hash grids and small MLPs.
 
-    Density sees the grids' features; colour sees geometry features, view direction and the appearance code. With the
-    encoding `tcnn` grid and networks are tinycudann's and ignore `dtype`; the blended grids are ours even then.
+    Density depends on the grids' features; colour depends on geometry features, view direction and appearance code.
+    With the encoding `tcnn` the grid and the MLPs are tinycudann's and ignore `dtype`; the blended grids stay with
+    Warp.
     """
 
     def __init__(self, config: FieldConfig, dtype: torch.dtype, encoding: str = "auto") -> None:
@@ -136,7 +140,7 @@ class HashRadiance(nn.Module):
     def colour(self, features: Tensor, inputs: FieldInputs, directions: Tensor, appearance: Tensor | None) -> Tensor:
         """Colours `[M, 3]` in [0, 1] of samples seen along unit `directions` `[M, 3]`.
 
-        appearance: `[B, code]` codes of the frames, or None.
+        features: `[M, 15]` from `density`. appearance: `[B, code]` codes of the frames, or None.
         """
         encoded = encode_direction(directions, self.direction_bands, backend=self.backend)
         parts: list[Part] = [(features, None), (encoded, None)]
@@ -146,7 +150,7 @@ class HashRadiance(nn.Module):
 
 
 class MlpRadiance(nn.Module):
-    """The paper's canonical field: a frequency-encoded MLP with a skip, conditioned by the gated expression."""
+    """The paper's canonical field: a frequency-encoded MLP with a skip, conditioned on the masked expression."""
 
     def __init__(self, config: FieldConfig, coefficients: int, dtype: torch.dtype, encoding: str = "auto") -> None:
         super().__init__()
@@ -161,10 +165,12 @@ class MlpRadiance(nn.Module):
         self.colour_network = Mlp(seen, max(config.width // 2, 1), config.colour_layers, 3, **arithmetic)
 
     def density(self, inputs: FieldInputs) -> tuple[Tensor, Tensor]:
+        """Densities `[M]` per centimetre and geometry features `[M, width]`."""
         encoded = frequency_encode(2 * inputs.positions - 1, self.position_bands, backend=self.backend)
-        return split_density(self.density_network([(encoded, None), (gated(inputs), None)]))
+        return split_density(self.density_network([(encoded, None), (masked_coefficients(inputs), None)]))
 
     def colour(self, features: Tensor, inputs: FieldInputs, directions: Tensor, appearance: Tensor | None) -> Tensor:
+        """Colours `[M, 3]` in [0, 1]; see `HashRadiance.colour`."""
         encoded = encode_direction(directions, self.direction_bands, backend=self.backend)
         parts: list[Part] = [(features, None), (encoded, None)]
         if appearance is not None:
@@ -178,15 +184,15 @@ def split_density(out: Tensor) -> tuple[Tensor, Tensor]:
     return density_activation(raw.squeeze(1) + DENSITY_BIAS), features
 
 
-def gated(inputs: FieldInputs) -> Tensor:
-    """The samples' coefficients `[M, K]`, zero where the ray mask is off: m_i(p) psi_i of the paper."""
+def masked_coefficients(inputs: FieldInputs) -> Tensor:
+    """Coefficients `[M, K]` of the samples, zero where the ray mask is false: m_i(p) psi_i of the paper."""
     return inputs.coefficients.index_select(0, inputs.frame) * inputs.mask.to(inputs.coefficients.dtype).unsqueeze(-1)
 
 
 def make_radiance(
     config: FieldConfig, coefficients: int, dtype: torch.dtype, encoding: str = "auto"
 ) -> HashRadiance | MlpRadiance:
-    """The canonical field the settings ask for; `encoding` is a name that `kernels.backends` resolved."""
+    """The canonical field that the settings ask for; `encoding` is resolved by `avatar.kernels.runtime.backends`."""
     if config.canonical == "hash":
         return HashRadiance(config, dtype, encoding)
     return MlpRadiance(config, coefficients, dtype, encoding)

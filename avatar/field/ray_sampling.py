@@ -1,7 +1,7 @@
-"""Samples along rays, and the field as the two functions that the renderer calls for them.
+"""Samples along rays in canonical space, and the field as the two functions that the renderer calls.
 
-Samples are steps through occupied space or the paper's coarse and fine rounds (`avatar.rendering.sampling`). Each is
-carried to canonical space by the inverse warp before the field is queried.
+Samples are fixed steps through occupied space, or the paper's coarse and fine samples (`avatar.rendering.sampling`).
+The inverse warp takes them to canonical space before the field is queried.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from avatar.rendering.sampling import Samples, ray_box
 
 
 class SampleState(NamedTuple):
-    """What the density of samples leaves for their colour."""
+    """Results of the density query that the colour query needs."""
 
     features: Tensor
     """`[M, C]` geometry features."""
@@ -31,7 +31,7 @@ class SampleState(NamedTuple):
     directions: Tensor
     """`[M, 3]` view directions, unit."""
     probes: ProbeAnswers | None
-    """Answers to the probes, where any were sent along."""
+    """The field at the probes, None without probes."""
 
 
 def sample_rays(
@@ -45,13 +45,13 @@ def sample_rays(
     include_hidden: bool = True,
     include_unbounded: bool = True,
 ) -> tuple[Samples, CanonicalSamples | None]:
-    """Samples of R rays by the configured scheme, and their canonical points where the scheme has them already.
+    """Samples of R rays by the configured scheme, and their canonical points where the scheme computes them.
 
     Args:
-        window: open bands of the coarse-to-fine window.
-        jitter: draw a sample's place in its step at random (training); otherwise it is the step's middle.
-        include_hidden: sample cells that had no visibility in the training frames too.
-        include_unbounded: sample what an unbounded field holds outside the person's box.
+        window: coarse-to-fine window of the deformation field.
+        jitter: draw a sample's position in its step at random (training); otherwise it is the step's middle.
+        include_hidden: also sample cells that were hidden in all training frames.
+        include_unbounded: also sample an unbounded field outside the person's box.
     """
     render = scene.render
     near, far = ray_box(rays.origins, rays.directions, *states.boxes_of(rays.frame))
@@ -89,26 +89,26 @@ def march_rays(
     include_hidden: bool = True,
     max_samples: int | None = None,
 ) -> tuple[Samples, CanonicalSamples]:
-    """Samples where rays meet occupied space between `near` and `far` `[R]` (metres), and their canonical points.
+    """Samples of rays in occupied space between `near` and `far` `[R]` (metres), and their canonical points.
 
     Args:
-        offset: `[R]` in [0, 1), the place of a ray's samples in their steps.
-        dilated: `[X, Y, Z]` dilated occupancy: cells looked at before the surface's motion is undone. By default that
-            of the training frames.
-        include_hidden: sample cells that had no visibility in the training frames too.
-        max_samples: most samples of a ray, by default the settings'.
+        offset: `[R]` in [0, 1), the position of a ray's samples in their steps.
+        dilated: `[X, Y, Z]` bool dilated occupancy, looked up before the surface displacement is undone; by default
+            that of the training frames.
+        include_hidden: also sample cells that were hidden in all training frames.
+        max_samples: most samples per ray, by default that of the settings.
     """
     layout, motion = scene.layout, states.motion
-    moving = MarchMotion(None, None, None)
+    march_motion = MarchMotion(None, None, None)
     if motion is not None and layout is not None:
         parts = (layout.origin, layout.cell, layout.counts, layout.offsets)
-        moving = MarchMotion(motion.canonical_from_world.detach(), motion.height.detach(), states.grids, *parts)
+        march_motion = MarchMotion(motion.canonical_from_world.detach(), motion.height.detach(), states.grids, *parts)
     backend = scene.backends.marching.name
     if backend == "nerfacc" and motion is not None:
         backend = "warp"  # nerfacc cannot bend rays
     marched = march(
         scene.march_space,
-        moving,
+        march_motion,
         rays.origins,
         rays.directions,
         rays.frame,
@@ -129,7 +129,7 @@ def march_rays(
 def canonical_samples(
     scene: Scene, states: FrameStates, rays: Rays, samples: Samples, displacement: Tensor | None = None
 ) -> CanonicalSamples:
-    """Samples under the inverse warp: the head's rigid motion undone, less the surface's `displacement` `[M, 3]`."""
+    """Samples under the inverse warp: the head's rigid motion undone, minus the displacement `[M, 3]` (metres)."""
     motion, backend = states.motion, scene.backends.marching.name
     matrices = None if motion is None else motion.canonical_from_world
     height = None if motion is None else motion.height
@@ -145,7 +145,7 @@ def canonical_samples(
     )
     if scene.torso is not None and states.torso_transforms is not None and states.torso_transforms.requires_grad:
         points = scene.torso.with_gradient(points, states.torso_transforms, rays.frame.index_select(0, ray))
-    if rays.seen_from is not None:  # the same points again, each on a ray of its own from there
+    if rays.seen_from is not None:  # the directions of the same points, each on its own ray from its view point
         seen_from = rays.seen_from[ray]
         away = rays.origins[ray] + depth.unsqueeze(1) * rays.directions[ray] - seen_from
         distance = away.norm(dim=-1)
@@ -171,8 +171,10 @@ def field_functions(
     """`query_density` and `query_colour` as the renderer calls them (`avatar.rendering.rays`).
 
     Args:
-        canonical: the samples they will be called with, as `march_rays` gives them; None warps whatever comes.
-        probes: go along with the densities; their answers are in the state that `query_density` returns.
+        window: coarse-to-fine window of the deformation field.
+        canonical: the canonical samples of the only samples the functions will be called with, from `march_rays`; None
+            warps the samples of every call.
+        probes: further points for the density query; their results are in the state that `query_density` returns.
     """
 
     def query_density(samples: Samples) -> tuple[Tensor, SampleState]:

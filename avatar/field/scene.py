@@ -1,10 +1,10 @@
-"""The whole field of one avatar: warp, deformation and radiance, as functions of samples for the renderer.
+"""The deformable field of one avatar: inverse warp, deformation and canonical radiance.
 
 Canonical space is the world with the head in its reference pose and a neutral expression. For a sample x of frame i:
 
-    x_t = the torso's motion undone                (avatar.field.torso)
-    y   = the head's motion undone, above the neck (avatar.field.warp)
-    x'  = y - surface motion at y                  (avatar.field.displacement)
+    x_t = inverse torso motion of x                (avatar.field.torso)
+    y   = inverse head motion of x_t above the neck (avatar.field.warp)
+    x'  = y - surface displacement at y            (avatar.field.displacement)
     x_c = x' + D(gamma_alpha(x'), omega_i)         (avatar.field.deformation)
     sigma, c = F(x_c, d, m_i(p) psi_i, phi_i)      (avatar.field.radiance)
 """
@@ -33,15 +33,17 @@ from avatar.kernels.runtime.backends import resolve_all
 from avatar.rendering.occupancy import Occupancy, dilate
 
 CODE_SPREAD = 0.01
+"""Standard deviation of the initial deformation codes."""
 BOX_MARGIN = 0.02
-"""Metres added around a frame's part of space, for what bends at the neck."""
+"""Metres added around a frame's box, for points between head and torso motion at the neck."""
 DILATED_DECAY = 0.97
+"""Factor on the stored dilated occupancy at every update."""
 DILATED_KEPT = 0.1
-"""A cell that no looked-at frame has reached for about 75 updates is given up."""
+"""Threshold of the stored dilated occupancy: a cell is dropped about 75 updates after the last frame that needed it."""
 
 
 class FieldAnswer(NamedTuple):
-    """What the field holds at M samples, and at the probes that went along."""
+    """The field at M samples, and at the probes."""
 
     density: Tensor
     """`[M]` per centimetre."""
@@ -52,7 +54,7 @@ class FieldAnswer(NamedTuple):
 
 
 class Scene(nn.Module):
-    """All that is learned of one avatar, and the space it lives in."""
+    """The learned parameters of one avatar, its canonical space and its occupancy."""
 
     low: Tensor
     high: Tensor
@@ -77,9 +79,11 @@ class Scene(nn.Module):
         layout: GridLayout | None,
         unbounded: bool = False,
     ) -> None:
-        """`low`, `high` `[3]`: the canonical box. `reference` `[4, 4]`: `world_from_skull` of the reference pose.
+        """A scene of `frames` training frames.
 
-        `unbounded`: the field goes on around the box (`avatar.field.contraction`).
+        low, high: `[3]` corners of the canonical box, metres. reference: `[4, 4]` `world_from_skull` of the reference
+        pose. layout: of the displacement grids, None without the FLAME warp. unbounded: the field includes the
+        surroundings of the box (`avatar.field.contraction`).
         """
         super().__init__()
         self.field, self.render, self.blend, self.layout = field, render, blend, layout
@@ -118,7 +122,7 @@ class Scene(nn.Module):
     # -- frames -------------------------------------------------------------------------------------------------------
 
     def refined(self, world_from_skull: Tensor, frame: Tensor) -> Tensor:
-        """`world_from_skull` `[B, 4, 4]` of training frames `frame` `[B]` with their learned corrections."""
+        """`world_from_skull` `[B, 4, 4]` of training frames `frame` `[B]` with their learned pose corrections."""
         if self.pose is None:
             return world_from_skull
         delta = self.pose.index_select(0, frame)
@@ -130,9 +134,9 @@ class Scene(nn.Module):
     def training_states(
         self, data: FrameData, frame: Tensor, *, noise: float = 0.0, generator: torch.Generator | None = None
     ) -> FrameStates:
-        """States of training frames `frame` `[B]`, whose data is `data`, with their own codes.
+        """States of training frames `frame` `[B]` with data `data` and their own codes.
 
-        noise: standard deviation of what is added to the scaled conditions: one expression must not explain one frame.
+        noise: standard deviation of the noise on the scaled conditions, against overfitting single frames.
         """
         pose = self.refined(data.world_from_skull, frame)
         deform = None if self.deform_codes is None else self.deform_codes.index_select(0, frame)
@@ -143,7 +147,7 @@ class Scene(nn.Module):
         return self.states(FrameData(pose, data.grids, data.condition), scaled, deform, appearance)
 
     def mean_states(self, data: FrameData, deform_code: Tensor | None = None) -> FrameStates:
-        """States of frames the field has not seen: the mean of the training codes, or `deform_code` `[code]`."""
+        """States of unseen frames: with the mean training codes, or the deformation code `deform_code` `[code]`."""
         count = len(data.condition)
         deform, appearance = None, None
         if self.deform_codes is not None:
@@ -153,7 +157,7 @@ class Scene(nn.Module):
         return self.states(data, self.condition(data.condition), deform, appearance)
 
     def states(self, data: FrameData, scaled: Tensor, deform: Tensor | None, appearance: Tensor | None) -> FrameStates:
-        """What the field needs of B frames: `scaled` `[B, C]` are their conditions on the field's scale."""
+        """States of B frames with scaled conditions `[B, C]` and deformation and appearance codes `[B, code]`."""
         torso_transforms, torso_from_world, pose = None, None, data.world_from_skull
         if self.torso is not None:
             torso_transforms = self.torso.torso_transforms(pose)
@@ -169,8 +173,8 @@ class Scene(nn.Module):
         )
 
     def boxes(self, world_from_skull: Tensor) -> tuple[Tensor, Tensor]:
-        """Corners `[B, 3]` of boxes around what frames can show: the torso's box and the head's, moved on by
-        `world_from_skull` `[B, 4, 4]` where the torso stands still."""
+        """Low and high corners `[B, 3]` of the frames' boxes: around the canonical box and the head's box moved by
+        `world_from_skull` `[B, 4, 4]`, in the torso's frame; metres."""
         count = len(world_from_skull)
         low, high = self.low.expand(count, 3), self.high.expand(count, 3)
         if not self.field.warp.enabled:
@@ -189,7 +193,7 @@ class Scene(nn.Module):
     # -- space and queries --------------------------------------------------------------------------------------------
 
     def normalise(self, points: Tensor) -> Tensor:
-        """World points to the box's units: [0, 1] along its longest axis; with unbounded its middle half."""
+        """Canonical points `[..., 3]` in units of the box: [0, 1] along its longest axis, contracted if unbounded."""
         if self.unbounded:
             return contract(points, *self.core)
         return (points - self.low) / self.extent
@@ -201,16 +205,16 @@ class Scene(nn.Module):
 
     @cached_property
     def march_space(self) -> MarchSpace:
-        """The space that rays march through; it never changes."""
+        """The space of the ray march; constant."""
         occupancy, neck = self.occupancy, (self.blend.top, self.blend.bottom)
         return MarchSpace(occupancy.low, occupancy.cell, occupancy.counts, neck, rigid_inverse(self.reference))
 
     def window(self, progress: float) -> float:
-        """Open bands of the deformation field's coarse-to-fine window at a share `progress` of the training."""
+        """The coarse-to-fine window at a share `progress` of the training; 0 without deformation field."""
         return 0.0 if self.deformation is None else self.deformation.window(progress)
 
     def deform(self, points: Tensor, codes: Tensor | None, frame: Tensor, window: float) -> Tensor:
-        """x' + D: normalised points `[M, 3]` under the codes `[B, code]` of frames `[M]`; unchanged without D."""
+        """x_c = x' + D of normalised points x' `[M, 3]`, with the codes `[B, code]` of `frame` `[M]`; x' without D."""
         if self.deformation is None or codes is None:
             return points
         return points + self.deformation(2 * points - 1, codes, frame, window) / 2
@@ -224,22 +228,22 @@ class Scene(nn.Module):
         window: float,
         probes: Probes | None = None,
     ) -> FieldAnswer:
-        """What the field holds at x' `[M, 3]` (metres) of frames `[M]`.
+        """The field at points x' `[M, 3]` (metres) of frames `[M]`.
 
-        mask: `[M]` bool, the ray mask of the samples. The probes go into the same pass of the networks: a second pass
-        would fill a second set of the tables' gradients.
+        mask: `[M]` bool ray mask of the samples. window: coarse-to-fine window. The probes share the forward pass: a
+        second pass would allocate a second set of gradients of the tables.
         """
         count = len(points)
         if probes is not None:
             points, frame = torch.cat([points, probes.points]), torch.cat([frame, probes.frame])
             mask = torch.cat([mask, mask.new_ones(len(probes.points))])
-        resting = self.normalise(points)
-        deformed = self.deform(resting, states.deform, frame, window)
+        normalised = self.normalise(points)
+        deformed = self.deform(normalised, states.deform, frame, window)
         inputs = FieldInputs(deformed.clamp(0, 1), frame, mask, states.coefficients)
         density, features = self.radiance.density(inputs)
         if probes is None:
             return FieldAnswer(density, features, inputs, None)
-        translation = (deformed[count:] - resting[count:]) * self.extent
+        translation = (deformed[count:] - normalised[count:]) * self.extent
         return FieldAnswer(
             density[:count], features[:count], inputs.first(count), ProbeAnswers(density[count:], translation)
         )
@@ -250,33 +254,33 @@ class Scene(nn.Module):
     def update_occupancy(
         self, data: FrameData, frame: Tensor, window: float, points: int, generator: torch.Generator | None = None
     ) -> None:
-        """Look at random points of the box in the expressions and codes of training frames `frame` `[B]`."""
-        where, cells = self.occupancy.candidates(points, generator)
-        if len(where) == 0:
+        """Update the occupancy with `points` random points under the states of training frames `frame` `[B]`."""
+        positions, cells = self.occupancy.candidates(points, generator)
+        if len(positions) == 0:
             return
         states = self.training_states(data, frame)
-        drawn = torch.randint(len(frame), (len(where),), generator=generator, device=where.device)
+        drawn = torch.randint(len(frame), (len(positions),), generator=generator, device=positions.device)
         mask = torch.ones_like(drawn, dtype=torch.bool)
-        density = self.query(where, states, drawn, mask, window).density
+        density = self.query(positions, states, drawn, mask, window).density
         self.occupancy.update(cells, density, self.density_threshold)
         self.dilated_memory.mul_(DILATED_DECAY)
         self.remember_dilated(data.grids[:2] if data.grids is not None else None)
 
     @torch.no_grad()
     def observe(self, warped: Tensor, density: Tensor, transmittance: Tensor) -> None:
-        """Let the occupancy remember what a training step saw at x' `[M, 3]`."""
+        """Update the occupancy with densities and transmittance `[M]` of a train step at points x' `[M, 3]`."""
         self.occupancy.observe(warped, density, self.density_threshold, transmittance)
 
     @property
     def density_threshold(self) -> float:
-        """The density per centimetre at which a step is as opaque as `render.occupancy_alpha`."""
+        """The density per centimetre at which one step has the opacity `render.occupancy_alpha`."""
         opaque = torch.tensor(self.render.occupancy_alpha)
         return float(-torch.log1p(-opaque) / (self.render.step * 100))
 
     def dilated_occupancy(self, grids: Tensor | None) -> Tensor:
-        """Cells `[X, Y, Z]` (before the surface's motion is undone) that land in occupied ones in any of the frames.
+        """Cells `[X, Y, Z]` bool from which the surface displacement of any of the frames leads to an occupied cell.
 
-        grids: `[B, nodes, 3]` displacement grids. One cell is added all around.
+        grids: `[B, nodes, 3]` displacement grids, or None. The result is dilated by one cell.
         """
         cells = self.occupancy.occupied.clone()
         if grids is not None and self.nodes is not None:
@@ -288,7 +292,7 @@ class Scene(nn.Module):
 
     @cached_property
     def node_cells(self) -> tuple[Tensor, Tensor]:
-        """The cells of the displacement grids' nodes, as `Occupancy.index` gives them; they never change."""
+        """The cells of the displacement grids' nodes, from `Occupancy.index`; constant."""
         assert self.nodes is not None
         return self.occupancy.index(self.in_canonical(self.nodes))
 
@@ -297,13 +301,13 @@ class Scene(nn.Module):
         return torch.addmm(self.reference[:3, 3], points, self.reference[:3, :3].T)
 
     def remember_dilated(self, grids: Tensor | None) -> None:
-        """Add what frames with these grids reach to what is searched in training."""
-        reached = self.dilated_occupancy(grids)
-        self.dilated_memory.masked_fill_(reached, 1.0)
+        """Add the cells that frames with these grids need to the dilated occupancy of training."""
+        cells = self.dilated_occupancy(grids)
+        self.dilated_memory.masked_fill_(cells, 1.0)
         self.dilated.copy_(self.dilated_memory > DILATED_KEPT)
 
     def start_occupancy(self, allowed: Tensor, grids: Tensor | None) -> None:
-        """Begin with the cells that may hold anything, as seen from all frames' grids `[N, nodes, 3]`."""
+        """Start from the cells `[X, Y, Z]` that may be occupied, under all displacement grids `[N, nodes, 3]`."""
         self.occupancy.start(allowed)
         self.dilated_memory.zero_()
         self.remember_dilated(grids)

@@ -1,8 +1,8 @@
-"""tinycudann's hash grid and fused networks (Mueller et al. 2021 and 2022) with the interface of ours; CUDA only.
+"""tinycudann's hash grid and fully fused MLPs (Mueller et al. 2021 and 2022) behind our interface; CUDA only.
 
-They compute in half precision from float32 parameters and scale gradients themselves. Their grid is built alike (hash,
-growth, features), but a level has one vertex less and a shifted origin, and its networks have no bias: parameters of
-one backend mean nothing in the other, and a checkpoint says which it is by their names.
+They compute in half precision from float32 parameters and scale gradients themselves. The grid has the same hash,
+growth and features as ours, but one vertex less per level and a shifted origin, and the MLPs have no bias. Parameters
+of one backend are therefore meaningless in the other; a checkpoint tells them apart by their names.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WIDTHS = (16, 32, 64, 128)
 
 
 class TcnnGrid(nn.Module):
-    """The multiresolution hash grid of `spec` as tinycudann lays it out; drawn from torch's random state."""
+    """The multiresolution hash grid of `spec` in tinycudann's layout, seeded from torch's random state."""
 
     def __init__(self, spec: HashGridSpec) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class TcnnGrid(nn.Module):
 
 
 class TcnnMlp(nn.Module):
-    """Layers without bias and ReLU between them, all in one kernel; takes what `networks.Mlp` takes."""
+    """Layers without bias and ReLU between them, in one kernel; the input is that of `networks.Mlp`."""
 
     def __init__(self, inputs: int, width: int, hidden: int, outputs: int) -> None:
         super().__init__()
@@ -47,13 +47,13 @@ class TcnnMlp(nn.Module):
         self.outputs = outputs
 
     def forward(self, parts: Sequence[Part]) -> Tensor:
-        """`[N, outputs]`, half precision, of the parts of the input side by side (see `fused_mlp.Part`)."""
+        """Outputs `[N, outputs]`, half precision, of an input in parts (see `avatar.kernels.mlp.types.Part`)."""
         columns = [value if index is None else value.index_select(0, index) for value, index in parts]
         return run(self.network, torch.cat([column.float() for column in columns], -1), self.outputs)
 
 
 def load_tinycudann() -> ModuleType:
-    """The package, or MissingDependencyError; importing it without a GPU fails."""
+    """The package. Raises MissingDependencyError where it is not installed; its import fails without a GPU."""
     return require("tinycudann", "backends.encoding tcnn (and every avatar that was trained with it)")
 
 
@@ -98,7 +98,7 @@ def draw_seed() -> int:
 
 
 def run(module: nn.Module, rows: Tensor, outputs: int) -> Tensor:
-    """`module(rows)`; no rows give none, which tinycudann's kernels are not made for, but a gradient of zero."""
+    """`module(rows)`; for no rows, which tinycudann's kernels do not support, an empty result with zero gradient."""
     if len(rows) == 0:
         return rows.new_zeros(0, outputs, dtype=torch.float16) + 0 * cast("Tensor", module.params)[0].half()
     return module(rows)

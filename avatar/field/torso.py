@@ -1,12 +1,12 @@
-"""The torso's motion: shoulders go along with the head a little, in proportion to how it turns and shifts.
+"""The torso's motion: a rigid transform per frame, linear in the head's rotation and translation.
 
-Were the torso left in the world, shoulders that move there would be learned as blur, or by heart, frame by frame. What
-they do is close to linear in the head's pose, so one small matrix is learned for the whole clip; it holds for driven
-poses as well. Where along the neck the head's motion ends and the torso's begins, skin above a collar or a scarf, is
-learned too.
+With a static torso, moving shoulders would be learned as blur or memorised frame by frame. Their motion is close to
+linear in the head's pose, so one small matrix is learned for the whole clip; it applies to driven poses as well. The
+position along the neck at which the head's motion gives way to the torso's (skin above a collar or a scarf) is learned
+too.
 
-Rays are carried into the space in which the torso stands still before anything else happens to them, so that the field,
-its box and its occupancy know one torso only. How the matrix starts is measured in `avatar.field.torso_fit`.
+Rays are first transformed to the torso's frame, so that the field, its box and its occupancy have a single, static
+torso. The matrix is initialised in `avatar.field.torso_fit`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 
 
 class TorsoMotion(nn.Module):
-    """A rigid motion of the torso per frame: `follow` `[6, 6]` times the head's turn (radians) and shift (metres).
+    """Torso transforms per frame: `follow` `[6, 6]` times the head's rotation (axis-angle, radians) and translation
+    (metres) from the reference pose.
 
-    `neck` `[2]` lowers the bend of the neck (centimetres) and sharpens it (logarithm of the factor).
+    `neck` `[2]`: the blend along the neck is lowered by neck[0] centimetres and steeper by the factor exp(neck[1]).
     """
 
     skull_from_reference: Tensor
     pivot: Tensor
 
     def __init__(self, reference: Tensor, blend: NeckBlend) -> None:
-        """`reference` `[4, 4]`: `world_from_skull` of the reference pose, in which the torso has not moved."""
+        """reference: `[4, 4]` `world_from_skull` of the reference pose, whose torso transform is the identity."""
         super().__init__()
         self.blend = blend
         self.follow = nn.Parameter(torch.zeros(6, 6))
@@ -38,38 +39,38 @@ class TorsoMotion(nn.Module):
         self.register_buffer("pivot", reference[:3, :3] @ neck + reference[:3, 3], persistent=False)
 
     def torso_transforms(self, world_from_skull: Tensor) -> Tensor:
-        """`[B, 6]` turns (axis-angle, radians) and shifts (metres) of the torso about the neck's foot, for heads posed
-        by `world_from_skull` `[B, 4, 4]`; differentiable in poses and `follow`."""
+        """Torso transforms `[B, 6]` for head poses `world_from_skull` `[B, 4, 4]`: rotation (axis-angle, radians) about
+        the base of the neck, and translation (metres); differentiable in the poses and `follow`."""
         moved = world_from_skull @ self.skull_from_reference
-        turn = matrix_to_axis_angle(moved[:, :3, :3])
-        shift = moved[:, :3, :3] @ self.pivot + moved[:, :3, 3] - self.pivot
-        return torch.cat([turn, shift], -1) @ self.follow.T
+        rotation = matrix_to_axis_angle(moved[:, :3, :3])
+        translation = moved[:, :3, :3] @ self.pivot + moved[:, :3, 3] - self.pivot
+        return torch.cat([rotation, translation], -1) @ self.follow.T
 
     def world_from_torso(self, torso_transforms: Tensor) -> Tensor:
-        """`[B, 4, 4]` that carry the torso of the reference pose to where `torso_transforms` `[B, 6]` put it."""
-        turn = axis_angle_to_matrix(torso_transforms[:, :3])
-        shift = self.pivot + torso_transforms[:, 3:] - turn @ self.pivot
+        """Torso transforms `[B, 6]` as matrices `[B, 4, 4]`, from the reference pose to the world."""
+        rotation = axis_angle_to_matrix(torso_transforms[:, :3])
+        translation = self.pivot + torso_transforms[:, 3:] - rotation @ self.pivot
         last = torso_transforms.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(torso_transforms), 1, 4)
-        return torch.cat([torch.cat([turn, shift.unsqueeze(-1)], -1), last], 1)
+        return torch.cat([torch.cat([rotation, translation.unsqueeze(-1)], -1), last], 1)
 
     def bent(self, height: Tensor) -> Tensor:
-        """Rows `[..., 4]` that give the skull height of a point (x, 1), changed so that the blend falls as learned."""
+        """Rows `[..., 4]` that give the skull height of a point (x, 1), adjusted by the learned blend at the neck."""
         middle = (self.blend.top + self.blend.bottom) / 2
         factor = self.neck[1].exp()
         constant = (1 - factor) * middle + 0.01 * self.neck[0]
         return factor * height + constant * height.new_tensor([0.0, 0.0, 0.0, 1.0])
 
     def share(self, points: Tensor) -> Tensor:
-        """The torso's share of the motion of canonical points `[M, 3]`: 0 from the chin up, 1 below the neck."""
+        """The torso's share `[M]` of the motion of canonical points `[M, 3]`: 0 from the chin up, 1 below the neck."""
         height = self.bent(self.skull_from_reference[1])
         return 1 - self.blend.share(points @ height[:3] + height[3])
 
     def with_gradient(self, points: Tensor, torso_transforms: Tensor, frame: Tensor) -> Tensor:
-        """Canonical points `[M, 3]` (metres) of frames `[M]`, unchanged, but differentiable in `[B, 6]` transforms.
+        """Canonical points `[M, 3]` (metres) of frames `[M]`, same values, with a gradient to transforms `[B, 6]`.
 
-        Rays are carried by values alone; here is what the points would do, to first order, did the torso move further.
+        Rays are transformed without gradient; this adds the first-order motion of the points with the torso.
         """
-        turn, shift = (torso_transforms - torso_transforms.detach()).index_select(0, frame).split(3, -1)
+        rotation, translation = (torso_transforms - torso_transforms.detach()).index_select(0, frame).split(3, -1)
         with torch.no_grad():
             share, arm = self.share(points).unsqueeze(-1), points - self.pivot
-        return points - share * (shift + torch.linalg.cross(turn, arm))
+        return points - share * (translation + torch.linalg.cross(rotation, arm))

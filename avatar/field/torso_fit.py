@@ -1,8 +1,8 @@
-"""How far the torso goes along with the head, as the masks show it before anything is learned.
+"""Initial fit of the torso's motion to the masks, before training.
 
-Somebody who leans back takes the shoulders along; somebody who nods does not. Of a sheet of points below the chin, each
-is on the person in all frames or in none where its motion is right, and sometimes on and sometimes off where it is not.
-So the matrix is chosen that makes the masks agree, on blurred masks first, which tell from afar where the edges are.
+A person who leans back moves the shoulders, one who nods does not. Points of a plane below the chin, moved correctly,
+lie inside the mask in all frames or in none; moved wrongly, in some. The matrix therefore minimises the variance of the
+masks at these points over the frames, coarse to fine: first on strongly blurred masks, whose gradients reach further.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from avatar.field.warp import carry
 from avatar.geometry.cameras import project_points
 
 SHEET_STEP = 0.008
-"""Metres between the points of the sheet."""
+"""Metres between the points of the plane."""
 SHEET_SIDE, SHEET_DOWN = 0.30, 0.25
-"""The sheet reaches this far beside the neck and below its foot, metres."""
+"""Extent of the plane beside the neck and below its base, metres."""
 BLURS = (0.024, 0.012, 0.004)
-"""Standard deviations of the blur, one after the other, as shares of the picture's height."""
+"""Standard deviations of the blur, coarse to fine, as shares of the image height."""
 STEPS, RATE = 40, 0.04
-"""Steps of Adam with each blur, and its learning rate with the first; it falls as the blur does."""
+"""Adam steps per blur, and the learning rate of the first blur; it is proportional to the blur."""
 RIDGE = 1e-4
-"""What the matrix's squares count: motion that the masks do not show is left out."""
+"""Weight of the squared matrix: motion that the masks do not constrain stays zero."""
 
 
 def start_follow(torso: TorsoMotion, views: FrameViews) -> None:
-    """Set `torso.follow`, all zeros so far, to the matrix under which the masks of `views`, frames spread over the
-    clip, agree best."""
+    """Fit `torso.follow`, initially zero, to the masks of `views`, frames spread over the clip."""
     points = torso_sheet(torso)
     masks = views.masks.float()[:, None] / 255
     for blur in BLURS:
@@ -43,7 +42,7 @@ def start_follow(torso: TorsoMotion, views: FrameViews) -> None:
 
 
 def torso_sheet(torso: TorsoMotion) -> Tensor:
-    """Canonical points `[P, 3]` of an upright sheet through the foot of the neck, from the chin down, in metres."""
+    """Canonical points `[P, 3]` of an upright plane through the base of the neck, from the chin down, metres."""
     beside = torch.arange(-SHEET_SIDE, SHEET_SIDE, SHEET_STEP, device=torso.pivot.device)
     rise = torso.blend.top - torso.blend.bottom
     upright = torch.arange(-SHEET_DOWN, rise, SHEET_STEP, device=torso.pivot.device)
@@ -52,8 +51,10 @@ def torso_sheet(torso: TorsoMotion) -> Tensor:
 
 
 def disagreement(points: Tensor, torso: TorsoMotion, views: FrameViews, masks: Tensor) -> Tensor:
-    """Mean variance over F frames of the `masks` `[F, 1, H, W]` at canonical points `[P, 3]` of a torso that moves as
-    `torso` says. Frames in which a point lies outside the picture or behind the head say nothing about it."""
+    """Mean variance over F frames of the masks `[F, 1, H, W]` at canonical points `[P, 3]` moved by `torso`.
+
+    Frames in which a point lies outside the image or behind the head's silhouette do not count for it.
+    """
     moved = torso.world_from_torso(torso.torso_transforms(views.world_from_skull))
     size = points.new_tensor([masks.shape[3], masks.shape[2]])
     pixels, _ = project_points(carry(moved, points), *views.lenses)
@@ -67,7 +68,7 @@ def disagreement(points: Tensor, torso: TorsoMotion, views: FrameViews, masks: T
 
 
 def gaussian_blur(pictures: Tensor, sigma: float) -> Tensor:
-    """Pictures `[F, 1, H, W]` blurred with a standard deviation of `sigma` pixels; the edges' pixels go on."""
+    """Images `[F, 1, H, W]` blurred with a standard deviation of `sigma` pixels and replicated borders."""
     reach = max(1, round(2 * sigma))
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=pictures.device) / sigma) ** 2)
     weights = weights / weights.sum()

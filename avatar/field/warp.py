@@ -1,8 +1,8 @@
-"""The rigid half of the FLAME warp: head motion, undone around the head and fading below the neck.
+"""The rigid part of the FLAME warp: the head's motion, blended with the torso's along the neck.
 
 Canonical space is the world with the head in its reference pose. Around the head a world point x goes to
-T_ref T_i^-1 x, where T is `world_from_skull`; the torso has a motion of its own (`avatar.field.torso`), or stays in the
-world. Between chin and collarbones the two are blended by a smooth step of the height in skull coordinates.
+T_ref T_i^-1 x, where T is `world_from_skull`; the torso has its own motion (`avatar.field.torso`) or is static. Between
+chin and collarbones the two are blended by a smooth step of the height in skull coordinates.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from avatar.flame.assets import HeadAsset
 
 CHIN_MARGIN = 0.01
-"""The head's motion holds in full down to this far below the chin, metres."""
+"""Metres below the chin down to which the head's motion applies in full."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class NeckBlend:
 
 
 def neck_blend(asset: HeadAsset, neutral: Tensor, neck_fade: float) -> NeckBlend:
-    """The blend of a person with neutral vertices `[V, 3]` in skull coordinates; the chin is the jaw's lowest point."""
+    """The blend for neutral vertices `[V, 3]` in skull coordinates; the chin is the lowest point of the jaw."""
     jaw = torch.as_tensor(asset.weights[:, 2] > 0.5, device=neutral.device) & torch.as_tensor(
         asset.region("face"), device=neutral.device
     )
@@ -43,26 +43,29 @@ def neck_blend(asset: HeadAsset, neutral: Tensor, neck_fade: float) -> NeckBlend
 
 @dataclass
 class RigidMotion:
-    """Head motion of B frames: `canonical_from_world` `[B, 3, 4]` and the row `[B, 4]` that gives skull height."""
+    """Rigid head motion of B frames."""
 
     canonical_from_world: Tensor
+    """`[B, 3, 4]`."""
     height: Tensor
+    """`[B, 4]` rows that give the skull height of a world point (x, 1), metres."""
 
     @staticmethod
     def of(world_from_skull: Tensor, reference: Tensor) -> RigidMotion:
-        """From frames' `world_from_skull` `[B, 4, 4]` and the reference's `[4, 4]`; differentiable."""
+        """From `world_from_skull` `[B, 4, 4]` of the frames and `[4, 4]` of the reference pose; differentiable."""
         skull_from_world = rigid_inverse(world_from_skull)
         return RigidMotion((reference @ skull_from_world)[:, :3], skull_from_world[:, 1])
 
     def select(self, index: Tensor) -> RigidMotion:
+        """The motion of the frames `index`."""
         return RigidMotion(self.canonical_from_world[index], self.height[index])
 
 
 def rigid_inverse(transform: Tensor) -> Tensor:
     """Inverse of rigid transforms `[..., 4, 4]`."""
     rotation = transform[..., :3, :3].transpose(-1, -2)
-    shift = -(rotation @ transform[..., :3, 3:])
-    return torch.cat([torch.cat([rotation, shift], -1), transform[..., 3:, :]], -2)
+    translation = -(rotation @ transform[..., :3, 3:])
+    return torch.cat([torch.cat([rotation, translation], -1), transform[..., 3:, :]], -2)
 
 
 def apply_rigid(
@@ -72,10 +75,10 @@ def apply_rigid(
     points: Tensor,
     world_from_torso: Tensor | None = None,
 ) -> Tensor:
-    """Canonical points `[P, 3]` carried to the world of B frames `[B, P, 3]`; the torso by `world_from_torso`
-    `[B, 4, 4]`, None where it stays.
+    """Canonical points `[P, 3]` warped to the world of B frames: `[B, P, 3]`, metres.
 
-    The inverse of `avatar.kernels.warp.op` up to the bend of the neck (exact where the share is 0 or 1).
+    world_from_torso: `[B, 4, 4]`, None for a static torso. This is the inverse of `avatar.kernels.warp.op` where the
+    head's share is 0 or 1, and an approximation in between.
     """
     skull = points @ rigid_inverse(reference)[:3, :3].T + rigid_inverse(reference)[:3, 3]
     share = blend.share(skull[:, 1])[None, :, None]
