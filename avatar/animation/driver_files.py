@@ -173,7 +173,7 @@ def _driver_from_capture(folder: Path, asset: HeadAsset) -> Driver:
 
 
 def read_parameter_file(path: Path, asset: HeadAsset) -> Driver:
-    """Parameters from an .npz: `expr [N, E]`, and where wanted `jaw_pose [N, 3] eyes_pose [N, 6] neck_pose [N, 3]
+    """Parameters from an .npz: `expr [N, E]`, and optionally `jaw_pose [N, 3] eyes_pose [N, 6] neck_pose [N, 3]
     rotation [N, 3] translation [N, 3]` (axis-angle in radians, metres), `fps` and `head_fingerprint`. Of a single
     frame the first dimension may be left out.
 

@@ -88,7 +88,7 @@ VIDEO_PIXELS = Limits(0, 40_000_000, "pixels", "scale the video down; a face 500
 def require_clip_part(
     start: float | None, end: float | None, max_frames: int | None = None, shot: int | None = None
 ) -> None:
-    """Raise InputError where the part of a clip that is asked for cannot be one of any clip."""
+    """Raise InputError where the requested part of a clip cannot be one of any clip."""
     for name, value in (("--start", start), ("--end", end)):
         SECONDS.require(name, value, error=InputError)
     if start is not None and end is not None and end <= start:

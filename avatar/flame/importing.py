@@ -1,4 +1,4 @@
-"""Reading FLAME's own files, of which nothing is ever executed.
+"""Reading of FLAME's own files; no code in them is executed.
 
 FLAME ships as Python pickles: `generic_model.pkl` (2017 to 2020, Python 2, with chumpy arrays and scipy sparse
 matrices), `flame2023.pkl` (plain numpy) and `flame2023_Open.pkl`; some tools keep the same arrays as `.npz`. A pickle

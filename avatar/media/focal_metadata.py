@@ -1,4 +1,4 @@
-"""What a video file says about the lens it was filmed with: the focal length as of 35 mm film.
+"""Focal length of the lens from a video file's metadata, as 35 mm equivalent.
 
 Apple's cameras write it beside the video track (AVFoundation, `quickTimeMetadataKeyCameraFocalLength35mmEquivalent`),
 where FFmpeg does not look, so the boxes are read here. Android's recorder writes nothing about the lens; programs that
