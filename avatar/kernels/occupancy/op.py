@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from avatar.kernels.runtime.checks import FLOAT32, check_tensor
+from avatar.kernels.runtime.checks import FLOAT32, check_range, check_tensor
 from avatar.kernels.runtime.launch import get_warp, launch_chunks, view
 
 
@@ -50,6 +50,8 @@ def remember_largest(memory: Tensor, cells: Tensor, values: Tensor, *, decay: fl
     check_tensor("memory", memory, ("C",), FLOAT32, device)
     check_tensor("cells", cells, (count,), (torch.int32,), device)
     check_tensor("values", values, (count,), FLOAT32, device)
+    if device.type == "cpu":
+        check_range("cells", cells + 1, len(memory) + 1)
     largest = torch.full_like(memory, -1.0)
     values = values.contiguous()
     # one chunk: on a CPU the kernels' operations are not atomic between threads

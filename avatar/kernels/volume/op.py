@@ -47,6 +47,8 @@ def _check(first: Tensor, **tensors: Tensor) -> None:
             found=f"{first.dtype} {tuple(first.shape)}",
         )
     total = int(first[-1]) if first.device.type == "cpu" else None
+    if total is not None and (int(first[0]) != 0 or bool((first[1:] < first[:-1]).any())):
+        raise InputError("rays must own their samples one after another", expected="a rising list from 0")
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32:
             raise InputError(f"{name} along rays must be float32", found=tensor.dtype)

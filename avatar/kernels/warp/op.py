@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from avatar.base.errors import InputError
-from avatar.kernels.runtime.checks import FLOAT32, check_tensor
+from avatar.kernels.runtime.checks import FLOAT32, check_range, check_tensor
 from avatar.kernels.warp import reference
 from avatar.kernels.warp.autograd import InverseWarp
 
@@ -51,6 +51,10 @@ def to_canonical(
         check_tensor("height", height, (len(canonical_from_world), 4), FLOAT32, device)
     if displacement is not None:
         check_tensor("displacements", displacement, (count, 3), FLOAT32, device)
+    if device.type == "cpu":
+        check_range("ray indices", ray, rays)
+        if canonical_from_world is not None:
+            check_range("frame indices", frame, len(canonical_from_world))
     if backend == "torch":
         return reference.to_canonical(
             *(origins, directions, frame, ray, depth),

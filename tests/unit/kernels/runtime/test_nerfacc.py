@@ -8,8 +8,8 @@ from avatar.base.optional import is_installed
 from avatar.kernels.march.op import march
 from avatar.kernels.march.types import MarchMotion, MarchSpace
 from avatar.kernels.runtime import backends
-from avatar.render.sampling import Samples
-from avatar.render.volume import render_weights
+from avatar.rendering.sampling import Samples
+from avatar.rendering.volume import render_weights
 
 HERE = torch.cuda.is_available() and is_installed("nerfacc")
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not HERE, reason="no CUDA, or nerfacc is not installed")]
