@@ -36,7 +36,7 @@ SURER = 0.03
 """Margin by which the median score of the rotated frames must exceed that of the frames as they are, unless the face
 lies on its side in these."""
 LYING = 60.0
-"""Roll in degrees from which on a face lies on its side: the detector's eyes lean by 33 to 97 then; heads lean by 45."""
+"""Roll in degrees from which on a face lies on its side: then the detector's eyes lean by 33 to 97; heads, by 45."""
 STEADY = 0.8
 """Share of the frames that must agree."""
 TILTED = 30.0

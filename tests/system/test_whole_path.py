@@ -243,7 +243,8 @@ def test_the_expression_stays_inside_the_silhouette(run):
 def test_stages_one_by_one(run, tmp_path, avatar):
     """`train` in a folder of its own, refused without --resume the second time, continued with it, then `eval`."""
     out = tmp_path / "again"
-    arguments = ["train", run / "capture", "--out", out, "--preset", "cpu", "--training.steps", 60, "--training.minutes", 0]
+    steps = ["--training.steps", 60, "--training.minutes", 0]
+    arguments = ["train", run / "capture", "--out", out, "--preset", "cpu", *steps]
     command(*arguments)
     step = (out / "checkpoints" / "latest").read_text()
     refused = avatar(*arguments)
