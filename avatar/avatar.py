@@ -23,38 +23,38 @@ from avatar.flame.mean_pose import mean_pose
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera, image_rays
 from avatar.geometry.rotations import matrix_to_axis_angle
-from avatar.render.background import background_view, same_view
-from avatar.render.rays import render_visible
-from avatar.render.sampling import ray_box
-from avatar.render.volume import over
+from avatar.rendering.background import background_view, same_view
+from avatar.rendering.rays import render_visible
+from avatar.rendering.sampling import ray_box
+from avatar.rendering.volume import over
 
 DARK = 0.004
-"""Light below which a ray is finished: less than an 8-bit step."""
+"""Transmittance below which a ray ends: less than a step of 8-bit colour."""
 
 
 @dataclass
 class RenderedFrame:
-    """One picture of an avatar."""
+    """One rendered image of an avatar, as tensors."""
 
     image: Tensor
-    """`[H, W, 3]` sRGB in [0, 1], in front of the background."""
+    """`[H, W, 3]` sRGB in [0, 1], composited over the background."""
     opacity: Tensor
-    """`[H, W]` of the person."""
+    """`[H, W]` opacity of the person in [0, 1]."""
     mask: Tensor
-    """`[H, W]` bool, the FLAME silhouette of the posed head."""
+    """`[H, W]` bool silhouette of the posed FLAME head."""
     depth: Tensor
-    """`[H, W]` mean distance along the ray in metres, zero where nothing is."""
+    """`[H, W]` expected distance along the ray in metres, zero where the opacity is."""
 
 
 class Picture(NamedTuple):
-    """One picture of an avatar as NumPy arrays."""
+    """One rendered image of an avatar, as NumPy arrays."""
 
     colour: np.ndarray
-    """`[H, W, 3]` float32 sRGB in [0, 1], in front of the background."""
+    """`[H, W, 3]` float32 sRGB in [0, 1], composited over the background."""
     alpha: np.ndarray
     """`[H, W]` float32 opacity of the person."""
     depth: np.ndarray
-    """`[H, W]` float32 mean distance along the ray in metres, zero where nothing is."""
+    """`[H, W]` float32 expected distance along the ray in metres, zero where the opacity is."""
 
 
 class Avatar:
@@ -71,27 +71,30 @@ class Avatar:
         camera_mode: str,
         progress: float = 1.0,
     ) -> None:
-        """`background` `[H, W, 3]` uint8 is what `camera`, from which the clip was filmed, sees behind the person (one
-        frame's camera, where the `camera_mode` is "moving"). `progress`: the share of the training that is done; it
-        decides how far the coarse-to-fine window is open."""
+        """An avatar from its parts.
+
+        camera: the captured camera, that of one frame where `camera_mode` is "moving". background: `[H, W, 3]` uint8,
+        the image behind the person in `camera`. progress: the completed share of the training, which sets the
+        coarse-to-fine window.
+        """
         self.config, self.identity, self.scene, self.camera = config, identity, scene, camera
         self.background, self.camera_mode, self.progress = background, camera_mode, progress
         self.asset, self.head, self.device = identity.asset, identity.head, identity.device
 
     @property
     def is_unbounded(self) -> bool:
-        """Whether pictures show what stood around the person from the field itself."""
+        """Whether the field itself includes the person's surroundings."""
         return self.scene.unbounded
 
     @cached_property
     def reference_vertices(self) -> Tensor:
-        """`[P, 3]` vertices of the neutral head in the reference pose, above the neck's bend, metres."""
+        """Canonical vertices `[P, 3]` of the neutral head above the blend at the neck, metres."""
         neutral = self.identity.neutral()
         return self.scene.in_canonical(neutral[neutral[:, 1] > self.scene.blend.top])
 
     @property
     def parameters(self) -> HeadParameters:
-        """The training frames' head parameters with the learned pose corrections."""
+        """Head parameters of the training frames with the learned pose corrections."""
         tracked = self.identity.params
         if self.scene.pose is None:
             return tracked
@@ -99,7 +102,7 @@ class Avatar:
             pose = self.head(tracked)
             refined = self.scene.refined(pose.world_from_skull, torch.arange(len(tracked), device=self.device))
             root = refined @ rigid_inverse(pose.world_from_skull) @ pose.world_from_head
-            # the root turns about its joint, which `translation` moves: x = R (s - j) + j + t
+            # the root rotates about its joint, which `translation` moves: x = R (s - j) + j + t
             joint = pose.joints[:, 0] - tracked.translation
             rotation = root[:, :3, :3]
             shift = root[:, :3, 3] - joint + (rotation @ joint.unsqueeze(-1)).squeeze(-1)
@@ -117,16 +120,16 @@ class Avatar:
         translation: ArrayLike | None = None,
         background: ArrayLike | None = None,
     ) -> Picture:
-        """Render the person at rest, with what is given in place of the rest.
+        """Render the person in the clip's mean pose with a neutral expression, except for the parameters given.
 
         Args:
             camera: the captured one by default; `camera.scaled`, `camera.moved` and `turn_camera` make others.
             expr: `[E]` coefficients of the head's expressions (`avatar.asset.expression_names`).
-            jaw, neck: `[3]` axis-angle, radians. eyes: `[6]`, left then right.
-            rotation, translation: `[3]` of the head in the world, axis-angle and metres.
-            background: `[H, W, 3]` in [0, 1] to show instead of the captured background.
+            jaw, neck: `[3]` axis-angle, radians. eyes: `[6]` axis-angle of the left and the right eye, radians.
+            rotation, translation: `[3]` of the head in the world, axis-angle in radians and metres.
+            background: `[H, W, 3]` sRGB in [0, 1] in place of the captured background.
 
-        Returns arrays: colour, alpha and depth. Raises InputError for another shape or a value that is not finite.
+        Returns colour, alpha and depth as arrays. Raises InputError for another shape or a value that is not finite.
         """
         camera = camera or self.camera
         given = {"expr": expr, "jaw": jaw, "eyes": eyes, "neck": neck, "rotation": rotation, "translation": translation}
@@ -154,12 +157,12 @@ class Avatar:
         """Render one frame.
 
         Args:
-            params: one frame (`N = 1`) of this head model. Its expression moves this person's own head: `shape` and
-                `static_offset` are the avatar's.
-            camera: any; the background is exact for the captured one (see `avatar.render.background`).
+            params: one frame (`N = 1`) of this head model, on any identity: `shape` and `static_offset` are replaced by
+                the avatar's.
+            camera: any camera; the background is exact for the captured one (see `avatar.rendering.background`).
             deform_code: `[code]`, or None for the mean of the training codes.
-            background: `[H, W, 3]` in [0, 1] to show instead of the captured background, or of what the field
-                holds around the person.
+            background: `[H, W, 3]` sRGB in [0, 1] in place of the captured background, or of the surroundings in the
+                field.
         """
         mask = self.identity.silhouette(params, camera)
         states = self.scene.mean_states(self.identity.frame_data(params), deform_code)
@@ -176,7 +179,11 @@ class Avatar:
     def render_states(
         self, states: FrameStates, camera: Camera, mask: Tensor, *, include_unbounded: bool = True
     ) -> dict[str, Tensor]:
-        """Colour `[P, 3]`, opacity `[P]` and depth `[P]` of all pixels of one frame's states, in chunks of rays."""
+        """Colour `[P, 3]`, opacity `[P]` and depth `[P]` (metres) of all pixels of one frame, in chunks of rays.
+
+        states: of one frame. mask: `[H, W]` bool silhouette. include_unbounded: also sample an unbounded field outside
+        the person's box.
+        """
         origins, directions = (part.reshape(-1, 3) for part in image_rays(camera, device=self.device))
         occupancy = self.config.render.sampling == "occupancy"
         dilated = self.scene.dilated_occupancy(states.grids) if occupancy else None
@@ -207,7 +214,7 @@ class Avatar:
         return {"colour": seen.colour, "opacity": seen.opacity, "depth": seen.depth}
 
     def _render_marched(self, states: FrameStates, rays: Rays, dilated: Tensor) -> dict[str, Tensor]:
-        """Rays in bursts of a few samples: most are opaque after the first, and what is behind is never looked at."""
+        """Ray march in bursts of a few samples: most rays are opaque after the first burst and end there."""
         scene, step = self.scene, self.config.render.step
         window = scene.window(self.progress)
         near, far = ray_box(rays.origins, rays.directions, *states.boxes_of(rays.frame))
@@ -238,7 +245,7 @@ class Avatar:
 
 
 def as_tensor(name: str, value: ArrayLike, shape: Sequence[int]) -> Tensor:
-    """`value` as a float32 tensor of one shape; InputError, naming the argument, where it is another or not finite."""
+    """`value` as a float32 tensor of one shape. Raises InputError, naming the argument, for a bad shape or value."""
     try:
         array = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError) as cause:
