@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avatar.render.sampling import Samples, dense_samples, importance, stratified
-from avatar.render.volume import accumulate, render_weights
+from avatar.rendering.sampling import Samples, dense_samples, importance, stratified
+from avatar.rendering.volume import accumulate, render_weights
 
 QueryDensity = Callable[[Samples], tuple[Tensor, Any]]
 """Takes samples; returns densities `[M]` per centimetre and a state that is passed on to `QueryColour`."""
@@ -104,7 +104,7 @@ def hierarchical_samples(
         random: jitter the samples; otherwise they lie at the middles of their intervals.
         beyond: distance in metres; above 0, half of the coarse samples lie between the box and it, evenly in inverse
             distance.
-        backend: see `avatar.render.volume.render_weights`.
+        backend: see `avatar.rendering.volume.render_weights`.
     """
     valid = far > near
 

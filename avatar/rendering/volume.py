@@ -9,7 +9,7 @@ from avatar.base.errors import ConfigError, InputError
 from avatar.kernels.runtime.checks import FLOATS, check_tensor
 from avatar.kernels.volume import op as volume
 from avatar.kernels.volume import reference
-from avatar.render.sampling import Samples
+from avatar.rendering.sampling import Samples
 
 BACKENDS = ("auto", "warp", "nerfacc", "torch")
 PER_CENTIMETRE = 100.0
