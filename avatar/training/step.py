@@ -16,8 +16,8 @@ from avatar.data.sampler import RayBatch, RaySampler
 from avatar.field.frame_states import FrameStates, Probes, Rays
 from avatar.field.ray_sampling import field_functions, sample_rays
 from avatar.field.scene import Scene
-from avatar.render.rays import render_samples
-from avatar.render.volume import over
+from avatar.rendering.rays import render_samples
+from avatar.rendering.volume import over
 from avatar.training import losses
 from avatar.training.optimizer import make_optimizer, scale_rates
 from avatar.training.prepare import TrainingData

@@ -33,7 +33,7 @@ class GreyAvatar:
         self.parameters = HeadParameters.neutral(asset, 4)
         self.asked = []
 
-    def render(self, params, camera, *, deform_code=None):
+    def render_frame(self, params, camera, *, deform_code=None):
         self.asked.append((params, camera))
         image = torch.full((camera.height, camera.width, 3), float(params.jaw[0, 0]).__abs__())
         return Shown(image)
@@ -90,7 +90,7 @@ def test_a_failure_while_rendering_leaves_nothing(avatar, head, tmp_path, monkey
     def fails(params, camera):
         raise OutputError("stop")
 
-    monkeypatch.setattr(avatar, "render", fails)
+    monkeypatch.setattr(avatar, "render_frame", fails)
     with pytest.raises(OutputError, match="stop"):
         reanimate(avatar, Driver(performance(head), 25.0, None), tmp_path / "o.mp4")
     assert list(tmp_path.iterdir()) == []

@@ -125,7 +125,7 @@ def test_every_command_that_writes_a_folder(hold, tmp_path, capsys, monkeypatch,
         "demo": ["demo", "--out", out, "--preset", "cpu"],
     }
     if command == "synthetic clip":
-        monkeypatch.syspath_prepend(Path(__file__).parents[2] / "scripts")
+        monkeypatch.syspath_prepend(Path(__file__).parents[3] / "scripts")
         import make_synthetic_clip
 
         monkeypatch.setattr(sys, "argv", ["make_synthetic_clip.py", "--out", str(out)])

@@ -18,7 +18,7 @@ from avatar.media.video import probe_video
 
 NONE = "none.mp4"
 """A file that is not there: a message that names it would mean that it was looked at first."""
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from avatar.field.contraction import FARTHEST, contract, unbounded_interval
-from avatar.render.rays import hierarchical_samples
+from avatar.rendering.rays import hierarchical_samples
 
 MIDDLE, RADIUS = torch.tensor([0.1, -0.2, 0.3]), 0.4
 

@@ -14,7 +14,7 @@ from avatar.field.scene import Scene
 from avatar.field.warp import neck_blend
 from avatar.flame.library import load_head
 from avatar.flame.model import HeadParameters
-from avatar.render.sampling import Samples, ray_box
+from avatar.rendering.sampling import Samples, ray_box
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from avatar.base.errors import ConfigError, InputError
-from avatar.render.sampling import Samples
-from avatar.render.volume import accumulate, render_weights
+from avatar.rendering.sampling import Samples
+from avatar.rendering.volume import accumulate, render_weights
 
 NAN, INF = float("nan"), float("inf")
 RAY = torch.tensor([0, 0, 2, 2, 3])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from avatar.render.occupancy import DECAY, Occupancy, dilate
+from avatar.rendering.occupancy import DECAY, Occupancy, dilate
 
 
 def make(counts=(6, 5, 4)):

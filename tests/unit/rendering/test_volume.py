@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from avatar.render.rays import INVISIBLE, hierarchical_samples, render_samples, render_visible
-from avatar.render.sampling import Samples, dense_samples, importance, ray_box, stratified
-from avatar.render.volume import accumulate, opacity_of, over, render_weights
+from avatar.rendering.rays import INVISIBLE, hierarchical_samples, render_samples, render_visible
+from avatar.rendering.sampling import Samples, dense_samples, importance, ray_box, stratified
+from avatar.rendering.volume import accumulate, opacity_of, over, render_weights
 
 
 @pytest.fixture

@@ -216,7 +216,7 @@ class PaintingAvatar:
         self.is_unbounded = False
         self.identity = SimpleNamespace(with_identity=lambda params: params)
 
-    def render(self, params, camera, *, deform_code=None, background=None):
+    def render_frame(self, params, camera, *, deform_code=None, background=None):
         assert background is None, "a capture's frames stand before its plate"
         assert len(params) == 1
         self.calls.append(deform_code)

@@ -258,7 +258,7 @@ def test_the_gate_is_measured_outside_the_silhouette(tiny, tmp_path):
         return SimpleNamespace(image=image, mask=mask)
 
     asset = load_head()
-    avatar = SimpleNamespace(parameters=HeadParameters.neutral(asset, 3), asset=asset, camera=None, render=render)
+    avatar = SimpleNamespace(parameters=HeadParameters.neutral(asset, 3), asset=asset, camera=None, render_frame=render)
     figures = measure_gate.gate_figures(avatar, frames=3)
     outside = figures["outside"]
     assert not outside[24:40, 16:48].any()

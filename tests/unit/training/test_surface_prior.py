@@ -10,7 +10,7 @@ from avatar.field.frame_states import Probes, Rays
 from avatar.field.ray_sampling import field_functions
 from avatar.flame.library import load_head
 from avatar.kernels.mesh.op import MeshQuery
-from avatar.render.sampling import Samples
+from avatar.rendering.sampling import Samples
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.step import TrainState, train_step
 from avatar.training.surface_prior import (
