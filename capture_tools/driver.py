@@ -77,10 +77,10 @@ def track_driver(
     DRIVER_FRAMES.require("the driver's length", selection.expected, error=InputError, where=video)
     selection = replace(selection, rotate=chosen_rotation(video, selection, rotate))
     info = probe_video(video, rotate=selection.rotate)
-    told = focal_over_longer_side(info.focal_35mm, info.width, info.height)
+    known_focal = focal_over_longer_side(info.focal_35mm, info.width, info.height)
     if live:
         usual = LiveSettings()
-        calibration = settings or replace(usual.calibration, focal_prior=told or usual.calibration.focal_prior)
+        calibration = settings or replace(usual.calibration, focal_prior=known_focal or usual.calibration.focal_prior)
         tracker = LiveTracker(asset, info.width, info.height, replace(usual, calibration=calibration))
         params, pixels, times = follow_live(video, selection, tracker)
         fps = mean_rate(times, info.fps)
@@ -90,7 +90,7 @@ def track_driver(
         # A face cut by the picture's edge is misfitted: its frames are interpolated like those without a face.
         pixels = np.where(face.whole[:, None, None], face.pixels, np.float32(np.nan))
         _require_face(pixels, video, cut=bool(face.inside.any()))
-        chosen = settings or lens_settings(told)
+        chosen = settings or lens_settings(known_focal)
         beyond = ~inside_picture(pixels, info.width, info.height)
         fit = track_with_progress(pixels, times, info.width, info.height, asset, chosen, occluded=beyond)
         params = fit.params

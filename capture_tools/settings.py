@@ -40,14 +40,14 @@ class CaptureSettings:
     camera: Literal["auto", "static", "moving"] = "auto"
     """Whether the camera stood still or was carried around; auto looks at the background."""
     rotate: Rotate = "auto"
-    """Degrees by which the frames are turned clockwise, after what the file says; auto sets a face upright that lies on
-    its side or upside down. 0 for a person who really lies down."""
+    """Degrees by which the frames are rotated clockwise, after what the file says; auto sets a face upright that lies
+    on its side or upside down. 0 for a person who really lies down."""
     photometric: bool = True
     """Fit the head to the pictures after the landmarks: better poses, for about a minute per 10 s of video."""
 
     @property
     def pixels(self) -> int:
-        """Side of the crop, 512 where nothing else was asked for."""
+        """Side of the crop in pixels, 512 by default."""
         return self.size or DEFAULT_SIZE
 
     @property

@@ -61,7 +61,7 @@ class FoundClip:
     rotate: int = 0
     """Degrees clockwise by which all frames were rotated, beyond the file's own orientation."""
     unasked: bool = False
-    """The rotation was detected from the face, not asked for."""
+    """The rotation was detected from the face, not set by the user."""
 
     @property
     def used(self) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Hands in a picture, and which landmarks of a face they cover.
 
 Zhang et al., "MediaPipe Hands: on-device real-time hand tracking", 2020. The models are inside the mediapipe wheel. A
-frame takes 6 ms on one core, as much as the face does, so every frame looked at is searched.
+frame takes 6 ms on one core, as much as the face does, so every selected frame is searched.
 """
 
 from __future__ import annotations

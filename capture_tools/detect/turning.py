@@ -50,7 +50,7 @@ def require_rotate(rotate: str | int) -> None:
 
 
 def turned_note(rotate: int, what: str = "video") -> list[str]:
-    """The note on frames rotated without being asked, at most one sentence."""
+    """The warning about frames rotated automatically: a list of at most one sentence."""
     if not rotate:
         return []
     lies = "stands on its head" if rotate == 180 else "lies on its side"

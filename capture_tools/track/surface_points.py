@@ -24,7 +24,7 @@ class SurfacePoints:
         faces: `[P]` triangles.
         barycentrics: `[P, 3]` within them.
         offset_basis: `[V, Q]` basis of the static offset; `at` takes its latents `[Q, 3]`.
-        shift: `[P, 3]` metres added to the points in the rest pose; None = 0.
+        bias: `[P, 3]` metres added to the points in the rest pose; None = 0.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class SurfacePoints:
         faces: np.ndarray,
         barycentrics: np.ndarray,
         offset_basis: Tensor,
-        shift: Tensor | None = None,
+        bias: Tensor | None = None,
     ) -> None:
         model = HeadModel(asset, torch.zeros(1, dtype=torch.int64))
         self.count = len(faces)
@@ -53,8 +53,8 @@ class SurfacePoints:
             return torch.einsum("rc,rc...->r...", amount, values[corner])
 
         self.template = gather(torch.as_tensor(asset.template))
-        if shift is not None:
-            self.template = self.template + self.weight[:, None] * shift[self.point]
+        if bias is not None:
+            self.template = self.template + self.weight[:, None] * bias[self.point]
         self.shapedirs = gather(torch.as_tensor(asset.shapedirs))
         motion = torch.cat([torch.as_tensor(asset.exprdirs), torch.as_tensor(asset.posedirs)], -1)
         self.motion = gather(motion).flatten(0, 1).T.contiguous()
