@@ -18,7 +18,7 @@ from capture_tools.detect.turning import turned_note
 from capture_tools.report.scores import yaw_degrees
 from capture_tools.track.clip_tracking import TrackResult
 
-MINIMAL_INSIDE = 0.9
+MINIMAL_IN_CROP = 0.9
 GOOD_ERROR = 0.035
 GOOD_EYES = 40.0
 """Pixels between the outer eye corners in the crop below which the avatar's face will be soft."""
@@ -105,7 +105,7 @@ def capture_warnings(
         )
     outside = crop.to_crop(pixels[used])
     inside = ((outside >= 0) & (outside <= crop.size)).all(-1).mean(-1)
-    cut = [int(i) for i in used[inside < MINIMAL_INSIDE]]
+    cut = [int(i) for i in used[inside < MINIMAL_IN_CROP]]
     if cut:
         warnings.append(f"the face reaches out of the picture in frames {ranges(cut)}")
     return warnings

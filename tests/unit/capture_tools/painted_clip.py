@@ -58,3 +58,12 @@ def painted_clip(asset: HeadAsset, count: int, width: int = 320, height: int = 2
         images.append(np.where(mask[..., None], picture, scene).astype(np.uint8))
         masks.append(mask)
     return PaintedClip(images, masks, p, camera, scene)
+
+
+def smear(image: np.ndarray, length: int, degrees: float) -> np.ndarray:
+    """What a motion by `length` pixels leaves of a picture."""
+    kernel = np.zeros((length, length), np.float32)
+    kernel[length // 2] = 1
+    turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), degrees, 1)
+    kernel = cv2.warpAffine(kernel, turn, (length, length))
+    return cv2.filter2D(image, -1, kernel / kernel.sum())

@@ -5,19 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from painted_clip import PaintedClip
+from painted_clip import PaintedClip, smear
 
 from capture_tools.detect.landmark_detector import LandmarkDetector
 from capture_tools.detect.sharpness import BLURRED, detail_tensor, sharpness
-
-
-def smear(image: np.ndarray, length: int, degrees: float) -> np.ndarray:
-    """What a motion by `length` pixels leaves of a picture."""
-    kernel = np.zeros((length, length), np.float32)
-    kernel[length // 2] = 1
-    turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), degrees, 1)
-    kernel = cv2.warpAffine(kernel, turn, (length, length))
-    return cv2.filter2D(image, -1, kernel / kernel.sum())
 
 
 @pytest.fixture(scope="module")

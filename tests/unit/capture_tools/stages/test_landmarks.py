@@ -7,8 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from painted_clip import PaintedClip
-from test_sharpness import smear
+from painted_clip import PaintedClip, smear
 
 from avatar.base.errors import InputError
 from avatar.flame.landmark_sets import inter_ocular_distance
