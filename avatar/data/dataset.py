@@ -54,11 +54,6 @@ class FrameSet:
         return self.images.shape[2], self.images.shape[1]
 
     @property
-    def byte_count(self) -> int:
-        """Memory of images and masks."""
-        return self.images.nbytes + self.masks.nbytes
-
-    @property
     def device(self) -> torch.device:
         return self.images.device
 

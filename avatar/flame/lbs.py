@@ -9,26 +9,6 @@ import torch
 from torch import Tensor
 
 
-def rodrigues(axis_angle: Tensor) -> Tensor:
-    """Rotation matrices `[..., 3, 3]` of axis-angle vectors `[..., 3]` (radians), differentiable at zero.
-
-    R = I + a K + b K^2 with a = sin(t)/t, b = (1 - cos(t))/t^2 and K the cross-product matrix of the vector;
-    near zero a and b come from their Taylor series, so that the gradient is exact there too.
-    """
-    squared = (axis_angle * axis_angle).sum(-1)
-    small = squared < 1e-6
-    safe = torch.where(small, torch.ones_like(squared), squared)
-    angle = safe.sqrt()
-    a = torch.where(small, 1 - squared / 6 + squared * squared / 120, torch.sin(angle) / angle)
-    # 1 - cos loses all its digits in float32 where the angle is small; 2 sin^2 of the half angle keeps them
-    b = torch.where(small, 0.5 - squared / 24 + squared * squared / 720, 2 * torch.sin(angle / 2).square() / safe)
-    x, y, z = axis_angle.unbind(-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*axis_angle.shape[:-1], 3, 3)
-    identity = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
-    return identity + a[..., None, None] * cross + b[..., None, None] * (cross @ cross)
-
-
 def blend(directions: Tensor, coefficients: Tensor) -> Tensor:
     """Sum of directions `[V, 3, K]` weighted by coefficients `[N, K]`: offsets `[N, V, 3]`."""
     vertices = directions.shape[0]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from avatar.base.errors import HeadModelError
 from avatar.flame import lbs
 from avatar.flame.assets import HeadAsset
+from avatar.geometry.rotations import axis_angle_to_matrix
 
 PER_FRAME = ("expr", "rotation", "translation", "neck", "jaw", "eyes")
 
@@ -187,7 +188,7 @@ class HeadModel(nn.Module):
         joints = joints + lbs.blend(self.joint_exprdirs, p.expr)
 
         pose = torch.stack([p.rotation, p.neck, p.jaw, p.eyes[:, :3], p.eyes[:, 3:]], 1)
-        rotations = lbs.rodrigues(pose)
+        rotations = axis_angle_to_matrix(pose)
         rest = rest + lbs.blend(self.posedirs, lbs.pose_features(rotations))
         posed_joints, transforms = lbs.joint_transforms(rotations, joints, self.parents)
         vertices = lbs.skin(rest, transforms, self.weights) + p.translation.unsqueeze(1)

@@ -201,12 +201,12 @@ def project(points: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
 
 def pixel_rays(camera: Camera, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Rays through pixels `[..., 2]` (centres at +0.5): origins (metres) and unit directions `[..., 3]`, world."""
-    return _rays(pixels, camera, normalise=True)
-
-
-def z_rays(camera: Camera, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """As `pixel_rays`, with directions scaled to camera z = 1, so that distance along the ray is z-depth."""
-    return _rays(pixels, camera, normalise=False)
+    pose = torch.as_tensor(np.array(camera.world_from_cam), dtype=pixels.dtype, device=pixels.device)
+    x = (pixels[..., 0] - camera.cx) / camera.fl_x
+    y = (pixels[..., 1] - camera.cy) / camera.fl_y
+    in_camera = torch.nn.functional.normalize(torch.stack([x, y, torch.ones_like(x)], dim=-1), dim=-1)
+    directions = in_camera @ pose[:3, :3].T
+    return pose[:3, 3].expand_as(directions).contiguous(), directions
 
 
 def pixel_centres(width: int, height: int, *, device: torch.device | str = "cpu") -> Tensor:
@@ -219,14 +219,3 @@ def pixel_centres(width: int, height: int, *, device: torch.device | str = "cpu"
 def image_rays(camera: Camera, *, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
     """Rays through all pixel centres: origins and unit directions `[H, W, 3]` float32, world."""
     return pixel_rays(camera, pixel_centres(camera.width, camera.height, device=device))
-
-
-def _rays(pixels: Tensor, camera: Camera, *, normalise: bool) -> tuple[Tensor, Tensor]:
-    pose = torch.as_tensor(np.array(camera.world_from_cam), dtype=pixels.dtype, device=pixels.device)
-    x = (pixels[..., 0] - camera.cx) / camera.fl_x
-    y = (pixels[..., 1] - camera.cy) / camera.fl_y
-    in_camera = torch.stack([x, y, torch.ones_like(x)], dim=-1)
-    if normalise:
-        in_camera = torch.nn.functional.normalize(in_camera, dim=-1)
-    directions = in_camera @ pose[:3, :3].T
-    return pose[:3, 3].expand_as(directions).contiguous(), directions

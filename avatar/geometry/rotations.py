@@ -1,4 +1,4 @@
-"""Rotations as axis-angle vectors, matrices and the continuous 6D form; batched, differentiable, safe at zero."""
+"""Rotations as axis-angle vectors and matrices; batched, differentiable, safe at zero."""
 
 from __future__ import annotations
 
@@ -64,20 +64,6 @@ def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
     series = 2 / w.clamp_min(0.5) * (1 - ratio / 3 * (1 - ratio * 3 / 5 * (1 - ratio * 5 / 7)))
     scale = torch.where(small, series, 2 * torch.atan2(length, w) / length)
     return scale[..., None] * axis
-
-
-def rotation_6d_to_matrix(d6: Tensor) -> Tensor:
-    """Rotation matrices `[..., 3, 3]` from the 6D form `[..., 6]` (Zhou et al. 2019, the first two rows before
-    Gram-Schmidt)."""
-    a, b = d6[..., :3], d6[..., 3:]
-    x = torch.nn.functional.normalize(a, dim=-1)
-    y = torch.nn.functional.normalize(b - (x * b).sum(-1, keepdim=True) * x, dim=-1)
-    return torch.stack([x, y, torch.linalg.cross(x, y)], dim=-2)
-
-
-def matrix_to_rotation_6d(matrix: Tensor) -> Tensor:
-    """The 6D form `[..., 6]` of rotation matrices `[..., 3, 3]`: their first two rows."""
-    return matrix[..., :2, :].flatten(-2)
 
 
 def nearest_rotation(matrix: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from avatar.media import images
+
 PQ, HLG = 16, 18
 """Transfer functions as files number them (ITU-T H.273, table 3): SMPTE ST 2084 and ARIB STD-B67."""
 BT2020, P3 = 9, 12
@@ -89,16 +91,6 @@ def hlg_to_scene(signal: np.ndarray) -> np.ndarray:
     return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
 
 
-def srgb_to_light(signal: np.ndarray) -> np.ndarray:
-    """IEC 61966-2-1: signal in [0, 1] to light in [0, 1]."""
-    return np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
-
-
-def light_to_srgb(light: np.ndarray) -> np.ndarray:
-    """The inverse of `srgb_to_light`."""
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.power(light, 1 / 2.4) - 0.055)
-
-
 def bend_highlights(nits: np.ndarray) -> np.ndarray:
     """BT.2390's EETF from a display of 1000 to one of 203 cd/m2: dark and middle tones stay, highlights bend."""
     peak, white = nits_to_pq(PEAK), nits_to_pq(REFERENCE_WHITE)
@@ -127,7 +119,7 @@ def _curve(transfer: int) -> np.ndarray:
         PQ: lambda signal: pq_to_nits(signal) / REFERENCE_WHITE,
         HLG: hlg_to_scene,
     }
-    return curves.get(transfer, srgb_to_light)(np.linspace(0, 1, LEVELS)).astype(np.float32)
+    return curves.get(transfer, images.to_linear)(np.linspace(0, 1, LEVELS)).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -141,4 +133,4 @@ def _tone_gain() -> np.ndarray:
 @lru_cache(maxsize=1)
 def _srgb_levels() -> np.ndarray:
     """8-bit level per linear light from 0 to 1, uint8 `[65536]`."""
-    return np.rint(255 * light_to_srgb(np.linspace(0, 1, LEVELS))).astype(np.uint8)
+    return np.rint(255 * images.to_srgb(np.linspace(0, 1, LEVELS))).astype(np.uint8)

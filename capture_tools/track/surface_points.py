@@ -14,6 +14,7 @@ from torch import Tensor
 from avatar.flame import lbs
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters
+from avatar.geometry.rotations import axis_angle_to_matrix
 
 
 class SurfacePoints:
@@ -69,7 +70,7 @@ class SurfacePoints:
             joints = joints + self.joint_basis @ latents
         joints = joints + lbs.blend(self.joint_exprdirs, p.expr)
         pose = torch.stack([p.rotation, p.neck, p.jaw, p.eyes[:, :3], p.eyes[:, 3:]], 1)
-        rotations = lbs.rodrigues(pose)
+        rotations = axis_angle_to_matrix(pose)
         coefficients = torch.cat([p.expr, lbs.pose_features(rotations)], -1)
         points = rest + (coefficients @ self.motion).view(len(p), -1, 3)
         _, transforms = lbs.joint_transforms(rotations, joints, self.parents)

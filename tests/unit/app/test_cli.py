@@ -3,7 +3,6 @@
 import errno
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -23,16 +22,15 @@ COMMANDS = ["create", "capture", "train", "eval", "reanimate", "render", "model"
 
 def test_help_answers_within_a_second_and_loads_nothing_heavy():
     code = (
-        "import sys, avatar.app.cli; status = avatar.app.cli.main(['--help']);"
+        "import sys, time, avatar.app.cli; status = avatar.app.cli.main(['--help']);"
         "heavy = {'torch', 'warp', 'mediapipe', 'cv2', 'av', 'imageio', 'numpy'} & set(sys.modules);"
+        "print(time.process_time(), file=sys.stderr);"  # not the clock: another program may hold the processor
         "sys.exit(status or (f'imported {heavy}' if heavy else 0))"
     )
-    began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - began
     assert done.returncode == 0, done.stderr
     assert "reanimate" in done.stdout
-    assert seconds < 1.0
+    assert float(done.stderr) < 1.0
 
 
 @pytest.mark.parametrize("command", COMMANDS)

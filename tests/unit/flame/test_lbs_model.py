@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from avatar.base.errors import HeadModelError
-from avatar.flame import lbs
 from avatar.flame.assets import make_head
 from avatar.flame.model import HeadModel, HeadParameters, landmark_vertices
 
@@ -50,20 +49,6 @@ def random_parameters(asset, count, rng, scale=0.5):
         jaw=draw(count, 3),
         eyes=draw(count, 6),
     )
-
-
-def test_rodrigues_is_the_matrix_exponential():
-    vectors = torch.tensor(np.random.default_rng(1).normal(0, 1.5, (50, 3)))
-    x, y, z = vectors.unbind(-1)
-    zero = torch.zeros_like(x)
-    generators = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
-    assert torch.allclose(lbs.rodrigues(vectors), torch.linalg.matrix_exp(generators), atol=1e-12)
-
-
-@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 0.9e-3, 1.1e-3, 0.1])
-def test_rodrigues_gradient_is_exact_near_zero(angle):
-    vector = torch.tensor([[angle, 0.3 * angle, -0.2 * angle]], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lbs.rodrigues, vector, eps=1e-6, atol=1e-8)
 
 
 def test_skinning_matches_a_chain_computed_by_hand(asset):

@@ -2,11 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from golden import assert_golden
 
 from avatar.base.errors import ConfigError, InputError, MissingDependencyError
 from avatar.base.optional import is_installed
+from avatar.flame.library import load_head
+from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.rasterize import rasterize, silhouette
 from avatar.geometry.cameras import Camera, look_at, pixel_centres, pixel_rays
 from avatar.kernels.mesh import reference
@@ -175,3 +179,20 @@ def test_a_missing_backend_says_how_to_install_it():
     vertices, faces = ball()
     with pytest.raises(MissingDependencyError, match=r"pip install .*pytorch3d"):
         rasterize(faces, vertices, camera(), backend="pytorch3d")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_shipped_head_looks_as_it_did(backend):
+    """Where the surface lies, as colours: x, y and z over 0.3 m. One rim pixel may round either way."""
+    asset = load_head()
+    params = HeadParameters.neutral(asset, 1)
+    params.rotation[0, 1], params.jaw[0, 0] = 0.5, 0.3
+    params.expr[0, asset.expression_index("eyeBlinkLeft")] = 1.0
+    with torch.no_grad():
+        vertices = HeadModel(asset)(params).vertices[0]
+    faces = torch.as_tensor(asset.faces)
+    view = Camera(160, 176, 320.0, 320.0, 80.0, 88.0, look_at((0, 0, 0.8), (0, 0, 0)))
+    seen = rasterize(faces, vertices, view, backend=backend)
+    places = interpolate(vertices, faces, seen.face.view(-1), seen.barycentrics.view(-1, 3)).view(176, 160, 3)
+    colours = torch.where(seen.mask[..., None], places / 0.3 + 0.5, 0).clamp(0, 1).numpy()
+    assert_golden(np.rint(255 * colours).astype(np.uint8), "rasterised", mean=0.05, worst=5.0)

@@ -59,17 +59,6 @@ def test_gradients_are_right(longest):
     )
 
 
-def test_6d_form_goes_round_and_repairs_noise():
-    matrix = rotations.axis_angle_to_matrix(random_vectors(50, 3.0))
-    d6 = rotations.matrix_to_rotation_6d(matrix)
-    assert torch.allclose(rotations.rotation_6d_to_matrix(d6), matrix, atol=1e-12)
-    noisy = rotations.rotation_6d_to_matrix(2.5 * d6 + 0.1)
-    assert torch.allclose(
-        noisy @ noisy.transpose(-1, -2), torch.eye(3, dtype=torch.double).expand(50, 3, 3), atol=1e-12
-    )
-    assert (torch.linalg.det(noisy) > 0).all()
-
-
 def test_shapes_batch():
     assert rotations.axis_angle_to_matrix(torch.zeros(2, 5, 3)).shape == (2, 5, 3, 3)
     assert rotations.matrix_to_axis_angle(torch.eye(3).expand(2, 5, 3, 3)).shape == (2, 5, 3)

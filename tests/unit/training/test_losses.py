@@ -27,3 +27,13 @@ def test_vertex_loss_is_in_centimetres():
 def test_pose_loss_is_in_degrees_and_millimetres():
     pose = torch.tensor([[math.radians(1.0), 0, 0, 0.002, 0, 0]])
     assert float(losses.pose_loss(pose)) == pytest.approx((1 + 4) / 6, rel=1e-4)
+
+
+def test_opacity_loss_is_the_mean_squared_difference():
+    assert float(losses.opacity_loss(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0.0, 1.0, 0.5]))) == pytest.approx(
+        0.5 / 3
+    )
+
+
+def test_code_loss_sums_a_code_and_averages_over_codes():
+    assert float(losses.code_loss(torch.tensor([[1.0, 2.0], [0.0, 3.0]]))) == pytest.approx((1 + 4 + 9) / 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from golden import assert_golden
 from painted_clip import PaintedClip
 
 from avatar.flame.assets import HeadAsset
@@ -68,6 +69,12 @@ def test_a_perfect_fit_differs_nowhere(scene: Scene) -> None:
     assert scores.photometric_error == pytest.approx(0, abs=0.5)
     assert scores.exposure == pytest.approx(1, abs=0.01)
     assert scores.silhouette_iou == pytest.approx(1, abs=0.01)
+
+
+def test_the_panels_look_as_they_did(scene: Scene) -> None:
+    """Found landmarks two pixels beside the fitted ones; antialiasing of their marks may differ by version."""
+    panels, _ = scene.draw(found=scene.points + 2)
+    assert_golden(np.concatenate(panels, 1), "overlay", mean=0.2, worst=10.0)
 
 
 def test_what_differs_is_bright_and_counted(scene: Scene) -> None:
