@@ -1,4 +1,4 @@
-"""Keeping the C++ libraries inside MediaPipe quiet: they write to file descriptor 2 behind Python's back."""
+"""Keeping the C++ libraries inside LiteRT quiet: they write to file descriptor 2 behind Python's back."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from contextlib import contextmanager
 def quiet_native_stderr() -> Iterator[None]:
     """Send what the process writes to descriptor 2 to nowhere for the time of the block.
 
-    Python's exceptions still rise; only text printed meanwhile is lost. Used while a MediaPipe graph is created and
-    fed its first frame, when TensorFlow Lite announces its delegate.
+    Python's exceptions still rise; only text printed meanwhile is lost. Used while the first network
+    is made, when LiteRT announces its delegate.
     """
     sys.stderr.flush()
     saved = os.dup(2)
