@@ -16,7 +16,17 @@ from avatar.app.commands.outcome import Outcome
 from avatar.base.errors import AvatarError, MissingDependencyError
 from avatar.base.optional import install_line, is_installed
 
-NEEDED = ("torch", "warp-lang", "mediapipe", "numpy", "opencv-contrib-python", "imageio", "av", "tyro", "safetensors")
+NEEDED = (
+    "torch",
+    "warp-lang",
+    "ai-edge-litert",
+    "numpy",
+    "opencv-contrib-python",
+    "imageio",
+    "av",
+    "tyro",
+    "safetensors",
+)
 OPTIONAL = ("lpips",)  # those with a part in the backends are listed with them
 SMALLEST_FREE_GIB = 2.0
 SMALLEST_MEMORY_GIB = 6.0
@@ -29,7 +39,7 @@ def examine() -> Outcome:
     """
     print(f"avatar {__version__}, Python {platform.python_version()} at {sys.executable}")
     print(f"platform: {platform.platform()}, {core_count()} cores, {memory_gib():.1f} GiB of memory")
-    faults = [] if (3, 10) <= sys.version_info[:2] <= (3, 12) else ["Python must be 3.10, 3.11 or 3.12"]
+    faults = [] if (3, 10) <= sys.version_info[:2] <= (3, 13) else ["Python must be 3.10 to 3.13"]
     for name in NEEDED:
         version = version_of(name)
         print(f"  {name:<22} {version or 'missing'}")
@@ -63,7 +73,8 @@ def examine() -> Outcome:
         raise MissingDependencyError(
             "this machine cannot run avatar yet",
             found="; ".join(faults),
-            fix="remove .venv and run scripts/test.sh, or: pip install -r requirements.lock",
+            fix="remove .venv and run scripts/test.sh, or: pip install -r requirements.lock && "
+            "python scripts/fetch_models.py",
         )
     return Outcome(
         lines=["everything needed works"],

@@ -67,7 +67,7 @@ class FaceMesh:
         """The faces in uint8 `[H, W, 3]`, looked for in the regions of the previous frame and, while there are fewer
         than `max_faces`, in the whole picture.
 
-        Returns (float32 `[478, 3]` each: x, y and z in pixels, the first pixel's centre at 0; their regions).
+        Returns (float64 `[478, 3]` each: x, y and z in pixels, the first pixel's centre at 0; their regions).
         """
         shape = picture_shape(rgb)
         found = []
@@ -82,7 +82,7 @@ class FaceMesh:
             square_around(box_around(face, rotation_between(face[first], face[last], shape, 0.0)), shape, WIDER)
             for face in seen
         ]
-        return [face * shape[[0, 1, 0]] for face in seen], regions
+        return [face * shape[[0, 1, 0]].astype(np.float64) for face in seen], regions
 
     def _landmarks(self, rgb: np.ndarray, region: Region) -> np.ndarray | None:
         """The face that a region shows, float32 `[478, 3]` in shares of the picture; None where there is none."""

@@ -17,6 +17,7 @@ from capture_tools.detect.regions import (
     cos32,
     cut_out,
     normalized,
+    padding_around,
     picture_shape,
     put_back,
     rotation_between,
@@ -64,8 +65,12 @@ class HandLandmarks:
 
     def _landmarks(self, rgb: np.ndarray, region: Region) -> np.ndarray | None:
         """The hand that a region shows, float32 `[21, 2]` in shares of the picture; None where there is none."""
-        points, present, *_ = self._network(cut_out(rgb, region, SIDE, (0.0, 1.0)))
-        return put_back(points.reshape(-1, 3)[:, :2] / F(SIDE), region) if present.item() > PRESENT else None
+        points, present, *_ = self._network(cut_out(rgb, region, SIDE, (0.0, 1.0), around=True))
+        if present.item() <= PRESENT:
+            return None
+        padding = padding_around(region.size * picture_shape(rgb))  # next to nothing, but it rounds
+        inside = (points.reshape(-1, 3)[:, :2] / F(SIDE) - padding) / (F(1) - (padding + padding))
+        return put_back(inside, region)
 
 
 def _box_along(hand: np.ndarray, shape: np.ndarray) -> Region:

@@ -92,8 +92,8 @@ class LandmarkDetector:
         return [face / scale + np.array([x0, y0, 0], np.float32) for face in whole]
 
     def _find(self, rgb: np.ndarray, regions: Sequence[Region] = ()) -> tuple[list[np.ndarray], list[Region]]:
-        faces, regions = self._mesh.find(np.ascontiguousarray(rgb), regions)
-        return [face + np.array([PIXEL_CENTRE, PIXEL_CENTRE, 0], np.float32) for face in faces], list(regions)
+        faces, found = self._mesh.find(np.ascontiguousarray(rgb), regions)
+        return [(face + np.array([PIXEL_CENTRE, PIXEL_CENTRE, 0])).astype(np.float32) for face in faces], found
 
 
 def choose_face(faces: list[np.ndarray], previous: np.ndarray | None) -> np.ndarray:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 def quiet_native_stderr() -> Iterator[None]:
     """Send what the process writes to descriptor 2 to nowhere for the time of the block.
 
-    Python's exceptions still rise; only text printed meanwhile is lost. Used while the first network
-    is made, when LiteRT announces its delegate.
+    Python's exceptions still rise; only text printed meanwhile is lost. Used while the first network is
+    made, when LiteRT announces its delegate.
     """
     sys.stderr.flush()
     saved = os.dup(2)

@@ -72,9 +72,15 @@ def picture_shape(rgb: np.ndarray) -> np.ndarray:
     return np.array(rgb.shape[1::-1], F)
 
 
-def whole_square(shape: np.ndarray) -> Region:
-    """The upright square around a picture of width and height `shape` that shows all of it."""
-    return Region(np.full(2, 0.5, F), shape.max() / shape, F(0))
+def whole_picture() -> Region:
+    """All of it, upright."""
+    return Region(np.full(2, 0.5, F), np.ones(2, F), F(0))
+
+
+def padding_around(size: np.ndarray) -> np.ndarray:
+    """What the square around a rectangle `[2]` has left and above it, in shares of the square: float32 `[2]`."""
+    ratio = size[1] / size[0]
+    return np.array([0, (F(1) - ratio) / F(2)] if ratio < 1 else [(F(1) - F(1) / ratio) / F(2), 0], F)
 
 
 def rotation_between(start: np.ndarray, end: np.ndarray, shape: np.ndarray, target: float) -> np.float32:
@@ -103,15 +109,26 @@ def box_around(points: np.ndarray, rotation: np.float32) -> Region:
     return Region(low + size / F(2), size, rotation)
 
 
-def cut_out(rgb: np.ndarray, region: Region, side: int, values: tuple[float, float], black: bool = False) -> np.ndarray:
+def cut_out(
+    rgb: np.ndarray,
+    region: Region,
+    side: int,
+    values: tuple[float, float],
+    *,
+    around: bool = False,
+    black: bool = False,
+) -> np.ndarray:
     """What a region of uint8 `[H, W, 3]` shows, as float32 `[side, side, 3]` between the two `values`.
 
-    Beyond the picture lies its last pixel, or nothing (`black`).
+    A region that is no square is stretched to one, or the square `around` it is taken. Beyond the picture lies its last
+    pixel, or nothing (`black`).
     """
     import cv2
 
     shape = picture_shape(rgb)
     centre, (width, height) = region.centre * shape, region.size * shape
+    if around:
+        width = height = max(width, height)
     angle = float(F(float(region.rotation * F(180)) / np.pi)) * np.pi / 180
     half_cos, half_sin = F(np.cos(angle)) * F(0.5), F(np.sin(angle)) * F(0.5)
     across = np.array([half_cos * width, half_sin * width], F)

@@ -21,6 +21,8 @@ from capture_tools.detect.native_logs import quiet_native_stderr
 
 INSTALLED_MODELS = Path(sys.prefix) / "share" / "flame-avatar" / "models"
 """Where `scripts/fetch_models.py` puts the files."""
+WHEEL = "mediapipe"
+"""The package whose files do as well, where it is installed."""
 
 
 def model_bytes(name: str) -> bytes:
@@ -44,7 +46,7 @@ def model_bytes(name: str) -> bytes:
 
 def _files_of_the_wheel() -> list[Path]:
     try:
-        files = importlib.metadata.distribution("mediapipe").files or []
+        files = importlib.metadata.distribution(WHEEL).files or []
     except importlib.metadata.PackageNotFoundError:
         return []
     return [Path(str(file.locate())) for file in files if file.suffix == ".tflite"]
