@@ -33,7 +33,7 @@ class PersonSegmenter:
 
         mode = cv2.INTER_AREA if rgb.shape[0] > MODEL_SIZE else cv2.INTER_LINEAR
         small = cv2.resize(rgb, (MODEL_SIZE, MODEL_SIZE), interpolation=mode)
-        return self._network(unit_values(0.0, 1.0)[small])[0][..., 0]
+        return self._network(cv2.LUT(small, unit_values(0.0, 1.0)))[0][..., 0]
 
 
 def steady(confidences: np.ndarray) -> np.ndarray:

@@ -144,7 +144,7 @@ def cut_out(
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT if black else cv2.BORDER_REPLICATE,
     )
-    return unit_values(*values)[seen]
+    return cv2.LUT(seen, unit_values(*values))
 
 
 def put_back(points: np.ndarray, region: Region) -> np.ndarray:
