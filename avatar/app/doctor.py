@@ -30,7 +30,7 @@ def examine() -> Outcome:
     """
     print(f"avatar {__version__}, Python {platform.python_version()} at {sys.executable}")
     print(f"platform: {platform.platform()}, {core_count()} cores, {memory_gib():.1f} GiB of memory")
-    faults = [] if (3, 10) <= sys.version_info[:2] <= (3, 12) else ["Python must be 3.10, 3.11 or 3.12"]
+    faults = [] if (3, 10) <= sys.version_info[:2] <= (3, 13) else ["Python must be 3.10 to 3.13"]
     for name in needed():
         version = version_of(name)
         print(f"  {name:<22} {version or 'missing'}")
@@ -64,7 +64,8 @@ def examine() -> Outcome:
         raise MissingDependencyError(
             "this machine cannot run avatar yet",
             found="; ".join(faults),
-            fix="remove .venv and run scripts/test.sh, or: pip install -r requirements.lock",
+            fix="remove .venv and run scripts/test.sh, or: pip install -r requirements.lock && "
+            "python -m capture_tools.fetch_models",
         )
     return Outcome(
         lines=["everything needed works"],

@@ -141,7 +141,8 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool 
     import numpy as np
 
     archive = io.BytesIO()
-    (np.savez_compressed if compressed else np.savez)(archive, **arrays)
+    contents: dict[str, Any] = dict(arrays)
+    (np.savez_compressed if compressed else np.savez)(archive, **contents)
     return write_bytes(path, archive.getvalue())
 
 

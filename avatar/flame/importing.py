@@ -227,7 +227,7 @@ def from_flame_arrays(name: str, content: dict[str, Any], where: Path | str) -> 
             "joint_regressor": arrays["J_regressor"],
             "weights": arrays["weights"],
         },
-        regions={"eyeballs": (arrays["weights"][:, 3:] > 0.9).any(1)},
+        regions={"eyeballs": np.any(arrays["weights"][:, 3:] > 0.9, axis=1)},
         where=where,
     )
 

@@ -76,7 +76,7 @@ def gaussian_mean(images: np.ndarray) -> np.ndarray:
     columns = np.zeros((*images.shape[:-3], height, *images.shape[-2:]))
     for i, weight in enumerate(weights):
         columns += weight * images[..., i : i + height, :, :]
-    means = np.zeros((*columns.shape[:-2], width, columns.shape[-1]))
+    means = np.zeros((*images.shape[:-3], height, width, images.shape[-1]))
     for i, weight in enumerate(weights):
         means += weight * columns[..., i : i + width, :]
     return means

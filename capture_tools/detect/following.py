@@ -56,7 +56,7 @@ def follow_person(
     weights = sizes if counts is None else sizes * counts
     for frame in np.unique(frames):
         here = np.nonzero(frames == frame)[0]
-        time = times[frame]
+        time = float(times[frame])
         free = dict.fromkeys(here.tolist())
         pairs = sorted(
             (distance, number, row)

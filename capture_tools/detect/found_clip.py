@@ -80,7 +80,7 @@ class FoundClip:
 
     def shot_entries(self) -> list[dict[str, Any]]:
         """The shots for report.json: first and last frame, seconds of the clip, frames with a face."""
-        seen = np.isfinite(self.pixels).all(axis=(1, 2))
+        seen = np.all(np.isfinite(self.pixels), axis=(1, 2))
         return [
             {
                 "first": shot.first,

@@ -1,18 +1,17 @@
 """Hands in a picture, and which landmarks of a face they cover.
 
-Zhang et al., "MediaPipe Hands: on-device real-time hand tracking", 2020. The models are inside the mediapipe wheel. A
-frame takes 6 ms on one core, as much as the face does, so every selected frame is searched.
+Zhang et al., "MediaPipe Hands: on-device real-time hand tracking", 2020. A frame takes about as long as the face does,
+so every selected frame is searched.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from avatar.base.conventions import LANDMARK_COUNT
 from avatar.flame.landmark_sets import LIPS
-from capture_tools.detect.native_logs import quiet_native_stderr
+from capture_tools.detect.hand_landmarks import HandLandmarks
+from capture_tools.detect.regions import Region
 
 HAND_POINTS = 21
 FLESH = 0.06
@@ -25,23 +24,19 @@ class HandDetector:
     """Finds up to two hands in the frames of a clip, in their order. Use as a context manager."""
 
     def __init__(self) -> None:
-        with quiet_native_stderr():
-            from mediapipe.python.solutions.hands import Hands
-
-            self._network: Any = Hands(max_num_hands=2, model_complexity=0)
-            self._network.process(np.zeros((64, 64, 3), np.uint8))
+        self._network = HandLandmarks(max_hands=2)
+        self._regions: list[Region] = []
 
     def __enter__(self) -> HandDetector:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._network.close()
+        self._regions = []
 
     def detect(self, rgb: np.ndarray) -> list[np.ndarray]:
         """Landmarks of the hands in uint8 `[H, W, 3]`: float32 `[21, 2]` pixels each."""
-        size = np.array([rgb.shape[1], rgb.shape[0]], np.float32)
-        found = self._network.process(np.ascontiguousarray(rgb)).multi_hand_landmarks or []
-        return [np.array([(p.x, p.y) for p in hand.landmark], np.float32) * size for hand in found]
+        hands, self._regions = self._network.find(np.ascontiguousarray(rgb), self._regions)
+        return hands
 
 
 def covered(hand: np.ndarray, face: np.ndarray) -> np.ndarray:

@@ -1,20 +1,17 @@
 """MediaPipe's 478 face landmarks (face mesh with irises) in images and clips.
 
-Kartynnik et al., "Real-time facial surface geometry from monocular video on mobile GPUs", 2019, and Grishchenko et al.,
-"Attention mesh", 2020. The models are inside the mediapipe wheel: nothing is downloaded.
+The networks run in `face_mesh.py`. Here faces that they lose are searched again, and one of several is chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from avatar.base.conventions import LANDMARK_COUNT
 from avatar.flame.landmark_sets import inter_ocular_distance
-from capture_tools.detect.native_logs import quiet_native_stderr
+from capture_tools.detect.face_mesh import FaceMesh
+from capture_tools.detect.regions import Region
 
 PIXEL_CENTRE = 0.5
 """MediaPipe puts the centre of the first pixel at 0, this program at 0.5. Measured by scaling frames by 0.35 to 3: the
@@ -38,11 +35,9 @@ class LandmarkDetector:
 
     def __init__(self, static: bool = False, max_faces: int = 2) -> None:
         self.static, self.max_faces = static, max_faces
-        self._mesh = self._new_mesh(static)
-        self._search: Any = None
+        self._mesh = FaceMesh(max_faces)
+        self._regions: list[Region] = []
         self._last: np.ndarray | None = None
-        self._spoken: list[Any] = []
-        """The graphs that have found a face: each prints a warning at its first one."""
 
     def __enter__(self) -> LandmarkDetector:
         return self
@@ -51,11 +46,8 @@ class LandmarkDetector:
         self.close()
 
     def close(self) -> None:
-        """Free the graphs."""
-        for mesh in (self._mesh, self._search):
-            if mesh is not None:
-                mesh.close()
-        self._mesh = self._search = None
+        """Forget the clip: what follows is a new one."""
+        self._regions, self._last = [], None
 
     def detect(self, rgb: np.ndarray) -> tuple[np.ndarray | None, int]:
         """The face in uint8 `[H, W, 3]` that continues the last one (else the largest), and the number of faces.
@@ -73,7 +65,8 @@ class LandmarkDetector:
 
         Faces that the picture's edge cuts are among them (see `share_inside`).
         """
-        faces = self._process(self._mesh, rgb)
+        faces, regions = self._find(rgb, self._regions)
+        self._regions = [] if self.static else regions
         if not faces and not self.static and self._last is not None:
             faces = self._search_again(rgb)
         if faces:
@@ -94,34 +87,13 @@ class LandmarkDetector:
         scale = max(1.0, SEARCH_SIZE / max(crop.shape[:2]))
         if scale > 1:
             crop = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-        if self._search is None:
-            self._search = self._new_mesh(static=True)
-        faces = self._process(self._search, crop)
+        faces, _ = self._find(crop)
         whole = [face for face in faces if share_inside(face, *crop.shape[1::-1]) >= MINIMAL_INSIDE]
         return [face / scale + np.array([x0, y0, 0], np.float32) for face in whole]
 
-    def _new_mesh(self, static: bool) -> Any:
-        with quiet_native_stderr():
-            from mediapipe.python.solutions.face_mesh import FaceMesh
-
-            mesh = FaceMesh(static_image_mode=static, max_num_faces=self.max_faces, refine_landmarks=True)
-            # The graph's threads print at the first frame: feed them an empty one while stderr is quiet.
-            mesh.process(np.zeros((64, 64, 3), np.uint8))
-        return mesh
-
-    def _process(self, mesh: Any, rgb: np.ndarray) -> list[np.ndarray]:
-        height, width = rgb.shape[:2]
-        with nullcontext() if mesh in self._spoken else quiet_native_stderr():
-            found = mesh.process(np.ascontiguousarray(rgb)).multi_face_landmarks or []
-        if found and mesh not in self._spoken:
-            self._spoken.append(mesh)
-        faces = []
-        for one in found:
-            face = np.array([(p.x, p.y, p.z) for p in one.landmark], np.float32) * np.array([width, height, width])
-            face[:, :2] += PIXEL_CENTRE
-            if len(face) == LANDMARK_COUNT:
-                faces.append(face.astype(np.float32))
-        return faces
+    def _find(self, rgb: np.ndarray, regions: Sequence[Region] = ()) -> tuple[list[np.ndarray], list[Region]]:
+        faces, found = self._mesh.find(np.ascontiguousarray(rgb), regions)
+        return [(face + np.array([PIXEL_CENTRE, PIXEL_CENTRE, 0])).astype(np.float32) for face in faces], found
 
 
 def choose_face(faces: list[np.ndarray], previous: np.ndarray | None) -> np.ndarray:

@@ -5,11 +5,9 @@ A guided filter (He et al., "Guided image filtering", TPAMI 2013) aligns the 256
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from capture_tools.detect.native_logs import quiet_native_stderr
+from capture_tools.detect.tflite_models import Network, model_bytes, unit_values
 
 MODEL_SIZE = 256
 """Pixels of the segmentation network's square input."""
@@ -18,20 +16,16 @@ LOW, HIGH = 0.25, 0.75
 
 
 class PersonSegmenter:
-    """MediaPipe's general selfie segmentation, one image at a time. Use as a context manager, or call `close`."""
+    """MediaPipe's general selfie segmentation, one image at a time. Can be used as a context manager."""
 
     def __init__(self) -> None:
-        with quiet_native_stderr():
-            from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
-
-            self._network: Any = SelfieSegmentation(model_selection=0)
-            self._network.process(np.zeros((64, 64, 3), np.uint8))
+        self._network = Network(model_bytes("selfie_segmentation.tflite"))
 
     def __enter__(self) -> PersonSegmenter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._network.close()
+        """Nothing to free."""
 
     def confidence(self, rgb: np.ndarray) -> np.ndarray:
         """Confidence that a pixel shows a person: uint8 `[H, W, 3]` to float32 `[256, 256]` in [0, 1]."""
@@ -39,7 +33,7 @@ class PersonSegmenter:
 
         mode = cv2.INTER_AREA if rgb.shape[0] > MODEL_SIZE else cv2.INTER_LINEAR
         small = cv2.resize(rgb, (MODEL_SIZE, MODEL_SIZE), interpolation=mode)
-        return np.array(self._network.process(small).segmentation_mask, np.float32)
+        return self._network(cv2.LUT(small, unit_values(0.0, 1.0)))[0][..., 0]
 
 
 def steady(confidences: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Silences the C++ libraries inside MediaPipe, which write to file descriptor 2 directly."""
+"""Silences the C++ libraries inside LiteRT, which write to file descriptor 2 directly."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from contextlib import contextmanager
 def quiet_native_stderr() -> Iterator[None]:
     """Redirect file descriptor 2 to the null device for the duration of the block.
 
-    Exceptions still propagate. Used while a MediaPipe graph is created and
-    fed its first frame, when TensorFlow Lite announces its delegate.
+    Exceptions still propagate. Used while the first network is made, when LiteRT announces its delegate.
     """
     sys.stderr.flush()
     saved = os.dup(2)

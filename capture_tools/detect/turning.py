@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from avatar.base.errors import InputError
 from avatar.media.video import turned
-from capture_tools.detect.native_logs import quiet_native_stderr
+from capture_tools.detect.box_detector import BoxDetector, face_detector
 from capture_tools.detect.observing import averaged_down
 from capture_tools.detect.selection import FrameSelection
 
@@ -78,16 +77,16 @@ def upright_rotation(images: Iterable[np.ndarray], enough: int = UPRIGHT_ENOUGH)
     0 where there is no face, and where the faces do not agree. Stops after `enough` upright faces at the beginning.
     """
     scores, leans = [], []
-    with _Detector() as detector:
-        for image in images:
-            small = averaged_down(image, max(1.0, max(image.shape[:2]) / SEARCHED))
-            found = [detector.best(turned(small, degrees)) for degrees in QUARTERS]
-            if max(score for score, _ in found) < SURE:
-                continue
-            scores.append([score for score, _ in found])
-            leans.append([lean for _, lean in found])
-            if len(scores) == enough and not np.argmax(scores, axis=1).any():
-                return 0
+    detector = face_detector()
+    for image in images:
+        small = averaged_down(image, max(1.0, max(image.shape[:2]) / SEARCHED))
+        found = [_best_face(detector, turned(small, degrees)) for degrees in QUARTERS]
+        if max(score for score, _ in found) < SURE:
+            continue
+        scores.append([score for score, _ in found])
+        leans.append([lean for _, lean in found])
+        if len(scores) == enough and not np.argmax(scores, axis=1).any():
+            return 0
     if not scores:
         return 0
     table = np.array(scores)
@@ -107,27 +106,10 @@ def _median_roll(rolls: np.ndarray) -> float:
     return float(np.median(np.abs(known))) if len(known) else 0.0
 
 
-class _Detector:
-    """BlazeFace for faces within two metres, the detector of MediaPipe's face mesh."""
-
-    def __enter__(self) -> _Detector:
-        with quiet_native_stderr():
-            from mediapipe.python.solutions.face_detection import FaceDetection
-
-            self._network: Any = FaceDetection(model_selection=0, min_detection_confidence=SURE)
-            self._network.process(np.zeros((64, 64, 3), np.uint8))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._network.close()
-
-    def best(self, rgb: np.ndarray) -> tuple[float, float]:
-        """Score and roll (degrees) of the best face in uint8 `[H, W, 3]`; (0, NaN) without one."""
-        height, width = rgb.shape[:2]
-        with quiet_native_stderr():
-            found = self._network.process(rgb).detections or []
-        if not found:
-            return 0.0, np.nan
-        face = max(found, key=lambda one: one.score[0])
-        right, left = ((p.x * width, p.y * height) for p in face.location_data.relative_keypoints[:2])
-        return float(face.score[0]), float(np.degrees(np.arctan2(left[1] - right[1], left[0] - right[0])))
+def _best_face(detector: BoxDetector, rgb: np.ndarray) -> tuple[float, float]:
+    """Score and roll (degrees) of the best face in uint8 `[H, W, 3]`; (0, NaN) without one."""
+    found = detector.detect(np.ascontiguousarray(rgb), SURE)
+    if not found:
+        return 0.0, np.nan
+    right, left = found[0].points[:2] * rgb.shape[1::-1]
+    return float(found[0].score), float(np.degrees(np.arctan2(left[1] - right[1], left[0] - right[0])))

@@ -97,7 +97,7 @@ class ClipFit:
         self.landmarks = SurfacePoints(asset, *embedding, self.space.basis, bias_of(asset))
         self.done = 0
         self.times = torch.as_tensor(np.asarray(times), dtype=torch.float32)
-        seen = np.isfinite(pixels).all(axis=(1, 2))
+        seen = np.all(np.isfinite(pixels), axis=(1, 2))
         filled = _fill_gaps(pixels, seen, np.asarray(times, np.float64))
         self.seen = torch.as_tensor(seen, dtype=torch.float32)
         self.detected = torch.as_tensor(filled, dtype=torch.float32)

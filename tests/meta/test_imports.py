@@ -30,8 +30,18 @@ LAYERS = (
 )
 """Packages from the lowest up; a module may import from its own layer and from those below it."""
 
-HEAVY = {"torch", "torchvision", "warp", "mediapipe", "cv2"}
-ONLY_WHERE_USED = {"mediapipe", "tinycudann", "nerfacc", "pytorch3d", "lpips", "pycolmap", "anny", "smplx", "viser"}
+HEAVY = {"torch", "torchvision", "warp", "ai_edge_litert", "cv2"}
+ONLY_WHERE_USED = {
+    "ai_edge_litert",
+    "tinycudann",
+    "nerfacc",
+    "pytorch3d",
+    "lpips",
+    "pycolmap",
+    "anny",
+    "smplx",
+    "viser",
+}
 """Never imported at module level: optional, or slow to start."""
 MOST_LINES = 400
 

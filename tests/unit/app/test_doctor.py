@@ -17,7 +17,7 @@ def test_everything_needed_works_here(capsys):
 
 def test_every_declared_package_is_looked_for():
     """The list is the package's own metadata, not a copy of it."""
-    assert {"torch", "mediapipe", "pycolmap", "tensorboard", "pyyaml", "safetensors"} <= set(doctor.needed())
+    assert {"torch", "ai-edge-litert", "pycolmap", "tensorboard", "pyyaml", "safetensors"} <= set(doctor.needed())
     assert not {"pytest", "ruff", "nerfacc"} & set(doctor.needed())
 
 
