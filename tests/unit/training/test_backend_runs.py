@@ -28,9 +28,10 @@ def run_steps(monkeypatch, capture, config, run):
     losses, compute = [], learner.training_losses
 
     def recording(*arguments, **named):
-        terms, samples = compute(*arguments, **named)
-        losses.append({name: float(value.detach()) for name, value in terms.items()} | {"samples": samples})
-        return terms, samples
+        result = compute(*arguments, **named)
+        values = {name: float(value.detach()) for name, value in result.losses.items()}
+        losses.append(values | {"samples": result.sample_count})
+        return result
 
     with monkeypatch.context() as patch:
         patch.setattr(learner, "training_losses", recording)

@@ -35,7 +35,7 @@ def test_pictures_show_the_person_over_plain_grey(moving_capture, tiny_config):
     data = load_training_data(capture, load_head(), tiny_config, torch.device("cpu"))
     empty, full = data.frames.masks == 0, data.frames.masks == 255
     assert (data.frames.images[empty] == PLAIN_GREY).all()
-    assert (data.plate == PLAIN_GREY).all()
+    assert (data.background == PLAIN_GREY).all()
     raw = torch.from_numpy(np.stack([capture.read_image(i) for i in data.frames.indices]))
     torch.testing.assert_close(data.frames.images[full], raw[full])
     assert (raw[empty] != PLAIN_GREY).any()

@@ -36,7 +36,10 @@ class BrightnessDetector:
         points[14] = (0, float(image.astype(float).mean()))
         return points, 1
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         pass
 
 
