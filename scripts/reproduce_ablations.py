@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the program runs; must be set before torch is loaded
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # likewise, before NumPy
 
 import cv2
 import numpy as np

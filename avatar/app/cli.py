@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         quieten()
     # threads that wait asleep: spinning ones make every step several times slower as soon as another program computes
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # NumPy's threads wait awake however they are told, and its matrices here are small
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         outcome = command.run()
     except KeyboardInterrupt:
