@@ -7,12 +7,14 @@ files are the same in all of them, and forgets it; nothing of it is installed.
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
+
+from avatar.base.files import write_bytes
+from capture_tools.detect.tflite_models import INSTALLED_MODELS
 
 WHEEL = "mediapipe==0.10.21"
 MODELS = {
@@ -33,26 +35,23 @@ MODELS = {
 
 def main() -> None:
     """Raises SystemExit where pip fails or a file is not the one expected."""
-    folder = Path(sys.prefix) / "share" / "flame-avatar" / "models"
-    if all(right(folder / Path(path).name, digest) for path, digest in MODELS.items()):
+    targets = {path: INSTALLED_MODELS / Path(path).name for path in MODELS}
+    if all(target.is_file() and right(target.read_bytes(), MODELS[path]) for path, target in targets.items()):
         return
-    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as where:
         wheel = download(Path(where))
         with zipfile.ZipFile(wheel) as archive:
-            for path, digest in MODELS.items():
-                target = folder / Path(path).name
-                part = target.with_suffix(".part")
-                part.write_bytes(archive.read(f"mediapipe/modules/{path}"))
-                if not right(part, digest):
+            for path, target in targets.items():
+                content = archive.read(f"mediapipe/modules/{path}")
+                if not right(content, MODELS[path]):
                     raise SystemExit(f"{wheel.name}: {path} is not the file expected; nothing was replaced by it")
-                os.replace(part, target)
-    print(f"{len(MODELS)} networks in {folder}")
+                write_bytes(target, content)
+    print(f"{len(MODELS)} networks in {INSTALLED_MODELS}")
 
 
-def right(path: Path, digest: str) -> bool:
-    """Whether a file is there and is the one expected."""
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+def right(content: bytes, digest: str) -> bool:
+    """Whether a file's content is the one expected."""
+    return hashlib.sha256(content).hexdigest() == digest
 
 
 def download(folder: Path) -> Path:
