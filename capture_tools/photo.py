@@ -32,7 +32,7 @@ from capture_tools.detect.landmark_detector import (
     inside_picture,
     share_inside,
 )
-from capture_tools.detect.matting import PersonSegmenter, fill_holes, refine_matte
+from capture_tools.detect.segmentation import PersonSegmenter, fill_holes, refine_mask
 from capture_tools.detect.observing import LARGEST_SEARCHED, averaged_down
 from capture_tools.detect.picture_quality import picture_warnings
 from capture_tools.detect.selection import choose_crop
@@ -155,7 +155,7 @@ def _fit_and_write(
     crop = choose_crop(pixels[None], width, height, size)
     image = crop.cut(photograph.image)
     with PersonSegmenter() as segmenter:
-        mask = fill_holes(refine_matte(segmenter.confidence(image), image))
+        mask = fill_holes(refine_mask(segmenter.confidence(image), image))
     images, masks = image[None], mask[None]
     focal = focal_over_longer_side(photograph.focal_35mm, width, height)
     result = track_with_progress(

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from avatar.flame.assets import HeadAsset
 
 BYTES_PER_PIXEL = 12
-"""Room a frame takes on disk, generously: image, matte, held-out renders."""
+"""Room a frame takes on disk, generously: image, mask, held-out renders."""
 FIXED_BYTES = 300 * 2**20
 """Room for checkpoints, logs and videos."""
 TIMINGS = "timings.json"

@@ -72,7 +72,7 @@ class _FlameUnpickler(pickle.Unpickler):
 def _numpy_constructor(module: str, name: str) -> Any:
     if name in ("ndarray", "dtype"):
         return getattr(np, name)
-    from numpy.core import multiarray, numeric
+    from numpy._core import multiarray, numeric  # NumPy 2's name; a file may use either
 
     return getattr(numeric if name == "_frombuffer" else multiarray, name)
 

@@ -115,7 +115,7 @@ def make_synthetic_clip(
     landmarks, visible = [], []
     for index, frame in enumerate(render_frames(scene)):
         write_png(truth / IMAGES / f"{index:05d}.png", frame.image)
-        write_png(truth / MASKS / f"{index:05d}.png", frame.matte)
+        write_png(truth / MASKS / f"{index:05d}.png", frame.mask)
         landmarks.append(frame.landmarks)
         visible.append(frame.visible)
         if progress is not None:
@@ -131,7 +131,7 @@ def make_synthetic_clip(
         timestamps=[index / fps for index in range(frames)],
         landmarks=np.stack(landmarks),
         visible=np.stack(visible),
-        background=scene.plate,
+        background=scene.background_picture,
         report={
             "frames_read": frames,
             "landmark_error_px": 0.0,

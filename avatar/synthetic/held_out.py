@@ -131,7 +131,7 @@ def write_set(folder: Path, scene: SyntheticScene, kind: str, degrees: int, fram
     write_capture(
         folder,
         images=[frame.image for frame in rendered],
-        masks=[frame.matte for frame in rendered],
+        masks=[frame.mask for frame in rendered],
         cameras=[frame.camera for frame in frames],
         params=params,
         asset=scene.person.asset,

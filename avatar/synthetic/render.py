@@ -50,7 +50,7 @@ class SyntheticScene:
         return len(self.person.parameters)
 
     @property
-    def plate(self) -> np.ndarray | None:
+    def background_picture(self) -> np.ndarray | None:
         """The empty room, `[H, W, 3]` uint8 sRGB; None where the camera moves."""
         return None if self.background is None else to_uint8(to_srgb(self.background))
 
@@ -65,7 +65,7 @@ class SyntheticFrame:
 
     image: np.ndarray
     """`[H, W, 3]` uint8 sRGB."""
-    matte: np.ndarray
+    mask: np.ndarray
     """`[H, W]` uint8: the person's share of each pixel, 255 = all."""
     landmarks: np.ndarray
     """`[478, 2]` float32 pixels: where the head's landmark embedding lies."""
@@ -133,7 +133,7 @@ def _render(scene: SyntheticScene, index: int) -> SyntheticFrame:
     landmarks, visible = true_landmarks(scene.person, camera, posed)
     return SyntheticFrame(
         image=to_uint8(to_srgb(linear)),
-        matte=to_uint8(coverage),
+        mask=to_uint8(coverage),
         landmarks=landmarks,
         visible=visible,
         materials=material.reshape(fine)[offset::SUPERSAMPLING, offset::SUPERSAMPLING].numpy().astype(np.int8),

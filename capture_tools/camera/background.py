@@ -25,7 +25,7 @@ TRAVEL_FRAMES = 48
 
 
 @dataclass(frozen=True)
-class Plate:
+class Background:
     """A picture of the background without the person."""
 
     image: np.ndarray
@@ -34,7 +34,7 @@ class Plate:
     """bool `[H, W]`: pixels seen in enough frames; the others are filled smoothly from their surroundings."""
 
 
-def background_plate(images: np.ndarray, masks: np.ndarray) -> Plate:
+def median_background(images: np.ndarray, masks: np.ndarray) -> Background:
     """The per-pixel median over the frames whose dilated mask is empty there.
 
     `images` uint8 `[N, H, W, 3]`, `masks` uint8 `[N, H, W]` (memory maps are read in bands). A pixel that the person
@@ -56,7 +56,7 @@ def background_plate(images: np.ndarray, masks: np.ndarray) -> Plate:
         values = np.stack([images[i, rows] for i in chosen]).astype(np.int16)
         background[rows] = _masked_median(values, free[:, rows])
     filled = fill_smoothly(background, seen)
-    return Plate(np.rint(np.clip(filled, 0, 255)).astype(np.uint8), seen)
+    return Background(np.rint(np.clip(filled, 0, 255)).astype(np.uint8), seen)
 
 
 def free_of_person(mask: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ class PictureScores:
 def draw_panels(
     painter: MeshPainter,
     image: np.ndarray,
-    matte: np.ndarray,
+    mask: np.ndarray,
     params: HeadParameters,
     camera: Camera,
     detected: np.ndarray,
@@ -63,7 +63,7 @@ def draw_panels(
 
     Args:
         painter: of the person; without a skin the head is grey, and the last panel shows landmark residuals.
-        image, matte: uint8 `[S, S, 3]`, and its mask `[S, S]`.
+        image, mask: uint8 `[S, S, 3]` and `[S, S]`.
         params, camera: N = 1, and the camera of the image.
         detected, projected: `[478, 2]` pixels of the image, NaN where missing.
         window: the square of the image that is shown.
@@ -71,7 +71,7 @@ def draw_panels(
 
     Returns uint8 `[size + CAPTION, 5 size, 3]`, size = window.size, and the scores of the pixels shown.
     """
-    picture, person = window.cut(image), window.cut(matte) > 127
+    picture, person = window.cut(image), window.cut(mask) > 127
     found, fitted = window.to_crop(detected), window.to_crop(projected)
     seen = painter.look(params, crop_camera(camera, window))
     dimmed = (DIMMED * picture).astype(np.uint8)

@@ -19,7 +19,7 @@ from capture_tools.camera.background import camera_travel
 from capture_tools.camera.head_world import align_to_head
 from capture_tools.camera.structure_from_motion import CameraPath, solve_cameras
 from capture_tools.detect.found_clip import FoundClip
-from capture_tools.detect.matting import PersonSegmenter
+from capture_tools.detect.segmentation import PersonSegmenter
 from capture_tools.detect.selection import FrameSelection
 from capture_tools.stages.store import Stages
 from capture_tools.stages.tracking import leave_out
@@ -94,7 +94,7 @@ def choose_camera_mode(travel: float | None, setting: str) -> str:
 
 
 def _find(video: Path, selection: FrameSelection, clip: FoundClip, stages: Stages, setting: str) -> Filming:
-    travel = camera_travel(stages.open_array("images"), stages.open_array("mattes")) if setting == "auto" else None
+    travel = camera_travel(stages.open_array("images"), stages.open_array("masks")) if setting == "auto" else None
     if choose_camera_mode(travel, setting) == "static":
         return Filming(None, None)
     try:

@@ -8,19 +8,19 @@ import numpy as np
 
 from avatar.base.progress import Progress
 from capture_tools.detect.found_clip import FoundClip
-from capture_tools.detect.matting import MODEL_SIZE, PersonSegmenter, fill_holes, refine_matte, steady
+from capture_tools.detect.segmentation import MODEL_SIZE, PersonSegmenter, fill_holes, refine_mask, steady
 from capture_tools.detect.selection import Crop, FrameSelection
 from capture_tools.stages.store import Stages
 
 
 def crop_stage(video: Path, selection: FrameSelection, clip: FoundClip, crop: Crop, stages: Stages) -> None:
-    """Leave the arrays `images` uint8 `[K, S, S, 3]` and `mattes` (masks) uint8 `[K, S, S]`, unless they exist."""
+    """Leave the arrays `images` uint8 `[K, S, S, 3]` and `masks` uint8 `[K, S, S]`, unless they exist."""
     if stages.load("crops") is not None:
         return
     used, size = clip.used, crop.size
     with stages.timed("crops"), PersonSegmenter() as segmenter, Progress("crops", 2 * len(used)) as bar:
         images = stages.open_array("images", (len(used), size, size, 3))
-        masks = stages.open_array("mattes", (len(used), size, size))
+        masks = stages.open_array("masks", (len(used), size, size))
         confidences = np.zeros((len(used), MODEL_SIZE, MODEL_SIZE), np.uint8)
         rows = {int(frame): row for row, frame in enumerate(used)}
         frames = selection.read(video)
@@ -30,7 +30,7 @@ def crop_stage(video: Path, selection: FrameSelection, clip: FoundClip, crop: Cr
                 confidences[row] = np.rint(255 * segmenter.confidence(images[row]))
                 bar.update(row + 1)
         for row, confidence in enumerate(steady(confidences)):
-            masks[row] = fill_holes(refine_matte(confidence, images[row]))
+            masks[row] = fill_holes(refine_mask(confidence, images[row]))
             bar.update(len(used) + row + 1)
         images.flush()
         masks.flush()

@@ -12,7 +12,7 @@ from avatar.base.errors import InputError
 from avatar.base.progress import Progress
 from avatar.data.capture import write_capture
 from avatar.flame.assets import HeadAsset
-from capture_tools.camera.background import BackgroundMotion, background_motion, background_plate
+from capture_tools.camera.background import BackgroundMotion, background_motion, median_background
 from capture_tools.detect.found_clip import FoundClip
 from capture_tools.detect.selection import Crop
 from capture_tools.report.advice import capture_warnings
@@ -40,7 +40,7 @@ def write_stage(
     settings: Mapping[str, Any],
 ) -> None:
     """Write the finished capture. `rows` `[K]`: the crops and masks that belong to the frames used."""
-    used, images, masks = clip.used, _kept(stages, "images", rows), _kept(stages, "mattes", rows)
+    used, images, masks = clip.used, _kept(stages, "images", rows), _kept(stages, "masks", rows)
     camera = crop_camera(result.camera, crop)
     cameras, params = camera, result.params
     if filming.path is not None:
@@ -52,7 +52,7 @@ def write_stage(
     inside = ((detected >= 0) & (detected <= crop.size)).all(-1)
     with stages.timed("background"):
         if filming.path is None:
-            background, motion = background_plate(images, masks), background_motion(images, masks)
+            background, motion = median_background(images, masks), background_motion(images, masks)
         else:  # a moving camera has no background picture
             background, motion = None, BackgroundMotion(None, None)
     with stages.timed("texture"):

@@ -18,7 +18,7 @@ FOLDER = "stages"
 SECONDS = "seconds.json"
 FINISHED = ("rotation.npz", "landmarks.npz", "crops.npz", "camera.npz", "tracking.npz")
 """The file that each stage writes last."""
-ARRAYS = ("images.npy", "mattes.npy", "images_kept.npy", "mattes_kept.npy")
+ARRAYS = ("images.npy", "masks.npy", "images_kept.npy", "masks_kept.npy")
 PIECE = 1 << 24
 """Bytes per write when a file is filled."""
 

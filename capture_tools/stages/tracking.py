@@ -34,7 +34,7 @@ def tracking_stage(
         result = track_with_progress(
             *(clip.pixels[used], clip.timestamps[used], clip.width, clip.height, asset, settings),
             occluded=clip.unseen[used],
-            pictures=Pictures(stages.open_array("images"), stages.open_array("mattes"), crop),
+            pictures=Pictures(stages.open_array("images"), stages.open_array("masks"), crop),
         )
         stages.save("tracking", **result.to_arrays())
     return result

@@ -59,7 +59,7 @@ class Pictures:
 
     images: np.ndarray
     """`[N, S, S, 3]` uint8 sRGB."""
-    mattes: np.ndarray
+    masks: np.ndarray
     """`[N, S, S]` uint8 masks, 255 = person."""
     crop: Crop
 
@@ -127,7 +127,7 @@ class PhotometricTerm:
         column, row = place.floor().long().unbind(-1)
         inside = (column >= 0) & (row >= 0) & (column < crop.size) & (row < crop.size)
         last = crop.size - 1
-        mask = torch.tensor(self.pictures.mattes[frame])[row.clamp(0, last), column.clamp(0, last)]
+        mask = torch.tensor(self.pictures.masks[frame])[row.clamp(0, last), column.clamp(0, last)]
         return inside & (mask > 255 * MASK_INSIDE)
 
     def _solve(self, colours: Tensor) -> None:

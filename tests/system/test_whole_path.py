@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 SIZE = 128
 STEPS = ("--training.steps", 300, "--training.minutes", 0)
 """Training ends by steps, so that a busy machine reaches the same figures."""
+SMALL_DEMO = ("--size", 96, "--frames", 40, "--driver-frames", 22, "--minutes", 0.3, "--preset", "cpu")
 
 
 def command(*arguments: object) -> None:
@@ -83,9 +84,9 @@ def test_metrics_are_complete_finite_and_better_than_the_background(run, metrics
         pictures = {kind: sorted((run / "eval" / split / kind).glob("*.png")) for kind in ("pred", "gt", "mask")}
         assert len({len(paths) for paths in pictures.values()}) == 1
         assert len(pictures["pred"]) == metrics[split]["frames"]
-    plate = read_png(run / "capture" / "background.png").astype(float)
+    background = read_png(run / "capture" / "background.png").astype(float)
     real = [read_png(path).astype(float) for path in sorted((run / "eval" / "val" / "gt").glob("*.png"))]
-    empty = np.mean([10 * np.log10(255**2 / np.mean((plate - image) ** 2)) for image in real])
+    empty = np.mean([10 * np.log10(255**2 / np.mean((background - image) ** 2)) for image in real])
     assert metrics["val"]["psnr"] > empty + 6
     # reached with these steps: 36.9, 33.1 and 36.1; 35.1, 31.7 and 33.1 in the clip's last tenth
     for split, floors in (("val", (35.0, 31.2, 34.2)), ("test", (33.2, 29.8, 31.2))):
@@ -257,20 +258,36 @@ def test_stages_one_by_one(run, tmp_path, avatar):
     assert set(json.loads((out / "eval" / "metrics.json").read_text())) == {"val"}
 
 
-def test_demo_ends_with_a_page(tmp_path):
-    out = tmp_path / "demo"
-    small = ["--size", 96, "--frames", 40, "--driver-frames", 22, "--minutes", 0.3, "--preset", "cpu"]
-    command("demo", "--out", out, *small)
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("demos") / "demo"
+    command("demo", "--out", out, *SMALL_DEMO)
+    return out
+
+
+def test_demo_ends_with_a_page(demo):
     for name in ("clip.mp4", "driver.mp4", "reanimated.mp4", "orbit.mp4", "avatar/eval/metrics.json"):
-        assert (out / name).exists()
+        assert (demo / name).exists()
     for name in ("reanimated.mp4", "orbit.mp4"):
-        assert has_synthetic_tag(out / name)
-    page = (out / "index.html").read_text()
+        assert has_synthetic_tag(demo / name)
+    page = (demo / "index.html").read_text()
     links = re.findall(r'src="([^"]+)"', page)
     assert len(links) >= 6
     for link in links:
-        assert (out / link).exists(), link
+        assert (demo / link).exists(), link
     assert "http" not in re.sub(r"<pre>.*</pre>", "", page, flags=re.S)
-    val = json.loads((out / "avatar" / "eval" / "metrics.json").read_text())["val"]
+    val = json.loads((demo / "avatar" / "eval" / "metrics.json").read_text())["val"]
     assert f"{val['mouth_psnr']:.1f}" in page
+    assert f"avatar create {demo}/clip.mp4" in page
     assert "avatar reanimate" in page
+
+
+def test_a_second_demo_keeps_what_is_there_and_another_is_refused(demo, avatar):
+    made = {path: path.stat().st_mtime_ns for path in (*demo.glob("*.mp4"), demo / "avatar" / "checkpoints" / "latest")}
+    again = avatar("demo", "--out", demo, *SMALL_DEMO)
+    assert again.status == 0, again.err
+    assert re.search(r"^val ", again.out, re.M)
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    other = avatar("demo", "--out", demo, *SMALL_DEMO[:-4], "--minutes", 0.5, "--preset", "cpu")
+    assert other.status == 1
+    assert "was made by another demo" in other.message

@@ -59,14 +59,6 @@ def stages(monkeypatch):
     return calls
 
 
-def test_create_runs_the_stages_in_order(clip, stages, tmp_path):
-    outcome = module.create(clip, tmp_path / "run", config=load_preset("cpu"), minutes=2.0)
-    assert stages == ["capture", "train resume=False minutes=2.0", "eval"]
-    assert set(finished_stages(tmp_path / "run")) == {"capture", "train", "eval"}
-    assert outcome.sheet.name == "held_out.png"
-    assert outcome.metrics["val"]["psnr"] == 30.0
-
-
 def test_create_goes_on_after_a_stop_in_training(clip, stages, tmp_path, monkeypatch):
     def stopped(capture, run, config, *, minutes, resume):
         (run / "checkpoints").mkdir()

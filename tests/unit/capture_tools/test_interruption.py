@@ -39,7 +39,7 @@ pipeline.capture(Path(video), Path(out), pipeline.CaptureSettings(size=96))
 MOMENTS = {
     "looking": ("capture_tools.detect.observing/thumbnail", 9),
     "keeping what was seen": ("numpy/savez", 0),
-    "matting": ("capture_tools.stages.crops/refine_matte", 5),
+    "segmentation": ("capture_tools.stages.crops/refine_mask", 5),
     "fitting": ("capture_tools.stages.tracking/track", 0),
     "drawing": ("capture_tools.report.overlay/draw_panels", 12),
     "writing pictures": ("avatar.data.capture_writer/write_png", 7),

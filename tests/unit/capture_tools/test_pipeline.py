@@ -92,13 +92,13 @@ def test_mattes_and_plate_agree_with_the_painted_truth(captured: Path, painted: 
         assert found[truth].mean() > 0.95  # a head without shoulders: the network adds some, so no upper bound below
         above = np.argmax(truth.any(1))
         assert found[: above - 8].mean() < 0.02
-    plate, wall = folder.background(), crop.cut(painted.wall)
-    assert plate is not None
+    background, wall = folder.background(), crop.cut(painted.wall)
+    assert background is not None
     always_free = ~np.any(
         [crop.cut(np.repeat(m[..., None], 3, 2).astype(np.uint8))[..., 0] for m in painted.masks], axis=0
     )
     always_free[folder.height // 2 :] = False
-    difference = np.abs(plate.astype(int) - wall).max(-1)
+    difference = np.abs(background.astype(int) - wall).max(-1)
     assert np.median(difference[always_free]) <= 8  # what H.264 leaves of the texture
 
 
@@ -123,7 +123,7 @@ def test_finished_capture_is_not_made_again(captured: Path, painted_video: Path,
 
 
 def test_interrupted_capture_goes_on(painted_video: Path, captured: Path, tmp_path: Path, monkeypatch) -> None:
-    """Stopped after the mattes: the second run neither decodes nor mattes again, and gives the same landmarks."""
+    """Stopped after the masks: the second run neither decodes nor masks again, and gives the same landmarks."""
     out = tmp_path / "capture"
     with monkeypatch.context() as broken:
         broken.setattr(fitting, "track", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))

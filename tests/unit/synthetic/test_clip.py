@@ -46,9 +46,9 @@ def test_srgb_conversion_matches_known_values():
 def test_frames_are_the_same_for_the_same_seed_and_differ_for_another(scene, neutral):
     again = render_synthetic_frame(make_synthetic_scene(seed=0, size=SIZE, frames=FRAMES), NEUTRAL)
     np.testing.assert_array_equal(neutral.image, again.image)
-    np.testing.assert_array_equal(neutral.matte, again.matte)
+    np.testing.assert_array_equal(neutral.mask, again.mask)
     other = make_synthetic_scene(seed=1, size=SIZE, frames=FRAMES)
-    assert np.abs(scene.plate.astype(int) - other.plate).mean() > 5
+    assert np.abs(scene.background_picture.astype(int) - other.background_picture).mean() > 5
     assert not torch.equal(scene.person.parameters.shape, other.person.parameters.shape)
     assert np.abs(scene.person.looks.skin - other.person.looks.skin).max() > 0.03
     assert not torch.allclose(scene.person.parameters.rotation, other.person.parameters.rotation)
@@ -63,17 +63,17 @@ def test_matte_is_the_share_of_the_person_in_each_pixel(scene, neutral):
     """With an emptied room the background's part of each pixel goes, in linear light, and nothing else."""
     empty = replace(scene, background=np.zeros_like(scene.background))
     alone = render_synthetic_frame(empty, NEUTRAL)
-    np.testing.assert_array_equal(alone.matte, neutral.matte)
-    share = neutral.matte.astype(np.float32)[..., None] / 255
+    np.testing.assert_array_equal(alone.mask, neutral.mask)
+    share = neutral.mask.astype(np.float32)[..., None] / 255
     wanted = to_linear(alone.image / 255.0) + (1 - share) * scene.background
     np.testing.assert_allclose(neutral.image / 255.0, to_srgb(wanted), atol=0.02)
-    assert (neutral.image[neutral.matte == 0] == scene.plate[neutral.matte == 0]).all()
-    partial = (neutral.matte > 0) & (neutral.matte < 255)
+    assert (neutral.image[neutral.mask == 0] == scene.background_picture[neutral.mask == 0]).all()
+    partial = (neutral.mask > 0) & (neutral.mask < 255)
     assert 0.004 < partial.mean() < 0.10, "soft edges, not a soft person"
 
 
 def test_matte_holds_the_head_that_the_truth_describes(scene):
-    """The head model posed by the true parameters and seen by the true camera lies inside the matte."""
+    """The head model posed by the true parameters and seen by the true camera lies inside the mask."""
     for index in (NEUTRAL, 45):
         frame = render_synthetic_frame(scene, index)
         asset = scene.person.asset
@@ -82,12 +82,12 @@ def test_matte_holds_the_head_that_the_truth_describes(scene):
         face = asset.region("face")[asset.faces].all(1)
         head = rasterize(torch.from_numpy(asset.faces[face]), vertices, scene.camera).mask.numpy()
         assert head.sum() > 0.04 * SIZE**2
-        assert (frame.matte[head] > 127).mean() > 0.995
+        assert (frame.mask[head] > 127).mean() > 0.995
         assert np.isin(frame.materials[head], (SKIN, HAIR)).mean() > 0.8
 
 
 def test_head_and_shoulders_fill_the_picture_as_in_a_phone_clip(neutral):
-    rows = np.flatnonzero((neutral.matte > 127).any(1))
+    rows = np.flatnonzero((neutral.mask > 127).any(1))
     assert rows[-1] == SIZE - 1, "the body reaches the lower edge"
     assert 0.05 * SIZE < rows[0] < 0.3 * SIZE
     assert (neutral.materials[-1] == CLOTH).sum() > 0.6 * SIZE
@@ -161,10 +161,10 @@ def test_clip_and_truth_agree(tmp_path, scene):
     again = make_synthetic_scene(seed=2, size=64, frames=12, fps=20.0)
     frame = render_synthetic_frame(again, 7)
     np.testing.assert_array_equal(capture.read_image(7), frame.image)
-    np.testing.assert_array_equal(capture.read_mask(7), frame.matte)
+    np.testing.assert_array_equal(capture.read_mask(7), frame.mask)
     np.testing.assert_allclose(capture.landmarks()[0][7], frame.landmarks, atol=1e-4)
     np.testing.assert_allclose(capture.parameters().jaw[7], again.person.parameters.jaw[7], atol=1e-6)
-    np.testing.assert_array_equal(capture.background(), again.plate)
+    np.testing.assert_array_equal(capture.background(), again.background_picture)
     assert capture.camera_mode == "static"
     decoded = [image for _, image in read_video(clip)]
     assert np.abs(decoded[7].astype(float) - frame.image).mean() < 4
@@ -223,10 +223,10 @@ def test_the_room_of_a_moving_camera_has_depth(moving_scene):
         origins, directions = (rays.reshape(-1, 3) for rays in image_rays(moving_scene.camera_at(index)))
         hits = query.cast_rays(origins, directions)
         assert (hits.face >= 0).all(), "the room is closed"
-        free = torch.from_numpy(render_synthetic_frame(moving_scene, index).matte.ravel() == 0)
+        free = torch.from_numpy(render_synthetic_frame(moving_scene, index).mask.ravel() == 0)
         spread.append((hits.depth[free].quantile(0.02), hits.depth[free].quantile(0.98)))
     assert min(far / near for near, far in spread) > 1.2, [far / near for near, far in spread]
-    assert moving_scene.plate is None
+    assert moving_scene.background_picture is None
 
 
 def test_moving_frames_show_the_room_where_the_camera_says(moving_scene):
@@ -238,8 +238,8 @@ def test_moving_frames_show_the_room_where_the_camera_says(moving_scene):
     pixels, _ = project(origins + directions * hits.depth[:, None], second)
     column, row = pixels.floor().long().unbind(-1)
     inside = (column >= 0) & (column < 64) & (row >= 0) & (row < 64)
-    inside &= torch.from_numpy(frames[0].matte.ravel() == 0)
-    there = torch.from_numpy(frames[1].matte)[row.clamp(0, 63), column.clamp(0, 63)] == 0
+    inside &= torch.from_numpy(frames[0].mask.ravel() == 0)
+    there = torch.from_numpy(frames[1].mask)[row.clamp(0, 63), column.clamp(0, 63)] == 0
     kept = (inside & there).numpy()
     shown = frames[0].image.reshape(-1, 3)[kept].astype(float)
     again = frames[1].image[row.numpy()[kept], column.numpy()[kept]].astype(float)

@@ -43,9 +43,9 @@ def test_the_sets_are_captures_of_the_person_over_grey(scene, folders):
         capture = read_capture(folder, expect_head=scene.person.asset)
         assert torch.equal(capture.parameters().shape[0], scene.person.parameters.shape[0])
         for index in range(len(capture.frames)):
-            image, matte = capture.read_image(index), capture.read_mask(index)
-            assert np.abs(image[matte == 0].astype(int) - PLAIN_GREY).max() <= 1
-            assert 0.1 < (matte > 127).mean() < 0.8
+            image, mask = capture.read_image(index), capture.read_mask(index)
+            assert np.abs(image[mask == 0].astype(int) - PLAIN_GREY).max() <= 1
+            assert 0.1 < (mask > 127).mean() < 0.8
 
 
 def test_expressions_keep_pose_and_camera_of_a_frame_of_the_clip(scene, folders):

@@ -217,7 +217,7 @@ class PaintingAvatar:
         self.identity = SimpleNamespace(with_identity=lambda params: params)
 
     def render_frame(self, params, camera, *, deform_code=None, background=None):
-        assert background is None, "a capture's frames stand before its plate"
+        assert background is None, "a capture's frames stand before its background"
         assert len(params) == 1
         self.calls.append(deform_code)
         frame = int((self.parts.params.jaw - params.jaw).abs().sum(1).argmin())

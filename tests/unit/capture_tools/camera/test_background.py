@@ -1,11 +1,11 @@
-"""The plate is the scene where it was visible, and a moving background is noticed."""
+"""The background is the scene where it was visible, and a moving background is noticed."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from capture_tools.camera.background import background_motion, background_plate, fill_smoothly
+from capture_tools.camera.background import background_motion, median_background, fill_smoothly
 
 SIZE = 96
 
@@ -20,9 +20,9 @@ def scene(seed: int = 0, size: int = SIZE) -> np.ndarray:
 
 
 def person(x: int) -> np.ndarray:
-    matte = np.zeros((SIZE, SIZE), np.uint8)
-    matte[30:, x : x + 30] = 255
-    return matte
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[30:, x : x + 30] = 255
+    return mask
 
 
 def clip(count: int = 24, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -31,36 +31,36 @@ def clip(count: int = 24, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray, n
 
     rng = np.random.default_rng(1)
     truth = scene()
-    images, mattes = [], []
+    images, masks = [], []
     for i in range(count):
         move = np.float32([[1, 0, shift * (i - count // 2)], [0, 1, 0]])
         image = cv2.warpAffine(truth, move, (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT)
-        matte = person(25 + round(20 * i / count))
-        image[matte > 0] = (250, 20, 200)
+        mask = person(25 + round(20 * i / count))
+        image[mask > 0] = (250, 20, 200)
         images.append(np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8))
-        mattes.append(matte)
-    return np.stack(images), np.stack(mattes), truth
+        masks.append(mask)
+    return np.stack(images), np.stack(masks), truth
 
 
 def test_plate_is_the_scene_where_it_was_visible() -> None:
-    images, mattes, truth = clip()
-    plate = background_plate(images, mattes)
-    assert plate.image.dtype == np.uint8
-    assert plate.seen[:20].all()
-    assert not plate.seen[60, 50]  # always behind the person
-    error = np.abs(plate.image.astype(int) - truth)[plate.seen]
+    images, masks, truth = clip()
+    background = median_background(images, masks)
+    assert background.image.dtype == np.uint8
+    assert background.seen[:20].all()
+    assert not background.seen[60, 50]  # always behind the person
+    error = np.abs(background.image.astype(int) - truth)[background.seen]
     assert error.mean() < 1.5
     assert np.percentile(error, 99) < 6
     # Nothing of the person (brighter than any of the scene) leaks into what is filled in.
-    assert plate.image[~plate.seen].max() < 185
+    assert background.image[~background.seen].max() < 185
 
 
 def test_a_person_seen_once_elsewhere_is_not_in_the_plate() -> None:
-    """The median ignores a passer-by the matte missed in a fifth of the frames."""
-    images, mattes, truth = clip()
+    """The median ignores a passer-by the mask missed in a fifth of the frames."""
+    images, masks, truth = clip()
     images[:4, 5:20, 5:20] = 0
-    plate = background_plate(images, mattes)
-    assert np.abs(plate.image[5:20, 5:20].astype(int) - truth[5:20, 5:20]).mean() < 2
+    background = median_background(images, masks)
+    assert np.abs(background.image[5:20, 5:20].astype(int) - truth[5:20, 5:20]).mean() < 2
 
 
 def test_holes_continue_their_surroundings() -> None:
@@ -77,8 +77,8 @@ def test_holes_continue_their_surroundings() -> None:
 
 @pytest.mark.parametrize(("shift", "moves"), [(0.0, False), (0.25, True)])
 def test_background_motion_is_measured(shift: float, moves: bool) -> None:
-    images, mattes, _ = clip(shift=shift)
-    motion = background_motion(images, mattes)
+    images, masks, _ = clip(shift=shift)
+    motion = background_motion(images, masks)
     assert motion.moves is moves
     assert motion.pixels == pytest.approx(shift * 12, abs=0.35)
 

@@ -1,4 +1,4 @@
-"""Faces, hands and mattes come out as MediaPipe's own, on drawings that it takes for real.
+"""Faces, hands and masks come out as MediaPipe's own, on drawings that it takes for real.
 
 `as_mediapipe.npz` holds what mediapipe 0.10.21 found; where that package is installed,
 `python tests/unit/capture_tools/detect/test_as_mediapipe.py` writes it again.
@@ -15,7 +15,7 @@ import pytest
 from capture_tools.detect.box_detector import face_detector
 from capture_tools.detect.hands import HandDetector
 from capture_tools.detect.landmark_detector import PIXEL_CENTRE, LandmarkDetector
-from capture_tools.detect.matting import MODEL_SIZE, PersonSegmenter
+from capture_tools.detect.segmentation import MODEL_SIZE, PersonSegmenter
 
 STORED = Path(__file__).with_name("as_mediapipe.npz")
 FRAMES = 6

@@ -114,7 +114,7 @@ def test_nothing_is_printed(tmp_path: Path, painted: PaintedClip) -> None:
         "import sys, numpy as np\n"
         "from capture_tools.detect.landmark_detector import LandmarkDetector\n"
         "from capture_tools.detect.hands import HandDetector\n"
-        "from capture_tools.detect.matting import PersonSegmenter\n"
+        "from capture_tools.detect.segmentation import PersonSegmenter\n"
         "image = np.load(sys.argv[1])\n"
         "with LandmarkDetector() as d, PersonSegmenter() as s, HandDetector() as h:\n"
         "    for _ in range(3): d.detect(image); s.confidence(image); h.detect(image)\n"

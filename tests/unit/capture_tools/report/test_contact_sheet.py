@@ -66,7 +66,7 @@ def test_sheet_holds_the_worst_frame(
     monkeypatch.setattr(contact_sheet, "labelled", labelled)
     crop = Crop(40, 0, 240, 240)
     images = np.stack([crop.cut(image) for image in painted.images])
-    mattes = np.stack([255 * crop.cut(mask.astype(np.uint8)[..., None]).reshape(240, 240) for mask in painted.masks])
+    masks = np.stack([255 * crop.cut(mask.astype(np.uint8)[..., None]).reshape(240, 240) for mask in painted.masks])
     camera = crop_camera(painted.camera, crop)
     model = HeadModel(head)
     with torch.no_grad():
@@ -78,7 +78,7 @@ def test_sheet_holds_the_worst_frame(
     def sheet(worst: int) -> np.ndarray:
         scores = [{"frame": i, "landmark_error_iod": 0.1 if i == worst else 0.01} for i in range(28)]
         path = write_contact_sheet(
-            *(tmp_path / "sheet.png", painter, images, mattes, crop.cut(painted.wall)),
+            *(tmp_path / "sheet.png", painter, images, masks, crop.cut(painted.wall)),
             *(painted.params, camera, landmarks, scores),
         )
         return read_png(path)

@@ -38,13 +38,13 @@ class Scene:
         self.params = clip.params.frame(9)
         self.mask = clip.masks[9][:, 40 : 40 + SIZE]
         self.image = np.where(self.mask[..., None], GREY, 90).astype(np.uint8) + np.zeros((SIZE, SIZE, 3), np.uint8)
-        self.matte = 255 * self.mask.astype(np.uint8)
+        self.mask = 255 * self.mask.astype(np.uint8)
         model = HeadModel(head)
         with torch.no_grad():
             self.points = project(model.landmarks(model(self.params).vertices), self.camera)[0][0].numpy()
 
     def draw(self, **changed) -> tuple[list[np.ndarray], PictureScores]:
-        given = {name: changed.get(name, getattr(self, name)) for name in ("painter", "image", "matte", "params")}
+        given = {name: changed.get(name, getattr(self, name)) for name in ("painter", "image", "mask", "params")}
         found = changed.get("found", self.points)
         drawn, scores = draw_panels(
             **given, camera=self.camera, detected=found, projected=self.points, window=WHOLE, title="x"
@@ -110,13 +110,13 @@ def test_exposure_is_told_apart_from_misfit(scene: Scene) -> None:
 
 
 def test_mattes_are_compared_between_eyes_and_lips(scene: Scene) -> None:
-    matte = scene.matte.copy()
+    mask = scene.mask.copy()
     eyes, mouth = int(scene.points[[33, 263], 1].min()), int(scene.points[17, 1])
-    matte[mouth + 8 :] = 255  # shoulders
-    matte[: eyes - 8] = 0  # a hat
-    assert scene.draw(matte=matte)[1].silhouette_iou == pytest.approx(1, abs=0.01)
-    matte[: (eyes + mouth) // 2] = 0
-    assert scene.draw(matte=matte)[1].silhouette_iou == pytest.approx(0.5, abs=0.1)
+    mask[mouth + 8 :] = 255  # shoulders
+    mask[: eyes - 8] = 0  # a hat
+    assert scene.draw(mask=mask)[1].silhouette_iou == pytest.approx(1, abs=0.01)
+    mask[: (eyes + mouth) // 2] = 0
+    assert scene.draw(mask=mask)[1].silhouette_iou == pytest.approx(0.5, abs=0.1)
 
 
 def test_without_colours_the_misses_of_landmarks_are_drawn(scene: Scene, head: HeadAsset) -> None:
@@ -134,7 +134,7 @@ def test_without_colours_the_misses_of_landmarks_are_drawn(scene: Scene, head: H
 def test_video_has_five_panels_a_frame(scene: Scene, tmp_path: Path) -> None:
     path, done = tmp_path / "overlay.mp4", []
     scores = write_overlay(
-        *(path, scene.painter, np.stack([scene.image] * 3), np.stack([scene.matte] * 3)),
+        *(path, scene.painter, np.stack([scene.image] * 3), np.stack([scene.mask] * 3)),
         *(scene.params.select([0, 0, 0]), scene.camera, np.stack([scene.points] * 3), np.stack([scene.points] * 3)),
         *(np.array([4, 5, 9]), 25, done.append),
     )

@@ -17,11 +17,11 @@ from capture_tools.report.texture import frames_by_turn, texels, write_appearanc
 
 
 def square(painted: PaintedClip) -> tuple[np.ndarray, np.ndarray]:
-    """The clip's pictures and mattes, cut to the square that its camera sees in the middle."""
+    """The clip's pictures and masks, cut to the square that its camera sees in the middle."""
     side, left = 240, 40
     images = np.stack([image[:, left : left + side] for image in painted.images])
-    mattes = np.stack([255 * mask[:, left : left + side].astype(np.uint8) for mask in painted.masks])
-    return images, mattes
+    masks = np.stack([255 * mask[:, left : left + side].astype(np.uint8) for mask in painted.masks])
+    return images, masks
 
 
 def even_light() -> np.ndarray:
@@ -33,9 +33,9 @@ def even_light() -> np.ndarray:
 
 
 def test_texture_and_vertices_show_the_paint(painted: PaintedClip, head: HeadAsset, tmp_path: Path) -> None:
-    images, mattes = square(painted)
+    images, masks = square(painted)
     camera = painted.camera.cropped(40, 0, 240, 240)
-    arguments = (painted.params, camera, images, mattes, even_light())
+    arguments = (painted.params, camera, images, masks, even_light())
     said = write_appearance(tmp_path / "uv", head, *arguments)
     texture = read_png(tmp_path / "uv" / str(said["albedo"]))
     plain = replace(head, uv=None, uv_faces=None)
@@ -64,10 +64,10 @@ def test_texture_and_vertices_show_the_paint(painted: PaintedClip, head: HeadAss
 
 
 def test_light_is_written_as_it_was_given(painted: PaintedClip, head: HeadAsset, tmp_path: Path) -> None:
-    images, mattes = square(painted)
+    images, masks = square(painted)
     light = even_light()
     light[3] = 0.1
-    write_appearance(tmp_path, head, painted.params, painted.camera.cropped(40, 0, 240, 240), images, mattes, light)
+    write_appearance(tmp_path, head, painted.params, painted.camera.cropped(40, 0, 240, 240), images, masks, light)
     stored = json.loads((tmp_path / "appearance" / "light.json").read_text())
     np.testing.assert_allclose(stored["harmonics"], light, rtol=1e-6)
 

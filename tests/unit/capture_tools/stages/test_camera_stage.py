@@ -26,17 +26,17 @@ def pictures(shifts, plain=False):
     rng = np.random.default_rng(0)
     wall = np.kron(rng.integers(40, 220, (60, 60, 3)), np.ones((8, 8, 1))).astype(np.uint8)
     person = np.kron(rng.integers(0, 255, (20, 20, 3)), np.ones((4, 4, 1))).astype(np.uint8)
-    images, mattes = [], []
+    images, masks = [], []
     for index, shift in enumerate(shifts):
         image = wall[100 : 100 + SIZE, 200 + shift : 200 + shift + SIZE].copy()
         image = np.full_like(image, 120) if plain else image
         left = 24 + 3 * (index % 5)
         image[48:, left : left + 80] = person
-        matte = np.zeros((SIZE, SIZE), np.uint8)
-        matte[48:, left : left + 80] = 255
+        mask = np.zeros((SIZE, SIZE), np.uint8)
+        mask[48:, left : left + 80] = 255
         images.append(image)
-        mattes.append(matte)
-    return np.stack(images), np.stack(mattes)
+        masks.append(mask)
+    return np.stack(images), np.stack(masks)
 
 
 def test_travel_is_the_extent_of_the_background_s_way():

@@ -57,8 +57,8 @@ def scene() -> Scene:
     asset = with_bias(load_head(), np.zeros((478, 3)))  # the landmarks below lie on the skin itself
     made = make_synthetic_scene(seed=7, size=SIZE, frames=FRAMES, fps=FPS, asset=asset)
     frames = list(render_frames(made))
-    images, mattes = np.stack([f.image for f in frames]), np.stack([f.matte for f in frames])
-    pictures = Pictures(images, mattes, Crop(0, 0, SIZE, SIZE))
+    images, masks = np.stack([f.image for f in frames]), np.stack([f.mask for f in frames])
+    pictures = Pictures(images, masks, Crop(0, 0, SIZE, SIZE))
     return Scene(asset, made, made.person.parameters, pictures, np.stack([f.landmarks for f in frames]))
 
 
@@ -132,7 +132,7 @@ def test_light_comes_from_the_lamp_and_not_from_the_skin(scene: Scene) -> None:
     samples = texels(scene.asset, 256)
     camera = scene.scene.camera
     albedo = gather_albedo(
-        scene.asset, samples, scene.params, camera, scene.pictures.images, scene.pictures.mattes, light
+        scene.asset, samples, scene.params, camera, scene.pictures.images, scene.pictures.masks, light
     )
     corners = scene.asset.template[scene.asset.faces[samples.face.numpy()]]
     place = (corners * samples.barycentrics.numpy()[..., None]).sum(1)
@@ -151,7 +151,7 @@ def test_light_comes_from_the_lamp_and_not_from_the_skin(scene: Scene) -> None:
 
 
 def test_a_photograph_shares_albedo_between_the_halves_of_the_face(scene: Scene) -> None:
-    single = Pictures(scene.pictures.images[:1], scene.pictures.mattes[:1], scene.pictures.crop)
+    single = Pictures(scene.pictures.images[:1], scene.pictures.masks[:1], scene.pictures.crop)
     eyes = float(np.linalg.norm(scene.landmarks[0, 33] - scene.landmarks[0, 263]))
     term = PhotometricTerm(scene.asset, offset_space(scene.asset), single, eyes)
     term.choose_level(1)

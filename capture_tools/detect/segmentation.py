@@ -48,7 +48,7 @@ def steady(confidences: np.ndarray) -> np.ndarray:
     return steadied
 
 
-def refine_matte(confidence: np.ndarray, rgb: np.ndarray) -> np.ndarray:
+def refine_mask(confidence: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     """Align a confidence map with a picture's edges and keep its largest region.
 
     `confidence` `[h, w]` in [0, 1] or uint8, `rgb` uint8 `[H, W, 3]`; returns the mask uint8 `[H, W]`, 255 = person:

@@ -1,4 +1,4 @@
-"""Mattes: cleaned in time, fitted to edges, one person without holes."""
+"""Masks: cleaned in time, fitted to edges, one person without holes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avatar.media.video import read_video
-from capture_tools.detect.matting import PersonSegmenter, fill_holes, refine_matte, steady
+from capture_tools.detect.segmentation import PersonSegmenter, fill_holes, refine_mask, steady
 
 
 def test_steady_removes_a_flash_and_keeps_motion() -> None:
@@ -36,27 +36,27 @@ def test_border_moves_onto_the_edge() -> None:
     wide = cv2.dilate(truth.astype(np.float32), np.ones((5, 5), np.uint8))
     coarse = cv2.GaussianBlur(wide, (0, 0), 3)
     before = ((coarse > 0.5) != truth).sum()
-    matte = refine_matte(coarse, image)
-    assert matte.dtype == np.uint8
-    assert ((matte > 127) != truth).sum() < 0.5 * before
+    mask = refine_mask(coarse, image)
+    assert mask.dtype == np.uint8
+    assert ((mask > 127) != truth).sum() < 0.5 * before
 
 
 def test_only_the_person_is_kept() -> None:
     image, truth = picture()
     confidence = truth.astype(np.float32)
     confidence[5:25, 5:25] = 0.9  # a lamp
-    matte = refine_matte(confidence, image)
-    assert matte[:30, :30].max() == 0
-    assert matte[110, 100] == 255
-    assert refine_matte(np.zeros((50, 50), np.float32), image).max() == 0
+    mask = refine_mask(confidence, image)
+    assert mask[:30, :30].max() == 0
+    assert mask[110, 100] == 255
+    assert refine_mask(np.zeros((50, 50), np.float32), image).max() == 0
 
 
 def test_small_holes_are_closed_and_large_ones_kept() -> None:
-    matte = np.zeros((100, 100), np.uint8)
-    matte[10:95, 10:90] = 255
-    matte[30:33, 30:33] = 0
-    matte[50:70, 40:60] = 0  # between arm and body
-    filled = fill_holes(matte)
+    mask = np.zeros((100, 100), np.uint8)
+    mask[10:95, 10:90] = 255
+    mask[30:33, 30:33] = 0
+    mask[50:70, 40:60] = 0  # between arm and body
+    filled = fill_holes(mask)
     assert filled[31, 31] == 255
     assert filled[60, 50] == 0
     assert filled[0, 0] == 0
@@ -64,12 +64,12 @@ def test_small_holes_are_closed_and_large_ones_kept() -> None:
 
 @pytest.mark.real
 def test_a_real_speaker_is_cut_out(real_clips) -> None:
-    """GRID speakers sit before a plain blue wall: the matte must agree with the wall's colour."""
+    """GRID speakers sit before a plain blue wall: the mask must agree with the wall's colour."""
     _, frame = next(read_video(real_clips / "grid" / "bbaf2n.mpg", start=1.0))
     with PersonSegmenter() as segmenter:
-        matte = refine_matte(segmenter.confidence(frame), frame)
+        mask = refine_mask(segmenter.confidence(frame), frame)
     red, green, blue = frame[..., :3].astype(int).transpose(2, 0, 1)
     surely_wall = (blue > red + 60) & (green > red + 20)
     skin = (red > blue + 40) & (red > 120)
-    assert (matte[surely_wall] < 30).mean() > 0.98
-    assert (matte[skin] > 200).mean() > 0.97
+    assert (mask[surely_wall] < 30).mean() > 0.98
+    assert (mask[skin] > 200).mean() > 0.97
