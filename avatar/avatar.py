@@ -23,7 +23,7 @@ from avatar.flame.mean_pose import mean_pose
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera, image_rays
 from avatar.geometry.rotations import matrix_to_axis_angle
-from avatar.rendering.background import background_view, same_view
+from avatar.rendering.background import Background, same_view
 from avatar.rendering.rays import render_visible
 from avatar.rendering.sampling import ray_box
 from avatar.rendering.volume import over
@@ -85,6 +85,11 @@ class Avatar:
     def is_unbounded(self) -> bool:
         """Whether the field itself includes the person's surroundings."""
         return self.scene.unbounded
+
+    @cached_property
+    def backdrop(self) -> Background:
+        """The captured background, for any camera."""
+        return Background(self.background.float() / 255, self.camera)
 
     @cached_property
     def reference_vertices(self) -> Tensor:
@@ -168,7 +173,7 @@ class Avatar:
         states = self.scene.mean_states(self.identity.frame_data(params), deform_code)
         behind = background
         if behind is None:
-            behind = background_view(self.background.float() / 255, self.camera, camera)
+            behind = self.backdrop.seen_by(camera)
         rendered = self.render_states(states, camera, mask, include_unbounded=background is None)
         size = (camera.height, camera.width)
         image = over(rendered["colour"], rendered["opacity"], behind.reshape(-1, 3))

@@ -32,9 +32,9 @@ from capture_tools.detect.landmark_detector import (
     inside_picture,
     share_inside,
 )
-from capture_tools.detect.segmentation import PersonSegmenter, fill_holes, refine_mask
 from capture_tools.detect.observing import LARGEST_SEARCHED, averaged_down
 from capture_tools.detect.picture_quality import picture_warnings
+from capture_tools.detect.segmentation import PersonSegmenter, fill_holes, refine_mask
 from capture_tools.detect.selection import choose_crop
 from capture_tools.detect.sharpness import absolute_detail, detail_tensor
 from capture_tools.detect.turning import turned_note, upright_rotation

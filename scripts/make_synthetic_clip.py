@@ -5,6 +5,7 @@ on them.
 
 python scripts/make_synthetic_clip.py --seed 0 --size 256 --frames 200 --out runs/synthetic
 python scripts/make_synthetic_clip.py --camera moving --out runs/synthetic_moving
+python scripts/make_synthetic_clip.py --motion frontal --out runs/synthetic_frontal
 """
 
 from __future__ import annotations
@@ -35,8 +36,13 @@ class Settings:
     """Frames per second."""
     head_model: str = "open-head"
     """Name of the head model to animate."""
-    camera: Literal["static", "moving"] = "static"
-    """On a stand before a flat room, or carried around the person in a room with depth."""
+    camera: Literal["static", "moving", "handheld"] = "static"
+    """On a stand before a flat room; or, in a room with depth, carried around the person or held by a hand that
+    sways."""
+    motion: Literal["usual", "frontal"] = "usual"
+    """A head that turns, or one that stays within 5 degrees."""
+    sway: float = 0.01
+    """How far a hand-held camera's picture sways, as a share of its width. 0 for the same clip on a stand."""
     held_out: bool = True
     """Also write truth/held_out: expressions and views that the clip does not show, for `avatar eval --truth`."""
 
@@ -52,6 +58,10 @@ def main() -> int:
     identity = {key: getattr(settings, key) for key in ("seed", "size", "frames", "fps", "head_model")}
     if settings.camera != "static":  # folders from before there was a choice are static ones
         identity["camera"] = settings.camera
+    if settings.motion != "usual":
+        identity["motion"] = settings.motion
+    if settings.camera == "handheld":
+        identity["sway"] = settings.sway
     try:
         require_synthetic(seed=settings.seed, size=settings.size, frames=settings.frames, fps=settings.fps)
         asset = load_head(settings.head_model)
@@ -65,6 +75,8 @@ def main() -> int:
                 fps=settings.fps,
                 asset=asset,
                 camera=settings.camera,
+                motion=settings.motion,
+                sway=settings.sway,
                 held_out=settings.held_out,
                 progress=lambda done, _: bar.update(done),
             )

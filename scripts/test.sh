@@ -4,4 +4,5 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 .venv/bin/ruff check .
 .venv/bin/basedpyright
-exec .venv/bin/python -m pytest "$@"
+# files side by side, as many as there are cores, up to four; `-n 0` gives one process, for a debugger
+exec .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"

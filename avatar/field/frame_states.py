@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from avatar.field.radiance import FieldInputs
 from avatar.field.warp import RigidMotion
 
 
@@ -121,3 +122,6 @@ class ProbeAnswers:
     """`[P]` per centimetre."""
     translation: Tensor
     """`[P, 3]` translations of the deformation field, metres."""
+    features: Tensor
+    """`[P, C]` geometry features, for the colour."""
+    inputs: FieldInputs

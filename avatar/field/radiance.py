@@ -51,6 +51,10 @@ class FieldInputs:
         """The inputs of the first `count` samples."""
         return FieldInputs(self.positions[:count], self.frame[:count], self.mask[:count], self.coefficients)
 
+    def after(self, count: int) -> FieldInputs:
+        """The inputs of the samples from number `count` on."""
+        return FieldInputs(self.positions[count:], self.frame[count:], self.mask[count:], self.coefficients)
+
 
 def density_activation(raw: Tensor) -> Tensor:
     """Densities per centimetre: the exponential of raw densities clamped at the ceiling (Mueller et al. 2022).

@@ -244,9 +244,8 @@ class Scene(nn.Module):
         if probes is None:
             return FieldAnswer(density, features, inputs, None)
         translation = (deformed[count:] - normalised[count:]) * self.extent
-        return FieldAnswer(
-            density[:count], features[:count], inputs.first(count), ProbeAnswers(density[count:], translation)
-        )
+        answers = ProbeAnswers(density[count:], translation, features[count:], inputs.after(count))
+        return FieldAnswer(density[:count], features[:count], inputs.first(count), answers)
 
     # -- occupancy ----------------------------------------------------------------------------------------------------
 

@@ -1,11 +1,13 @@
 """The static background behind the person, seen from any camera.
 
-For the captured camera, at any image size, it is the captured image itself. For other cameras the image is projected
-onto a plane behind the head, perpendicular to the captured camera's optical axis and mirrored at its edges. The room's
-true depth is unknown; a plane gives plausible parallax for the few degrees by which a free viewpoint moves.
+For the captured camera, at any image size, it is the captured image itself. For other cameras the image stands as a
+plane behind the head, perpendicular to the captured camera's optical axis; beyond its edges it goes on smoothly. The
+room's true depth is unknown; a plane gives plausible parallax for the few degrees by which a free viewpoint moves.
 """
 
 from __future__ import annotations
+
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,25 +18,96 @@ from avatar.geometry.cameras import Camera, image_rays, project
 
 PLANE_BEHIND = 0.8
 """Metres from the world origin, where the head is, back to the plane."""
+MARGIN = 0.5
+"""Width of the strip beyond each edge into which the image is continued, in sides of the image."""
+EDGE_SOFTNESS = 0.03
+"""Width of the strip inside the edges over which detail fades into the continuation, in sides of the image."""
 
 
-def background_view(background: Tensor, captured: Camera, camera: Camera) -> Tensor:
-    """The background `[H, W, 3]` in [0, 1], captured by `captured`, as `camera` sees it, at the size of `camera`."""
-    if same_view(captured, camera) and (camera.width, camera.height) == (background.shape[1], background.shape[0]):
-        return background
-    origins, directions = image_rays(camera, device=background.device)
-    forward = torch.as_tensor(captured.world_from_cam[:3, 2].copy(), dtype=background.dtype, device=background.device)
-    position = torch.as_tensor(captured.position.copy(), dtype=background.dtype, device=background.device)
-    distance = float(np.linalg.norm(captured.position)) + PLANE_BEHIND
-    ahead = (directions * forward).sum(-1)
-    # a ray that never meets the plane sees its horizon
-    along = (distance - ((origins - position) * forward).sum(-1)) / ahead.clamp_min(1e-2)
-    pixels, _ = project(origins + directions * along.unsqueeze(-1), captured)
-    size = torch.tensor([captured.width, captured.height], dtype=background.dtype, device=background.device)
-    grid = (2 * pixels / size - 1).unsqueeze(0)
-    image = background.permute(2, 0, 1).unsqueeze(0)
-    seen = F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return seen[0].permute(1, 2, 0)
+class Background:
+    """A picture behind the person, as one captured camera saw it."""
+
+    def __init__(self, image: Tensor, captured: Camera) -> None:
+        """image: `[H, W, 3]` sRGB in [0, 1]. captured: the camera that saw it, at any image size."""
+        self.image, self.captured = image, captured
+
+    @cached_property
+    def canvas(self) -> Tensor:
+        """`[1, 3, (1 + 2 m) H, (1 + 2 m) W]`: the image in the middle, continued beyond its edges (`continued`)."""
+        return continued(self.image, MARGIN)
+
+    def seen_by(self, camera: Camera) -> Tensor:
+        """`[H, W, 3]` in [0, 1] as `camera` sees it, at the size of `camera`."""
+        if same_view(self.captured, camera) and (camera.width, camera.height) == (
+            self.image.shape[1],
+            self.image.shape[0],
+        ):
+            return self.image
+        origins, directions = image_rays(camera, device=self.image.device)
+        pose = torch.as_tensor(self.captured.world_from_cam.copy(), dtype=self.image.dtype, device=self.image.device)
+        forward, position = pose[:3, 2], pose[:3, 3]
+        distance = float(np.linalg.norm(self.captured.position)) + PLANE_BEHIND
+        ahead = (directions * forward).sum(-1)
+        # a ray that never meets the plane sees its horizon
+        along = (distance - ((origins - position) * forward).sum(-1)) / ahead.clamp_min(1e-2)
+        pixels, _ = project(origins + directions * along.unsqueeze(-1), self.captured)
+        size = torch.tensor(
+            [self.captured.width, self.captured.height], dtype=self.image.dtype, device=self.image.device
+        )
+        inside = same_view(self.captured, camera)  # the captured view has no edges to soften
+        source = self.image.permute(2, 0, 1)[None] if inside else self.canvas
+        grid = (2 * pixels / size - 1) / (1.0 if inside else 1 + 2 * MARGIN)
+        seen = F.grid_sample(source, grid[None], mode="bilinear", padding_mode="border", align_corners=False)
+        return seen[0].permute(1, 2, 0)
+
+
+def continued(image: Tensor, margin: float) -> Tensor:
+    """An image `[H, W, 3]` continued by `margin` sides beyond each edge: `[1, 3, (1 + 2 m) H, (1 + 2 m) W]`.
+
+    Pull-push over a pyramid (Gortler et al., "The lumigraph", 1996, section 3.4): close to an edge the continuation
+    has the edge's own colours, further out the means of larger and larger neighbourhoods, so that it has no mirrored
+    or smeared detail. Inside the image detail fades towards the edge, so that none ends in a line.
+    """
+    height, width = image.shape[:2]
+    above, beside = round(margin * height), round(margin * width)
+    border = (beside, beside, above, above)
+    inside = torch.ones(1, 1, height, width, dtype=image.dtype, device=image.device)
+    known = F.pad(inside, border)
+    full = F.pad(image.permute(2, 0, 1)[None], border)
+    levels = [(full, known)]
+    while min(levels[-1][1].shape[-2:]) > 2:
+        colour, weight = levels[-1]
+        share = F.avg_pool2d(weight, 2, ceil_mode=True)
+        mean = F.avg_pool2d(colour * weight, 2, ceil_mode=True) / share.clamp_min(1e-6)
+        levels.append((mean, (4 * share).clamp(max=1.0) * (share > 0)))
+    colour, weight = levels.pop()
+    filled = colour * weight + (colour * weight).sum((2, 3), keepdim=True) / weight.sum().clamp_min(1e-6) * (1 - weight)
+    for colour, weight in reversed(levels):
+        up = F.interpolate(filled, size=weight.shape[-2:], mode="bilinear", align_corners=False)
+        filled = colour * weight + up * (1 - weight)
+    smooth = blurred(filled, max(1.0, EDGE_SOFTNESS * max(height, width)))
+    across = edge_distance(width, image) / max(EDGE_SOFTNESS * width, 1e-6)
+    down = edge_distance(height, image) / max(EDGE_SOFTNESS * height, 1e-6)
+    detail = torch.minimum(across[None, :], down[:, None]).clamp(max=1.0)
+    detail = F.pad((detail * detail * (3 - 2 * detail))[None, None], border)
+    return full * detail + smooth * (1 - detail)
+
+
+def edge_distance(length: int, like: Tensor) -> Tensor:
+    """`[length]`: distance in pixels of each pixel's centre from the nearer end of a row."""
+    centres = torch.arange(length, dtype=like.dtype, device=like.device) + 0.5
+    return torch.minimum(centres, length - centres)
+
+
+def blurred(image: Tensor, sigma: float) -> Tensor:
+    """`[1, C, H, W]` under a Gaussian of `sigma` pixels, its edges repeated."""
+    radius = max(1, round(3 * sigma))
+    at = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
+    kernel = torch.exp(-0.5 * (at / sigma).square())
+    kernel = (kernel / kernel.sum()).expand(image.shape[1], 1, 1, -1)
+    rows = F.conv2d(F.pad(image, (radius, radius, 0, 0), mode="replicate"), kernel, groups=image.shape[1])
+    columns = F.pad(rows, (0, 0, radius, radius), mode="replicate")
+    return F.conv2d(columns, kernel.transpose(2, 3), groups=image.shape[1])
 
 
 def same_view(a: Camera, b: Camera) -> bool:

@@ -1,4 +1,4 @@
-"""Trajectory of a hand-held camera around the person of a synthetic clip."""
+"""Trajectories of the cameras of synthetic clips: carried around the person, or held in front by a hand that sways."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ SHAKE = 0.0015
 SHAKE_ROTATION = math.radians(0.12)
 """Amplitude of each wave of rotational shake, radians."""
 
+SWAY_WAVES = ((0.15, 0.5, 2, 1.0), (1.0, 4.0, 2, 0.15))
+"""Waves of a swaying hand: frequencies in hertz from, to, how many, relative amplitude: a slow drift and a shake."""
+SWAY_SECONDS = 30.0
+"""A swaying camera's extent is measured over this time, so that it does not depend on the clip's length."""
 
-def hand_held_path(seed: int, frames: int, fps: float, distance: float) -> np.ndarray:
-    """Poses `world_from_cam` `[frames, 4, 4]` float64 (OpenCV axes, metres) of a camera around the origin.
+
+def carried_path(seed: int, frames: int, fps: float, distance: float) -> np.ndarray:
+    """Poses `world_from_cam` `[frames, 4, 4]` float64 (OpenCV axes, metres) of a camera carried around the origin.
 
     One slow sweep to both sides takes about six seconds. The trajectory depends on the seed and on time only.
     """
@@ -47,4 +52,35 @@ def hand_held_path(seed: int, frames: int, fps: float, distance: float) -> np.nd
     for index in range(frames):
         up = (math.sin(roll[index]), math.cos(roll[index]), 0.0)
         path[index] = look_at(position[index], aim[index], up)
+    return path
+
+
+def swaying_path(seed: int, frames: int, fps: float, distance: float, focal_share: float, sway: float) -> np.ndarray:
+    """Poses `world_from_cam` `[frames, 4, 4]` float64 (OpenCV axes, metres) of a phone held at arm's length.
+
+    The hand drifts and shakes, half by rotating and half by moving. sway: extent of what the origin's displacement in
+    the picture reaches in SWAY_SECONDS, as a share of the picture's width. focal_share: focal length over that width.
+    The trajectory depends on the seed and on time only.
+    """
+    rng = np.random.default_rng([seed, 13])
+    waves = [
+        (rng.uniform(low, high, (4, count)), rng.uniform(0, 2 * math.pi, (4, count)), size)
+        for low, high, count, size in SWAY_WAVES
+    ]
+
+    def curves(time: np.ndarray) -> np.ndarray:
+        """`[T, 4]`: sideways and up, by moving the camera and by rotating it."""
+        total = np.zeros((len(time), 4))
+        for frequency, phase, size in waves:
+            total += size * np.sin(2 * math.pi * frequency * time[:, None, None] + phase).sum(-1)
+        return total
+
+    measured = curves(np.arange(0.0, SWAY_SECONDS, 0.02))
+    together = measured[:, :2] + measured[:, 2:]
+    shown = curves(np.arange(frames) / fps) * (sway / focal_share) / np.ptp(together, axis=0).max()
+    path = np.empty((frames, 4, 4))
+    for index, (right, up, yaw, pitch) in enumerate(shown):
+        position = np.array([-right * distance, -up * distance, distance])
+        aim = position + np.array([-math.tan(yaw), -math.tan(pitch), -1.0])
+        path[index] = look_at(position, aim, (0.0, 1.0, 0.0))
     return path

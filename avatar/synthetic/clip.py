@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from avatar.base.conventions import CAMERA_MODES
 from avatar.base.errors import InputError
 from avatar.base.limits import require_synthetic
 from avatar.flame.assets import HeadAsset
@@ -20,7 +19,7 @@ from avatar.flame.library import load_head
 from avatar.geometry.cameras import Camera, look_at
 from avatar.kernels.runtime.threads import one_torch_thread
 from avatar.synthetic import shading
-from avatar.synthetic.camera import hand_held_path
+from avatar.synthetic.camera import carried_path, swaying_path
 from avatar.synthetic.held_out import FOLDER as HELD_OUT
 from avatar.synthetic.held_out import write_held_out
 from avatar.synthetic.looks import make_looks
@@ -49,6 +48,11 @@ DISTANCE = 1.1
 """Metres from the camera to the middle of the head."""
 FOCAL_SHARE = 2.2
 """Focal length over the picture's size: half a metre is in view at the head."""
+CAMERAS = ("static", "moving", "handheld")
+MOTIONS = ("usual", "frontal")
+SWAY = 0.01
+"""Extent of a hand-held camera's sway, as a share of the picture's width."""
+MOST_SWAY = 0.2
 
 
 def make_synthetic_scene(
@@ -59,26 +63,35 @@ def make_synthetic_scene(
     fps: float = 25.0,
     asset: HeadAsset | None = None,
     camera: str = "static",
+    motion: str = "usual",
+    sway: float = SWAY,
 ) -> SyntheticScene:
     """A scene whose person, room and motion are drawn from `seed`.
 
-    size: pixels of the square picture. camera: "static", in front of a picture of a room, or "moving", carried
-    around the person in a room in three dimensions, with the same lens and the same performance. The same seed gives
-    the same scene; its motion depends on time in seconds, not on the number of frames per second. Raises InputError
-    for sizes, counts or rates that cannot be.
+    size: pixels of the square picture. camera: "static", in front of a picture of a room; or in a room in three
+    dimensions, with the same lens and the same performance, "moving", carried around the person, or "handheld", held
+    before the person by a hand that sways. motion: "usual", or "frontal" for a head that hardly turns. sway: extent of
+    the hand-held camera's, as a share of the picture's width. The same seed gives the same scene; its motion depends
+    on time in seconds, not on the number of frames per second. Raises InputError for settings that cannot be.
     """
     require_synthetic(seed=seed, size=size, frames=frames, fps=fps)
-    if camera not in CAMERA_MODES:
-        raise InputError("a synthetic clip has no such camera", expected=" or ".join(CAMERA_MODES), found=camera)
+    for what, choices, found in (("camera", CAMERAS, camera), ("motion", MOTIONS, motion)):
+        if found not in choices:
+            raise InputError(f"a synthetic clip has no such {what}", expected=" or ".join(choices), found=found)
+    if not 0 <= sway <= MOST_SWAY:
+        raise InputError("--sway is out of range", expected=f"0 to {MOST_SWAY} of the picture's width", found=sway)
     asset = load_head() if asset is None else asset
     looks = make_looks(seed)
     with one_torch_thread():
-        person = make_person(seed, looks, asset, make_motion(seed, frames, fps, asset.expression_names))
+        performance = make_motion(seed, frames, fps, asset.expression_names, frontal=motion == "frontal")
+        person = make_person(seed, looks, asset, performance)
     pose = look_at((0.0, 0.0, DISTANCE), (0.0, 0.0, 0.0))
     lens = Camera(size, size, FOCAL_SHARE * size, FOCAL_SHARE * size, size / 2, size / 2, pose)
     light = shading.room_light(looks.light_side)
-    if camera == "moving":
-        path = hand_held_path(seed, frames, fps, DISTANCE)
+    if camera != "static":
+        path = carried_path(seed, frames, fps, DISTANCE)
+        if camera == "handheld":
+            path = swaying_path(seed, frames, fps, DISTANCE, FOCAL_SHARE, sway)
         furnished = furnished_room(np.random.default_rng([seed, 11]), looks)
         return SyntheticScene(person, lens, None, light, fps, furnished, path)
     return SyntheticScene(person, lens, room(np.random.default_rng([seed, 9]), looks, size), light, fps)
@@ -93,23 +106,27 @@ def make_synthetic_clip(
     fps: float = 25.0,
     asset: HeadAsset | None = None,
     camera: str = "static",
+    motion: str = "usual",
+    sway: float = SWAY,
     held_out: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write `folder/clip.mp4` and `folder/truth/`, a capture folder that holds what the picture was made from.
 
-    size: pixels of the square picture. camera: "static" or "moving" (`make_synthetic_scene`); the truth of a moving one
-    has a pose per frame and no background image. held_out: also write `truth/held_out/`, expressions and views that the
-    clip does not show (`synthetic.held_out`). progress: called with (frames done, frames) after each. The clip has a
-    voice that follows the mouth. Returns the path of the clip. Raises InputError for settings that cannot be,
-    OutputError where a file cannot be written.
+    size: pixels of the square picture. camera, motion, sway: see `make_synthetic_scene`; the truth of a camera that is
+    not static has a pose per frame and no background image. held_out: also write `truth/held_out/`, expressions and
+    views that the clip does not show (`synthetic.held_out`). progress: called with (frames done, frames) after each.
+    The clip has a voice that follows the mouth. Returns the path of the clip. Raises InputError for settings that
+    cannot be, OutputError where a file cannot be written.
     """
     from avatar.data.capture import write_capture
     from avatar.data.capture_schema import IMAGES, MASKS
     from avatar.media.images import read_png, write_png
     from avatar.media.video import write_video
 
-    scene = make_synthetic_scene(seed=seed, size=size, frames=frames, fps=fps, asset=asset, camera=camera)
+    scene = make_synthetic_scene(
+        seed=seed, size=size, frames=frames, fps=fps, asset=asset, camera=camera, motion=motion, sway=sway
+    )
     folder = Path(folder)
     truth = folder / "truth"
     landmarks, visible = [], []
@@ -139,7 +156,7 @@ def make_synthetic_clip(
             "seconds_per_stage": {},
             "warnings": ["synthetic: parameters, camera, masks and landmarks are the truth, not estimates"],
         },
-        camera_mode=camera,
+        camera_mode="static" if camera == "static" else "moving",
     )
     if held_out:
         write_held_out(truth / HELD_OUT, scene)

@@ -1,6 +1,7 @@
 """Held-out sets of a synthetic clip: expressions and views that the clip does not show, with their ground truth.
 
-Every set is a capture folder of its own below `truth/held_out/`, over plain grey: only the person is scored. A frame
+Every set is a capture folder of its own below `truth/held_out/`, over plain grey: only the person is scored. Where the
+camera moves, `room_15` shows the room as well, from cameras off the camera's trajectory. A frame
 has the head pose of a frame of the clip, whose time is its `timestamp`. `held_out.json` says what a set is and how its
 cameras stand to those of the clip, so that an avatar whose world is not the truth's can be judged too
 (`avatar.training.held_out`).
@@ -39,7 +40,8 @@ EXPRESSIONS: dict[str, tuple[float, dict[str, float]]] = {
     "scowl": (0.0, {"browDown*": 1.0, "noseSneer*": 0.90, "mouthFrown*": 0.70}),
     "puffed cheeks": (0.0, {"cheekPuff": 0.80}),
 }
-VIEW_DEGREES = (15, 30)
+VIEW_DEGREES = (15, 30, 45)
+ROOM_DEGREES = 15
 VIEW_FRAMES = 6
 """Frames of the clip that are seen from each of two sides."""
 SHARE_OF_CLIP = 0.85
@@ -58,13 +60,17 @@ class HeldOutFrame:
 
 
 def write_held_out(folder: Path, scene: SyntheticScene) -> list[Path]:
-    """Write the sets `expressions`, `view_15` and `view_30` below `folder` and return their folders.
+    """Write the sets `expressions`, `view_15`, `view_30` and `view_45` below `folder` and return their folders.
+
+    A scene with a room in three dimensions has `room_15` as well.
 
     Raises OutputError where a file cannot be written.
     """
     sets = {"expressions": ("expression", 0, expression_frames(scene))}
     for degrees in VIEW_DEGREES:
         sets[f"view_{degrees}"] = ("view", degrees, view_frames(scene, degrees))
+    if scene.room is not None:
+        sets[f"room_{ROOM_DEGREES}"] = ("room", ROOM_DEGREES, room_frames(scene, ROOM_DEGREES))
     return [
         write_set(Path(folder) / name, scene, kind, degrees, frames) for name, (kind, degrees, frames) in sets.items()
     ]
@@ -112,6 +118,21 @@ def view_frames(scene: SyntheticScene, degrees: float) -> list[HeldOutFrame]:
     return frames
 
 
+def room_frames(scene: SyntheticScene, degrees: float) -> list[HeldOutFrame]:
+    """Frames spread over the clip, from cameras rotated about the head's middle by `degrees` off the trajectory: away
+    from its middle, and upwards."""
+    frames = []
+    for index in spread_over_clip(scene, VIEW_FRAMES):
+        params = scene.person.parameters.frame(index)
+        middle = head_middle(scene.person.model, params)
+        camera = scene.camera_at(index)
+        outwards = math.copysign(1.0, camera.position[0] - middle[0])
+        for name, azimuth, elevation in (("outwards", outwards * degrees, 0.0), ("up", 0.0, degrees)):
+            turned = turn_camera(camera, middle, math.radians(azimuth), math.radians(elevation))
+            frames.append(HeldOutFrame(index, name, turned, params))
+    return frames
+
+
 def write_set(folder: Path, scene: SyntheticScene, kind: str, degrees: int, frames: list[HeldOutFrame]) -> Path:
     """Render frames and write them as a capture folder with `held_out.json` beside; returns the folder."""
     grey = np.full((scene.camera.height, scene.camera.width, 3), to_linear(PLAIN_GREY / 255), np.float32)
@@ -122,7 +143,9 @@ def write_set(folder: Path, scene: SyntheticScene, kind: str, degrees: int, fram
         for name, values in changed.items():
             values[frame.index] = getattr(frame.params, name)[0]
         person = replace(scene.person, parameters=replace(rows, **changed))
-        view = replace(scene, person=person, camera=frame.camera, path=None, room=None, background=grey)
+        view = replace(scene, person=person, camera=frame.camera, path=None)
+        if kind != "room":
+            view = replace(view, room=None, background=grey)
         rendered.append(render_synthetic_frame(view, frame.index))
     every = scene.person.parameters.select(torch.tensor([frame.index for frame in frames]))
     params = replace(

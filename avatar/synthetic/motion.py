@@ -15,6 +15,8 @@ RATE = 200.0
 
 YAW, PITCH, ROLL = 0.33, 0.12, 0.09
 """Largest head rotations in radians."""
+FRONTAL = 0.25
+"""Factor on the rotations of a person who hardly turns: yaw and pitch stay within 5 degrees."""
 TRANSLATION = (0.014, 0.007, 0.012)
 """Largest head translations in metres."""
 
@@ -64,10 +66,13 @@ class Motion:
     """`[N, 6]` left then right, axis-angle, radians."""
 
 
-def make_motion(seed: int, frames: int, fps: float, expression_names: tuple[str, ...]) -> Motion:
+def make_motion(
+    seed: int, frames: int, fps: float, expression_names: tuple[str, ...], *, frontal: bool = False
+) -> Motion:
     """Motion of `frames` frames at `fps` frames per second.
 
-    Names the head does not have are left out: what remains of an expression is still a valid one.
+    frontal: the same performance by a person who hardly turns the head. Names the head does not have are left out:
+    what remains of an expression is still a valid one.
     """
     duration = max(frames / fps, 1.0)
     time = np.arange(0.0, duration + 0.5, 1.0 / RATE)
@@ -91,7 +96,7 @@ def make_motion(seed: int, frames: int, fps: float, expression_names: tuple[str,
     for column, name in enumerate(expression_names):
         if name in weights:
             expr[:, column] = np.interp(at, time, np.clip(weights[name], 0.0, 1.0))
-    rotation, translation = head_motion(rng, time, at)
+    rotation, translation = head_motion(rng, time, at, FRONTAL if frontal else 1.0)
     eyes = gaze(rng, time, at, rotation)
     jaw_rotation = np.stack([np.interp(at, time, jaw), np.zeros(frames), np.zeros(frames)], 1)
     arrays = (expr, rotation, translation, jaw_rotation, eyes)
@@ -179,8 +184,10 @@ def blink_curve(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
     return curve
 
 
-def head_motion(rng: np.random.Generator, time: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Root rotation `[N, 3]` and translation `[N, 3]`, drifting slowly and nodding a little with speech."""
+def head_motion(
+    rng: np.random.Generator, time: np.ndarray, at: np.ndarray, turning: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Root rotation `[N, 3]`, its angles times `turning`, and translation `[N, 3]`: a drift that nods with speech."""
     start = smoothstep(time, 0.16, 1.0)
 
     def curve(low: float, high: float, largest: float) -> np.ndarray:
@@ -193,7 +200,7 @@ def head_motion(rng: np.random.Generator, time: np.ndarray, at: np.ndarray) -> t
     pitch = curve(0.2, 0.6, PITCH) + curve(1.2, 2.2, 0.018)
     roll = curve(0.15, 0.5, ROLL)
     translation = np.stack([curve(0.12, 0.4, size) for size in TRANSLATION], 1)
-    return compose_rotation(yaw, pitch, roll), translation
+    return compose_rotation(turning * yaw, turning * pitch, turning * roll), translation
 
 
 def compose_rotation(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:

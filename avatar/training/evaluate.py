@@ -38,6 +38,7 @@ from avatar.training.held_out import (
     match_frames,
     read_held_out,
 )
+from avatar.training.recognition import Describe, identity_distance, load_recognition
 
 if TYPE_CHECKING:
     from avatar.avatar import Avatar
@@ -121,6 +122,7 @@ def evaluate(
     capture = open_run_capture(run, expect_head=avatar.asset)
     held_out = [read_held_out(folder, avatar, capture) for folder in find_held_out(truth)] if truth is not None else []
     lpips, lpips_reason = metrics.load_lpips()
+    describe, describe_reason = load_recognition()
     result: dict[str, Any] = {}
     shown = CapturedFrames(capture, avatar.is_unbounded)
     jobs: list[tuple[str, Callable[[int], Rendering], PictureSource, list[int]]] = [
@@ -137,11 +139,14 @@ def evaluate(
             run / "eval" / name,
             detect=detect,
             lpips=lpips,
+            describe=describe,
             label=name,
             progress=progress,
         )
         if lpips is None:
             result[name]["lpips_reason"] = lpips_reason
+        if describe is None:
+            result[name]["identity_distance_reason"] = describe_reason
     write_json(run / "eval" / "metrics.json", result)
     return result
 
@@ -166,11 +171,15 @@ def frame_renderer(avatar: Avatar, capture: Capture) -> Callable[[int], Renderin
 def held_out_renderer(
     avatar: Avatar, held: HeldOutSet, capture: Capture, pairs: Mapping[int, int]
 ) -> Callable[[int], Rendering]:
-    """A function that renders frame `index` of a held-out set over grey; `pairs`: the capture's frame for each."""
+    """A function that renders frame `index` of a held-out set, over grey except for sets that show the room.
+
+    pairs: the capture's frame for each.
+    """
 
     def render(index: int) -> Rendering:
         frame, camera = carry_over(held, index, avatar, capture, pairs[index])
-        return render_for_measuring(avatar, frame, camera, grey_background(camera, avatar.device))
+        behind = None if held.kind == "room" else grey_background(camera, avatar.device)
+        return render_for_measuring(avatar, frame, camera, behind)
 
     return render
 
@@ -201,6 +210,7 @@ def evaluate_frames(
     *,
     detect: Detect | None,
     lpips: LpipsDistance | None = None,
+    describe: Describe | None = None,
     label: str = "eval",
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -227,7 +237,7 @@ def evaluate_frames(
             write_png(folder / "pred" / f"{name}.png", shown.image)
             write_png(folder / "gt" / f"{name}.png", truth)
             write_png(folder / "mask" / f"{name}.png", shown.mask.astype(np.uint8) * 255)
-            rows.append({"name": name, **measure(shown, truth, detect, lpips), "seconds": seconds[-1]})
+            rows.append({"name": name, **measure(shown, truth, detect, lpips, describe), "seconds": seconds[-1]})
             if bar is not None:
                 bar.update(done, note=f"psnr {metrics.mean(row['psnr'] for row in rows):.1f}")
     write_json(folder / "frames.json", rows)
@@ -244,7 +254,13 @@ def written_before(folder: Path) -> set[str]:
     return {name for name in names if Path(name).name == name}
 
 
-def measure(shown: Rendering, truth: np.ndarray, detect: Detect | None, lpips: LpipsDistance | None) -> dict[str, Any]:
+def measure(
+    shown: Rendering,
+    truth: np.ndarray,
+    detect: Detect | None,
+    lpips: LpipsDistance | None,
+    describe: Describe | None = None,
+) -> dict[str, Any]:
     """The figures of one frame; None where one does not exist."""
     eyes = [metrics.box_psnr(shown.image, truth, box) for box in shown.eye_boxes]
     figures: dict[str, Any] = {
@@ -257,6 +273,7 @@ def measure(shown: Rendering, truth: np.ndarray, detect: Detect | None, lpips: L
         "mouth_box": list(shown.mouth_box),
         "eye_boxes": [list(box) for box in shown.eye_boxes],
         "expression_error": None,
+        "identity_distance": None,
         "lips_rendered": None,
         "lips_real": None,
     }
@@ -266,12 +283,15 @@ def measure(shown: Rendering, truth: np.ndarray, detect: Detect | None, lpips: L
             figures["expression_error"] = metrics.expression_error(rendered, real)
             figures["lips_rendered"] = float(lip_distance(rendered))
             figures["lips_real"] = float(lip_distance(real))
+            if describe is not None:
+                pair = (rendered, real)
+                figures["identity_distance"] = identity_distance(describe, shown.image, truth, pair)
     return figures
 
 
 def summary(rows: Sequence[dict[str, Any]], seconds: Sequence[float], *, detected: bool) -> dict[str, Any]:
     """One split's entry of metrics.json from its frames' figures."""
-    figures = ("psnr", "ssim", "lpips", "face_psnr", "mouth_psnr", "eye_psnr", "expression_error")
+    figures = ("psnr", "ssim", "lpips", "face_psnr", "mouth_psnr", "eye_psnr", "expression_error", "identity_distance")
     seen = [row for row in rows if row["expression_error"] is not None]
     result: dict[str, Any] = {key: metrics.mean(row[key] for row in rows) for key in figures}
     result["lip_correlation"] = metrics.pearson(

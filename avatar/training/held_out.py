@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 DEPTH = 3
 """Folders below the one that is given in which sets are looked for."""
-KINDS = ("expression", "view")
+KINDS = ("expression", "view", "room")
+"""A view shows the person over plain grey, a room the person in the room."""
 SAME_TIME = 0.5
 """Two frames match where their times differ by less than this share of a frame's duration."""
 
@@ -65,7 +66,7 @@ class HeldOutSet:
         return self.capture.frames
 
     def read_picture(self, index: int) -> np.ndarray:
-        """Frame `index`, the person over plain grey, uint8 `[h, w, 3]`: the part that the avatar's capture shows."""
+        """Frame `index`, uint8 `[h, w, 3]`: the part that the avatar's capture shows."""
         x0, y0, width, height = self.window
         return np.ascontiguousarray(self.capture.read_image(index)[y0 : y0 + height, x0 : x0 + width])
 

@@ -13,7 +13,7 @@ from avatar.avatar import Avatar
 from avatar.base.errors import InputError, TrainingError
 from avatar.data.checkpoint_files import checkpoint_path, has_checkpoint
 from avatar.data.sampler import RayBatch, RaySampler
-from avatar.field.frame_states import FrameStates, Probes, Rays
+from avatar.field.frame_states import FrameStates, ProbeAnswers, Probes, Rays
 from avatar.field.ray_sampling import field_functions, sample_rays
 from avatar.field.scene import Scene
 from avatar.rendering.rays import render_samples
@@ -21,6 +21,7 @@ from avatar.rendering.volume import over
 from avatar.training import losses
 from avatar.training.optimizer import make_optimizer, scale_rates
 from avatar.training.prepare import TrainingData
+from avatar.training.surface_colours import surface_colours
 from avatar.training.surface_prior import SurfacePrior, SurfaceSamples
 
 OCCUPANCY_POINTS = 8192
@@ -57,7 +58,7 @@ class TrainState:
         )
         generator = torch.Generator(device=avatar.device).manual_seed(settings.seed)
         wanted = settings.loss.surface > 0 and avatar.config.field.warp.enabled
-        surface = SurfacePrior.make(avatar, settings.seed) if wanted else None
+        surface = SurfacePrior.make(avatar, settings.seed, surface_colours(training)) if wanted else None
         optimizer = make_optimizer(avatar.scene, settings)
         return TrainState(avatar, training, optimizer, sampler, generator, surface)
 
@@ -129,10 +130,23 @@ def training_losses(state: TrainState, batch: RayBatch, *, include_hidden: bool 
     probes = rendered.state.probes
     if drawn is not None:
         terms["surface"] = settings.loss.surface * drawn.loss(probes.density[: len(drawn.points)])
+        if settings.loss.completion:
+            terms["completion"] = settings.loss.completion * completion_loss(avatar, states, drawn, probes)
     if held is not None:
         terms["vertex"] = settings.loss.vertex * losses.vertex_loss(probes.translation[-VERTEX_SAMPLES:])
     terms |= regularisers(scene, states, settings.loss.code, settings.loss.pose)
     return StepResult(terms, len(samples))
+
+
+def completion_loss(avatar: Avatar, states: FrameStates, drawn: SurfaceSamples, probes: ProbeAnswers) -> Tensor:
+    """What the field's colours lack of the completed surface's, where the clip never showed it."""
+    count = drawn.offset.numel()
+    camera = avatar.camera if avatar.camera_mode == "static" else None
+    directions = drawn.view_directions(states, camera)
+    colours = avatar.scene.radiance.colour(
+        probes.features[:count], probes.inputs.first(count), directions, states.appearance
+    )
+    return drawn.colour_loss(probes.density[:count], colours)
 
 
 def regularisers(scene: Scene, states: FrameStates, code: float, pose: float) -> dict[str, Tensor]:

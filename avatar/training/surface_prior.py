@@ -5,7 +5,9 @@ a surface point come from nearly one direction, nothing constrains its depth. Th
 in canonical space, from random cameras up to 60 degrees to either side. A ray that meets the mesh has to be opaque by
 one centimetre behind it, and empty further in front of bare skin and neck than a tolerance. Points 8 to 30 mm off bare
 skin have to be empty as well. INSTA (Zielonka et al. 2023) holds the depth of training rays at the mesh; these rays
-are the ones that training lacks. Only densities are queried, at a few samples around the mesh.
+are the ones that training lacks. Only a few samples around the mesh are queried.
+
+Where the clip never showed the surface, the same rays have to see its completed colour (`training.surface_colours`).
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ import torch
 from torch import Tensor
 
 from avatar.avatar import Avatar
+from avatar.field.frame_states import FrameStates
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera, image_rays, turn_camera
 from avatar.geometry.meshes import vertex_normals
 from avatar.kernels.mesh.op import MeshQuery
 from avatar.kernels.mesh.types import interpolate
+from avatar.training.surface_colours import SurfaceColours
 
 VIEWS, VIEW_SIZE = 32, 80
 """Cameras around the head, and pixels of their pictures' sides."""
@@ -57,10 +61,19 @@ class SurfacePrior:
     """`[P]` metres in front of the mesh; the ray has to be empty further out."""
     around: Tensor
     """`[Q, 3]` points off bare skin, metres, canonical; among them the space beside the far cheek, which rays miss."""
+    colour: Tensor
+    """`[P, 3]` sRGB of the surface met, completed where it was not seen."""
+    unseen: Tensor
+    """`[P]` in [0, 1]: 1 where the clip never shows the surface, 0 where it shows it well."""
+    pool: Tensor
+    """Indices of rays that meet a surface hardly seen, from which half of the rays of a step are drawn; or none."""
 
     @staticmethod
-    def make(avatar: Avatar, seed: int) -> SurfacePrior:
-        """Rays from cameras drawn at random around the head, at the captured camera's distance."""
+    def make(avatar: Avatar, seed: int, surface: SurfaceColours) -> SurfacePrior:
+        """Rays from cameras drawn at random around the head, at the captured camera's distance.
+
+        surface: the colours of the head's vertices.
+        """
         scene, asset = avatar.scene, avatar.asset
         neutral = scene.in_canonical(avatar.identity.neutral())
         faces = torch.as_tensor(asset.faces, device=avatar.device)
@@ -76,12 +89,19 @@ class SurfacePrior:
         kept = facing & (at[:, 3] < 0.01)
         index, at = index[kept], at[kept]
         around = off_skin(query, neutral, marks, seed)
-        return SurfacePrior(origins[index], directions[index], hits.depth[index], tolerance_of(at[:, 4:]), around)
+        coloured = torch.cat([surface.colours, 1 - surface.confidence[:, None]], 1)
+        colour, unseen = interpolate(coloured, faces, hits.face[index], hits.barycentrics[index]).split([3, 1], 1)
+        pool = (unseen[:, 0] > 0.5).nonzero().squeeze(1)
+        shell = (origins[index], directions[index], hits.depth[index], tolerance_of(at[:, 4:]))
+        return SurfacePrior(*shell, around, colour, unseen[:, 0], pool)
 
     def draw(self, frames: int, generator: torch.Generator) -> SurfaceSamples:
         """Samples of random rays and points off skin, each ray and each point under a random one of `frames` frames."""
         device = self.depth.device
         chosen = torch.randint(len(self.depth), (RAYS,), generator=generator, device=device)
+        if len(self.pool):
+            half = torch.randint(len(self.pool), (RAYS // 2,), generator=generator, device=device)
+            chosen[: RAYS // 2] = self.pool[half]
         jitter = torch.rand(RAYS, SAMPLES, generator=generator, device=device)
         share = (torch.arange(SAMPLES, device=device) + jitter) / SAMPLES
         offset = share * (BEFORE + BEHIND) - BEFORE
@@ -94,6 +114,9 @@ class SurfacePrior:
             torch.cat([frame.repeat_interleave(SAMPLES), frame]),
             offset,
             self.tolerance[chosen],
+            self.directions[chosen],
+            self.colour[chosen],
+            self.unseen[chosen],
         )
 
 
@@ -109,6 +132,40 @@ class SurfaceSamples:
     """`[R, S]` metres of the rays' samples behind the mesh, negative in front of it."""
     tolerance: Tensor
     """`[R]` metres."""
+    directions: Tensor
+    """`[R, 3]` unit, canonical."""
+    colour: Tensor
+    """`[R, 3]` sRGB of the surface met."""
+    unseen: Tensor
+    """`[R]` in [0, 1]: how little the clip shows of the surface met."""
+
+    def view_directions(self, states: FrameStates, camera: Camera | None) -> Tensor:
+        """Unit directions `[R * S, 3]` in which the rays' samples are seen in pictures, canonical.
+
+        camera: the one captured camera, whose view dependence pictures from other cameras show; None where the camera
+        moved, so that the rays' own directions count.
+        """
+        count = self.offset.numel()
+        if camera is None or states.motion is None:
+            return self.directions.repeat_interleave(SAMPLES, 0)
+        position = torch.as_tensor(camera.position, dtype=torch.float32, device=self.points.device)
+        if states.torso_from_world is not None:
+            position = states.torso_from_world[:, :3, :3] @ position + states.torso_from_world[:, :3, 3]
+        matrix = states.motion.canonical_from_world.detach()
+        eye = (matrix[:, :, :3] @ position.expand(len(matrix), 3)[..., None]).squeeze(-1) + matrix[:, :, 3]
+        return torch.nn.functional.normalize(self.points[:count] - eye[self.frame[:count]], dim=-1)
+
+    def colour_loss(self, density: Tensor, colours: Tensor) -> Tensor:
+        """Squared difference between the rays' samples and the surface's colour, weighted by the samples' share of
+        what the ray shows and by how little the clip shows of the surface; moves colours, not densities.
+
+        density: `[R * S]` per centimetre. colours: `[R * S, 3]` sRGB.
+        """
+        optical_depth = density.detach().view_as(self.offset) * (100 * (BEFORE + BEHIND) / SAMPLES)
+        behind = torch.cumsum(optical_depth, 1)
+        weights = torch.exp(optical_depth - behind) - torch.exp(-behind)
+        error = (colours.view(*self.offset.shape, 3) - self.colour[:, None]).square().mean(-1)
+        return (self.unseen[:, None] * weights * error).sum(1).mean()
 
     def loss(self, density: Tensor) -> Tensor:
         """`shell_loss` of the rays, and the mean square opacity of a centimetre off bare skin.

@@ -111,9 +111,9 @@ def test_held_out_truth_is_scored(run, tiny, tmp_path, avatar):
     done = avatar("eval", run, "--truth", tiny)
     assert done.status == 0, done.err
     found = json.loads((run / "eval" / "metrics.json").read_text())
-    assert list(found) == ["val", "test", "expressions", "view_15", "view_30"]
+    assert list(found) == ["val", "test", "expressions", "view_15", "view_30", "view_45"]
     assert found["val"]["psnr"] == pytest.approx(kept["val"]["psnr"], abs=1e-6)
-    for name in ("expressions", "view_15", "view_30"):
+    for name in ("expressions", "view_15", "view_30", "view_45"):
         assert found[name]["frames"] == len(list((run / "eval" / name / "pred").glob("*.png"))) >= 8
         assert name in done.out
         # better than grey, after so short a training: the cameras are carried over rightly

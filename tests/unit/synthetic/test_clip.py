@@ -248,6 +248,37 @@ def test_moving_frames_show_the_room_where_the_camera_says(moving_scene):
     assert np.abs(shown - again).mean() < 0.5 * np.abs(shown - stale).mean()
 
 
+def test_a_hand_held_camera_sways_by_the_share_asked_for():
+    """Extents over half a minute of where the resting head appears; the same clip without sway stands still."""
+    shown = {}
+    for sway in (0.0, 0.01, 0.03):
+        scene = make_synthetic_scene(seed=0, size=64, frames=60, fps=2.0, camera="handheld", sway=sway)
+        head = torch.zeros(1, 3, dtype=torch.float64)
+        pixels = np.concatenate([project(head, scene.camera_at(i))[0].numpy() for i in range(60)]) / 64
+        shown[sway] = np.ptp(pixels, axis=0).max()
+        assert scene.room is not None
+    assert shown[0.0] == pytest.approx(0.0, abs=1e-9)
+    assert 0.007 < shown[0.01] < 0.0105
+    assert shown[0.03] == pytest.approx(3 * shown[0.01], rel=0.02)
+
+
+def test_a_frontal_head_stays_within_five_degrees_and_says_the_same():
+    usual, frontal = (
+        make_synthetic_scene(seed=3, size=64, frames=150, motion=motion).person.parameters
+        for motion in ("usual", "frontal")
+    )
+    assert np.degrees(float(usual.rotation.abs().max())) > 12
+    assert np.degrees(float(frontal.rotation.abs().max())) < 5
+    assert torch.equal(usual.expr, frontal.expr)
+    assert torch.equal(usual.jaw, frontal.jaw)
+
+
+@pytest.mark.parametrize("setting", [{"camera": "drone"}, {"motion": "wild"}, {"camera": "handheld", "sway": -0.1}])
+def test_unknown_cameras_and_motions_are_refused(setting):
+    with pytest.raises(InputError, match=r"no such|out of range"):
+        make_synthetic_scene(seed=0, size=64, frames=5, **setting)
+
+
 def test_written_truth_of_a_moving_camera(tmp_path):
     make_synthetic_clip(tmp_path / "moving", seed=1, size=64, frames=12, camera="moving")
     capture = read_capture(tmp_path / "moving" / "truth")

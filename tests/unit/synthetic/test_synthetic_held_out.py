@@ -38,7 +38,7 @@ def test_every_expression_leaves_the_range_of_the_clip(seed):
 
 
 def test_the_sets_are_captures_of_the_person_over_grey(scene, folders):
-    assert sorted(folders) == ["expressions", "view_15", "view_30"]
+    assert sorted(folders) == ["expressions", "view_15", "view_30", "view_45"]
     for folder in folders.values():
         capture = read_capture(folder, expect_head=scene.person.asset)
         assert torch.equal(capture.parameters().shape[0], scene.person.parameters.shape[0])
@@ -63,7 +63,7 @@ def test_expressions_keep_pose_and_camera_of_a_frame_of_the_clip(scene, folders)
     assert float(params.jaw[widest, 0]) == pytest.approx(EXPRESSIONS["wide open"][0])
 
 
-@pytest.mark.parametrize("degrees", [15, 30])
+@pytest.mark.parametrize("degrees", [15, 30, 45])
 def test_views_turn_about_the_head_by_their_angle(scene, degrees):
     frames = view_frames(scene, degrees)
     assert {frame.name for frame in frames} == {"left", "right"}
@@ -104,3 +104,17 @@ def test_pictures_fit_their_parameters_and_cameras(scene, folders):
     skin_x, skin_y = lips[4].astype(int)  # the tip of the nose
     image = opened.read_image(wide).astype(int)
     assert image[y, x].sum() < 0.7 * image[skin_y, skin_x].sum(), "it is dark inside"
+
+
+def test_before_a_moving_camera_the_room_is_shown_from_off_the_trajectory(tmp_path):
+    scene = make_synthetic_scene(seed=2, size=64, frames=30, camera="moving")
+    folder = {path.name: path for path in write_held_out(tmp_path, scene)}["room_15"]
+    capture = read_capture(folder)
+    assert json.loads((folder / "held_out.json").read_text())["kind"] == "room"
+    azimuth = [np.degrees(np.arctan2(*pose[[0, 2], 3])) for pose in scene.path]
+    for index, frame in enumerate(capture.frames):
+        outside = capture.read_image(index)[capture.read_mask(index) == 0].astype(int)
+        assert outside.std() > 15, "the room has texture"
+        height = np.degrees(np.arcsin(frame.camera.position[1] / np.linalg.norm(frame.camera.position)))
+        beyond = abs(np.degrees(np.arctan2(*frame.camera.position[[0, 2]]))) - np.abs(azimuth).max()
+        assert max(height, beyond) > 3

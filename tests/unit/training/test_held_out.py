@@ -46,7 +46,7 @@ def sets_of(clip, avatar, capture):
 
 @pytest.mark.parametrize("below", [".", "truth", "truth/held_out"])
 def test_sets_are_found_from_the_clip_its_truth_or_their_own_folder(clip, below):
-    assert [folder.name for folder in find_held_out(clip / below)] == ["expressions", "view_15", "view_30"]
+    assert [folder.name for folder in find_held_out(clip / below)] == ["expressions", "view_15", "view_30", "view_45"]
     assert [folder.name for folder in find_held_out(clip / "truth/held_out/view_15")] == ["view_15"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from capture_tools.camera.background import background_motion, median_background, fill_smoothly
+from capture_tools.camera.background import background_motion, fill_smoothly, median_background
 
 SIZE = 96
 

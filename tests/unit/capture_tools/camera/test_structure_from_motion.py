@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from avatar.base.errors import InputError
 from avatar.geometry.cameras import Camera, image_rays
 from avatar.media.images import to_srgb, to_uint8
-from avatar.synthetic.camera import hand_held_path
+from avatar.synthetic.camera import carried_path
 from avatar.synthetic.looks import make_looks
 from avatar.synthetic.room import furnished_room
 from capture_tools.camera.structure_from_motion import CameraPath, solve_cameras
@@ -23,7 +23,7 @@ def room():
 
 @pytest.fixture(scope="module")
 def path():
-    return hand_held_path(0, FRAMES, 4.0, DISTANCE)
+    return carried_path(0, FRAMES, 4.0, DISTANCE)
 
 
 def person(index):

@@ -1,0 +1,170 @@
+"""Colours of the head's whole surface: seen where the clip shows it, completed where it does not.
+
+Every vertex is looked up in frames spread over the head's yaw, which gives its colour and how well it was seen: from
+how many frames, and at which angles. Skin and hair that were not seen take the albedo of the head's other side under
+the light at their own normal. What neither side shows continues its surroundings over the mesh.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from avatar.geometry.cameras import project
+from avatar.geometry.meshes import uniform_laplacian, vertex_normals
+from avatar.kernels.harmonics.op import spherical_harmonics
+from avatar.kernels.mesh.op import MeshQuery
+from avatar.kernels.mesh.types import interpolate
+from avatar.media.images import linear_image, to_srgb
+from avatar.training.prepare import TrainingData
+
+FRAMES = 32
+HIDDEN = 0.004
+"""Metres by which another surface has to lie in front for a vertex to be hidden."""
+MASK_MARGIN = 0.012
+"""Shares of the picture's side by which the mask is eroded: no colour of the wall sticks to the head."""
+SEEN_AT, SEEN_WELL = 0.2, 0.55
+"""Cosines between view and normal: a vertex counts as unseen below the first, as well seen from the second."""
+SEEN_FRAMES = 3
+"""The cosine that counts is reached in at least so many of the frames looked at."""
+MIRRORED_WITHIN = 0.01
+"""Metres from a mirrored vertex to the surface within which it has a partner on the other side."""
+ODD = 0.15
+"""Relative difference from the mean colour from which on an observation counts less."""
+FACE_RIDGE = 0.03
+SHADE_RATIO = 1.8
+"""Most by which light may differ between a vertex and its partner."""
+FILL_STEPS = 400
+
+
+@dataclass
+class SurfaceColours:
+    """Colours of the neutral head's V vertices."""
+
+    colours: Tensor
+    """`[V, 3]` sRGB in [0, 1]: seen, or completed."""
+    confidence: Tensor
+    """`[V]` in [0, 1]: 0 never seen, 1 seen well."""
+
+
+@torch.no_grad()
+def surface_colours(training: TrainingData) -> SurfaceColours:
+    """The colours of the head of a clip, from its training frames."""
+    seen, confidence, normals = observe(training)
+    asset, device = training.identity.asset, seen.device
+    faces = training.identity.query.faces
+    skin = torch.as_tensor(asset.regions.get("face", asset.regions.get("skin")), device=device)
+    shade = shading(seen, normals, confidence * skin.float())
+    albedo = seen / shade[:, None]
+    neutral = training.identity.neutral()
+    partner, partner_confidence = mirrored(neutral, faces, torch.cat([albedo, confidence[:, None]], 1))
+    other = (1 - confidence) * partner_confidence
+    known = confidence + other
+    mixed = (confidence[:, None] * albedo + other[:, None] * partner) / known.clamp_min(1e-6)[:, None]
+    filled = fill_over_mesh(mixed, known, faces)
+    colours = (filled * shade[:, None]).clamp(0, 1)
+    colours = torch.where(confidence[:, None] > 0.999, seen, colours)
+    return SurfaceColours(
+        torch.as_tensor(to_srgb(colours.cpu().numpy()), dtype=torch.float32, device=device), confidence
+    )
+
+
+def observe(training: TrainingData) -> tuple[Tensor, Tensor, Tensor]:
+    """Linear colours `[V, 3]`, confidences `[V]` and mean world normals `[V, 3]` of all vertices.
+
+    The colour is a mean over frames weighted by the squared cosine between view and normal, reweighted twice to
+    suppress outliers.
+    """
+    identity, frames = training.identity, training.frames
+    query = MeshQuery(identity.query.faces, identity.device)
+    colours, weights, directions = [], [], []
+    order = torch.argsort(identity.params.rotation[:, 1])
+    count = min(FRAMES, len(order))
+    chosen = order[torch.linspace(0, len(order) - 1, count).round().long()].tolist()
+    for index in chosen:
+        vertices = identity.head(identity.params.frame(index)).vertices[0]
+        normals = vertex_normals(vertices, query.faces)
+        camera = frames.cameras[index]
+        centre = torch.as_tensor(camera.position, dtype=torch.float32, device=identity.device)
+        ray = vertices - centre
+        distance = ray.norm(dim=-1)
+        ray = ray / distance[:, None]
+        hits = query.update(vertices).cast_rays(centre.expand_as(ray).contiguous(), ray.contiguous())
+        inside = eroded(frames.masks[index].float() / 255, MASK_MARGIN)
+        picture = torch.cat(
+            [
+                torch.as_tensor(linear_image(frames.images[index].cpu().numpy()), device=identity.device).permute(
+                    2, 0, 1
+                ),
+                inside[None],
+            ]
+        )
+        size = torch.tensor([camera.width, camera.height], device=identity.device)
+        places = 2 * project(vertices, camera)[0] / size - 1
+        looked = F.grid_sample(picture[None], places[None, None], align_corners=False)[0, :, 0].T
+        facing = -(normals * ray).sum(-1)
+        shown = (hits.depth > distance - HIDDEN) & (looked[:, 3] > 0.95) & (facing > SEEN_AT / 2)
+        colours.append(looked[:, :3])
+        weights.append(shown * facing.clamp_min(0).square())
+        directions.append(normals)
+    colour, weight = torch.stack(colours), torch.stack(weights)
+    best = weight.sort(0, descending=True).values[min(SEEN_FRAMES, count) - 1].sqrt()
+    share = ((best - SEEN_AT) / (SEEN_WELL - SEEN_AT)).clamp(0, 1)
+    kept = weight
+    for _ in range(3):
+        mean = (kept[..., None] * colour).sum(0) / kept.sum(0).clamp_min(1e-6)[:, None]
+        odd = (colour - mean).abs().mean(-1) / (ODD * (mean.mean(-1) + 0.02))
+        kept = weight / (1 + odd.square())
+    return mean, share * share * (3 - 2 * share), F.normalize(torch.stack(directions).mean(0), dim=-1)
+
+
+def shading(colours: Tensor, normals: Tensor, weight: Tensor) -> Tensor:
+    """Light `[V]` at the vertices up to a factor: nine harmonics of the normal fitted to skin of one albedo.
+
+    colours: `[V, 3]` linear. weight: `[V]`, zero off the skin. Orders above the mean are held small, so that the light
+    on a side that was never seen is not invented.
+    """
+    basis = spherical_harmonics(normals.contiguous())
+    basis = basis / basis[:, :1].abs().clamp_min(1e-6)
+    grey = colours.mean(-1)
+    level = (weight * grey).sum() / weight.sum().clamp_min(1e-6)
+    ridge = FACE_RIDGE * weight.sum() * torch.diag((torch.arange(9, device=colours.device) > 0).float())
+    matrix = basis.T @ (weight[:, None] * basis) + ridge + 1e-6 * torch.eye(9, device=colours.device)
+    light = torch.linalg.solve(matrix, basis.T @ (weight * grey / level.clamp_min(1e-6)))
+    return (basis @ light).clamp(SHADE_RATIO**-0.5, SHADE_RATIO**0.5)
+
+
+def mirrored(vertices: Tensor, faces: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Albedo `[V, 3]` and confidence `[V]` at each vertex's place on the head's other side (x -> -x).
+
+    values: `[V, 4]` albedo and confidence. Vertices `[V, 3]` are the neutral head in skull coordinates; where the other
+    side has no surface near the mirrored place, the confidence is zero.
+    """
+    middle = (vertices[:, 0].amin() + vertices[:, 0].amax()) / 2
+    flipped = torch.stack([2 * middle - vertices[:, 0], vertices[:, 1], vertices[:, 2]], 1).contiguous()
+    nearest = MeshQuery(faces, vertices.device).update(vertices).closest_points(flipped, MIRRORED_WITHIN)
+    found = interpolate(values, faces, nearest.face, nearest.barycentrics)
+    return found[:, :3], torch.where(nearest.face >= 0, found[:, 3], 0.0)
+
+
+def fill_over_mesh(values: Tensor, known: Tensor, faces: Tensor) -> Tensor:
+    """Values `[V, 3]` continued over the mesh where they are not `known` `[V]` in [0, 1]: a diffusion that holds known
+    values. Parts without any known value take the mean of all."""
+    mean = (known[:, None] * values).sum(0) / known.sum().clamp_min(1e-6)
+    held = known.clamp(0, 1)[:, None]
+    laplacian = uniform_laplacian(faces, len(values)).to(values.device)
+    result, reached = held * values, held
+    for _ in range(FILL_STEPS):  # first outward from what is known, weight and value together
+        result = held * values + (1 - held) * (result + laplacian @ result)
+        reached = held + (1 - held) * (reached + laplacian @ reached)
+    return torch.where(reached > 1e-3, result / reached.clamp_min(1e-3), mean)
+
+
+def eroded(mask: Tensor, share: float) -> Tensor:
+    """A mask `[H, W]` in [0, 1], eroded by a share of the picture's side."""
+    radius = max(1, round(share * max(mask.shape)))
+    side = 2 * radius + 1
+    return -F.max_pool2d(-mask[None, None], side, stride=1, padding=radius)[0, 0]
