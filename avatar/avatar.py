@@ -14,8 +14,9 @@ from torch import Tensor
 
 from avatar.base.errors import InputError
 from avatar.config import Config
-from avatar.field.frame_states import FrameStates, Rays
+from avatar.field.frame_states import CanonicalSamples, FrameStates, Rays
 from avatar.field.identity import Identity
+from avatar.field.picture_edge import PictureEdge
 from avatar.field.ray_sampling import field_functions, march_rays, sample_rays
 from avatar.field.scene import Scene
 from avatar.field.warp import rigid_inverse
@@ -23,11 +24,17 @@ from avatar.flame.mean_pose import mean_pose
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera, image_rays
 from avatar.geometry.rotations import matrix_to_axis_angle
+from avatar.kernels.mesh.op import MeshQuery
 from avatar.rendering.background import Background, same_view
+from avatar.rendering.occupancy import dilate
 from avatar.rendering.rays import render_visible
 from avatar.rendering.sampling import ray_box
 from avatar.rendering.volume import over
 
+HAIR = 0.03
+"""Metres off the head's mesh up to which hair that no training frame sees is shown to other cameras."""
+SHELL = 3
+"""Cells behind what training frames see that are shown to other cameras."""
 DARK = 0.004
 """Transmittance below which a ray ends: less than a step of 8-bit colour."""
 
@@ -90,6 +97,19 @@ class Avatar:
     def backdrop(self) -> Background:
         """The captured background, for any camera."""
         return Background(self.background.float() / 255, self.camera)
+
+    @cached_property
+    def known_cells(self) -> Tensor:
+        """Occupied cells `[X, Y, Z]` bool that other cameras may see: near the head's mesh, or seen in training.
+
+        What no training ray has reached keeps whatever density it started with.
+        """
+        grid = self.scene.occupancy
+        centres = grid.centres().reshape(-1, 3)
+        neutral = self.scene.in_canonical(self.identity.neutral())
+        query = MeshQuery(self.identity.query.faces, self.device).update(neutral)
+        near = (query.closest_points(centres, HAIR).face >= 0).view(grid.counts)
+        return grid.occupied & (near | dilate(grid.visible, SHELL))
 
     @cached_property
     def reference_vertices(self) -> Tensor:
@@ -192,10 +212,11 @@ class Avatar:
         origins, directions = (part.reshape(-1, 3) for part in image_rays(camera, device=self.device))
         occupancy = self.config.render.sampling == "occupancy"
         dilated = self.scene.dilated_occupancy(states.grids) if occupancy else None
-        seen_from = None
+        seen_from, edge = None, None
         if self.camera_mode == "static" and not same_view(self.camera, camera):
-            position = torch.as_tensor(self.camera.position, dtype=torch.float32, device=self.device)
+            position = torch.tensor(self.camera.position, dtype=torch.float32, device=self.device)
             seen_from = position.expand_as(origins)
+            edge = PictureEdge.of(self.camera, self.device)
         parts = []
         for begin in range(0, len(origins), self.config.render.chunk):
             part = slice(begin, begin + self.config.render.chunk)
@@ -203,7 +224,7 @@ class Avatar:
             looks = None if seen_from is None else seen_from[part]
             rays = states.carry(Rays(origins[part], directions[part], frame, mask.reshape(-1)[part], looks))
             parts.append(
-                self._render_marched(states, rays, dilated)
+                self._render_marched(states, rays, dilated, edge)
                 if dilated is not None
                 else self._render_dense(states, rays, include_unbounded)
             )
@@ -218,9 +239,20 @@ class Avatar:
         seen = render_visible(samples, *functions, backend=self.scene.backends.marching.name)
         return {"colour": seen.colour, "opacity": seen.opacity, "depth": seen.depth}
 
-    def _render_marched(self, states: FrameStates, rays: Rays, dilated: Tensor) -> dict[str, Tensor]:
-        """Ray march in bursts of a few samples: most rays are opaque after the first burst and end there."""
+    def _render_marched(
+        self, states: FrameStates, rays: Rays, dilated: Tensor, edge: PictureEdge | None
+    ) -> dict[str, Tensor]:
+        """Ray march in bursts of a few samples: most rays are opaque after the first burst and end there.
+
+        edge: continues the person beyond the captured picture.
+        """
         scene, step = self.scene, self.config.render.step
+        occupied = None
+        if edge is not None:
+            grid = scene.occupancy
+            occupied, dilated = (
+                edge.continued(cells, grid.centres(), grid.low, grid.cell) for cells in (self.known_cells, dilated)
+            )
         window = scene.window(self.progress)
         near, far = ray_box(rays.origins, rays.directions, *states.boxes_of(rays.frame))
         colour, depth = torch.zeros_like(rays.origins), torch.zeros_like(near)
@@ -232,10 +264,18 @@ class Avatar:
             part = rays.select(going)
             middle = torch.full_like(near[going], 0.5)
             samples, canonical = march_rays(
-                scene, states, part, near[going], far[going], offset=middle, dilated=dilated, max_samples=burst
+                *(scene, states, part, near[going], far[going]),
+                offset=middle,
+                dilated=dilated,
+                occupied=occupied,
+                max_samples=burst,
             )
-            functions = field_functions(scene, states, part, window, canonical)
-            seen = render_visible(samples, *functions, backend=scene.backends.marching.name)
+            presence = None
+            if edge is not None:
+                presence = edge.presence(canonical.points)
+                canonical = CanonicalSamples(edge.lifted(canonical.points), canonical.directions)
+            query_density, query_colour = field_functions(scene, states, part, window, canonical, presence=presence)
+            seen = render_visible(samples, query_density, query_colour, backend=scene.backends.marching.name)
             colour[going] += transmittance[going].unsqueeze(1) * seen.colour
             depth[going] += transmittance[going] * seen.opacity * seen.depth
             transmittance[going] *= 1 - seen.opacity

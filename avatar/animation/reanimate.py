@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from avatar.animation.backgrounds import SCENE, TRANSPARENT, Behind, check_background, choose_background
 from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName, camera_path
 from avatar.animation.driver_files import DEFAULT_FPS, Driver
 from avatar.animation.driving import HeadMotion, expression_frames, retarget, smooth_tracking
@@ -29,18 +30,26 @@ DEFAULT_FRAMES = 100
 
 
 def reanimate(
-    avatar: Avatar, driver: Driver, out: Path, *, head_motion: HeadMotion = "driver", overwrite: bool = False
+    avatar: Avatar,
+    driver: Driver,
+    out: Path,
+    *,
+    head_motion: HeadMotion = "driver",
+    background: str = SCENE,
+    overwrite: bool = False,
 ) -> Path:
     """Write the avatar performing what the driver does, with the driver's sound and the synthetic tag.
 
-    Raises OutputError where `out` exists and `overwrite` is False, or cannot be written.
+    background: see `backgrounds.choose_background`. Raises InputError for one that is unknown, OutputError where `out`
+    exists and `overwrite` is False, or cannot be written.
     """
     require_suffix(out, (".mp4",))
+    check_background(background, out)
     refuse_existing_file(out, overwrite)
     own = avatar.parameters
     params = retarget(own, smooth_tracking(driver.params.to(own.expr.device)), head_motion)
     cameras = [avatar.camera] * params.expr.shape[0]
-    return _write(avatar, params, cameras, out, driver, "reanimate")
+    return _write(avatar, params, cameras, out, driver, "reanimate", choose_background(avatar, background))
 
 
 def render_path(
@@ -53,15 +62,19 @@ def render_path(
     fps: float = DEFAULT_FPS,
     size: int | None = None,
     amplitude: float = DEFAULT_AMPLITUDE_DEGREES,
+    background: str = SCENE,
     overwrite: bool = False,
 ) -> Path:
     """Write the avatar with a chosen expression along a camera path, as .mp4, or its first frame as .png.
 
     expression: see `driving.expression_frames`. size: longer side in pixels, the captured size by default.
     frames: 100 by default, the clip's own number for the expression `clip`; in a .png a sweep is at its fullest.
+    background: see `backgrounds.choose_background`; `transparent` for a .png only.
     Raises ConfigError for unknown names and as `require_renderable`.
     """
     require_renderable(out, frames=frames, fps=fps, size=size, amplitude=amplitude, overwrite=overwrite)
+    check_background(background, out)
+    behind = choose_background(avatar, background)
     still = Path(out).suffix.lower() == ".png"
     if still:
         frames, expression = 1, expression.removeprefix("sweep:")
@@ -74,8 +87,9 @@ def render_path(
         camera = camera.scaled(max(2, round(camera.width * scale)), max(2, round(camera.height * scale)))
     cameras = camera_path(path, camera, head_centre(avatar), frames, amplitude)
     if still:
-        return write_png(out, _frame(avatar, params, 0, cameras[0]), synthetic=True)
-    return _write(avatar, params, cameras, out, Driver(params, fps, None), "render")
+        picture = _frame(avatar, params, 0, cameras[0], behind, transparent=background == TRANSPARENT)
+        return write_png(out, picture, synthetic=True)
+    return _write(avatar, params, cameras, out, Driver(params, fps, None), "render", behind)
 
 
 def require_renderable(
@@ -108,9 +122,16 @@ def require_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
         )
 
 
-def _frame(avatar: Avatar, params: HeadParameters, index: int, camera: Camera) -> np.ndarray:
+def _frame(
+    avatar: Avatar, params: HeadParameters, index: int, camera: Camera, behind: Behind, *, transparent: bool = False
+) -> np.ndarray:
+    """uint8 `[H, W, 3]`, or `[H, W, 4]` with straight alpha where `transparent` and `behind` is black."""
     with torch.no_grad():
-        image = avatar.render_frame(params.frame(index), camera).image
+        shown = avatar.render_frame(params.frame(index), camera, background=behind(camera))
+        image = shown.image
+        if transparent:
+            alpha = shown.opacity[..., None]
+            image = torch.cat([(image / alpha.clamp_min(1e-3)).clamp(max=1.0), alpha], -1)
     return to_uint8(image.float().cpu().numpy())
 
 
@@ -121,13 +142,14 @@ def _write(
     out: Path,
     source: Driver,
     label: str,
+    behind: Behind,
 ) -> Path:
     """Render the frames into `out`, at the rate and with the sound of `source`."""
 
     def images() -> Iterator[np.ndarray]:
         with Progress(label, len(cameras)) as bar:
             for index, camera in enumerate(cameras):
-                yield _frame(avatar, params, index, camera)
+                yield _frame(avatar, params, index, camera, behind)
                 bar.update(index + 1)
 
     return write_video(

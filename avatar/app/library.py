@@ -64,6 +64,7 @@ def reanimate(
     start: float | None = None,
     end: float | None = None,
     live: bool = False,
+    background: str = "scene",
     overwrite: bool = False,
 ) -> Path:
     """Write the avatar (or that of a run folder) performing what a driver does, as mp4; returns the file.
@@ -72,7 +73,8 @@ def reanimate(
     """
     person = avatar if isinstance(avatar, Avatar) else load_avatar(Path(avatar))
     performance = load_driver(Path(driver), person.asset, start=start, end=end, live=live, track=track_driver)
-    return write_reanimation(person, performance, Path(out), head_motion=head_motion, overwrite=overwrite)
+    options = {"head_motion": head_motion, "background": background, "overwrite": overwrite}
+    return write_reanimation(person, performance, Path(out), **options)
 
 
 def render(
@@ -85,6 +87,7 @@ def render(
     fps: float = DEFAULT_FPS,
     size: int | None = None,
     amplitude: float = DEFAULT_AMPLITUDE_DEGREES,
+    background: str = "scene",
     overwrite: bool = False,
 ) -> Path:
     """Write the avatar (or that of a run folder) along a camera path, as mp4 or one png; returns the file.
@@ -101,5 +104,6 @@ def render(
         fps=fps,
         size=size,
         amplitude=amplitude,
+        background=background,
         overwrite=overwrite,
     )

@@ -223,7 +223,7 @@ class LossConfig:
     """Squared size of the pose corrections, in units of one degree and one millimetre."""
     surface: Annotated[float, WEIGHT] = 0.01
     """Seen from anywhere, the neutral head is solid at its mesh, and bare skin has nothing before it (FLAME warp)."""
-    completion: Annotated[float, WEIGHT] = 0.1
+    completion: Annotated[float, WEIGHT] = 0.03
     """Where the clip never shows the head, it has the colours of its other side or of what is around (with surface)."""
 
 

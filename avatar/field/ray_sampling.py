@@ -86,6 +86,7 @@ def march_rays(
     *,
     offset: Tensor,
     dilated: Tensor | None = None,
+    occupied: Tensor | None = None,
     include_hidden: bool = True,
     max_samples: int | None = None,
 ) -> tuple[Samples, CanonicalSamples]:
@@ -95,6 +96,7 @@ def march_rays(
         offset: `[R]` in [0, 1), the position of a ray's samples in their steps.
         dilated: `[X, Y, Z]` bool dilated occupancy, looked up before the surface displacement is undone; by default
             that of the training frames.
+        occupied: `[X, Y, Z]` bool cells that may hold density, by default the scene's.
         include_hidden: also sample cells that were hidden in all training frames.
         max_samples: most samples per ray, by default that of the settings.
     """
@@ -106,6 +108,8 @@ def march_rays(
     backend = scene.backends.marching.name
     if backend == "nerfacc" and motion is not None:
         backend = "warp"  # nerfacc cannot bend rays
+    if occupied is None:
+        occupied = scene.occupancy.occupied if include_hidden else scene.occupancy.visible
     marched = march(
         scene.march_space,
         march_motion,
@@ -117,7 +121,7 @@ def march_rays(
         step=scene.render.step,
         offset=offset,
         dilated=scene.dilated if dilated is None else dilated,
-        occupied=scene.occupancy.occupied if include_hidden else scene.occupancy.visible,
+        occupied=occupied,
         max_samples=scene.render.max_samples if max_samples is None else max_samples,
         backend=backend,
     )
@@ -167,6 +171,7 @@ def field_functions(
     window: float,
     canonical: CanonicalSamples | None = None,
     probes: Probes | None = None,
+    presence: Tensor | None = None,
 ) -> tuple[QueryDensity, QueryColour]:
     """`query_density` and `query_colour` as the renderer calls them (`avatar.rendering.rays`).
 
@@ -175,6 +180,7 @@ def field_functions(
         canonical: the canonical samples of the only samples the functions will be called with, from `march_rays`; None
             warps the samples of every call.
         probes: further points for the density query; their results are in the state that `query_density` returns.
+        presence: `[M]` factors on the density of `canonical`'s samples.
     """
 
     def query_density(samples: Samples) -> tuple[Tensor, SampleState]:
@@ -184,7 +190,8 @@ def field_functions(
         if not scene.field.gate:
             mask = torch.ones_like(mask)
         answer = scene.query(warped.points, states, frame, mask, window, probes)
-        return answer.density, SampleState(answer.features, answer.inputs, warped.directions, answer.probes)
+        density = answer.density if presence is None else answer.density * presence
+        return density, SampleState(answer.features, answer.inputs, warped.directions, answer.probes)
 
     def query_colour(samples: Samples, state: SampleState, wanted: Tensor | None) -> Tensor:
         features, inputs, directions = state.features, state.inputs, state.directions

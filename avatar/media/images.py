@@ -35,7 +35,10 @@ def linear_image(image: np.ndarray) -> np.ndarray:
 
 
 def write_png(path: Path, image: np.ndarray, *, synthetic: bool = False) -> Path:
-    """Write `[H, W, 3]` or `[H, W]` uint8 as PNG, atomically; `synthetic` says in its metadata that it was rendered."""
+    """Write `[H, W, 3]`, `[H, W, 4]` or `[H, W]` uint8 as PNG, atomically.
+
+    synthetic: say in its metadata that it was rendered.
+    """
     import imageio.v3 as iio
     from PIL.PngImagePlugin import PngInfo
 

@@ -146,7 +146,9 @@ def completion_loss(avatar: Avatar, states: FrameStates, drawn: SurfaceSamples, 
     colours = avatar.scene.radiance.colour(
         probes.features[:count], probes.inputs.first(count), directions, states.appearance
     )
-    return drawn.colour_loss(probes.density[:count], colours)
+    occupancy = avatar.scene.occupancy
+    visible = occupancy.query(drawn.points[:count], occupancy.visible)
+    return drawn.colour_loss(probes.density[:count], colours, visible)
 
 
 def regularisers(scene: Scene, states: FrameStates, code: float, pose: float) -> dict[str, Tensor]:

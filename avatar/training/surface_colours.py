@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from avatar.geometry.cameras import project
-from avatar.geometry.meshes import uniform_laplacian, vertex_normals
+from avatar.geometry.meshes import faces_inside, uniform_laplacian, vertex_normals
 from avatar.kernels.harmonics.op import spherical_harmonics
 from avatar.kernels.mesh.op import MeshQuery
 from avatar.kernels.mesh.types import interpolate
@@ -26,8 +27,10 @@ HIDDEN = 0.004
 """Metres by which another surface has to lie in front for a vertex to be hidden."""
 MASK_MARGIN = 0.012
 """Shares of the picture's side by which the mask is eroded: no colour of the wall sticks to the head."""
-SEEN_AT, SEEN_WELL = 0.2, 0.55
+SEEN_AT, SEEN_WELL = 0.05, 0.3
 """Cosines between view and normal: a vertex counts as unseen below the first, as well seen from the second."""
+KNOWN = 0.05
+"""Confidence from which a vertex keeps its own colour instead of continuing its surroundings."""
 SEEN_FRAMES = 3
 """The cosine that counts is reached in at least so many of the frames looked at."""
 MIRRORED_WITHIN = 0.01
@@ -37,7 +40,8 @@ ODD = 0.15
 FACE_RIDGE = 0.03
 SHADE_RATIO = 1.8
 """Most by which light may differ between a vertex and its partner."""
-FILL_STEPS = 400
+SMOOTH_STEPS = 60
+"""Steps of diffusion over what was filled in."""
 
 
 @dataclass
@@ -64,7 +68,11 @@ def surface_colours(training: TrainingData) -> SurfaceColours:
     other = (1 - confidence) * partner_confidence
     known = confidence + other
     mixed = (confidence[:, None] * albedo + other[:, None] * partner) / known.clamp_min(1e-6)[:, None]
-    filled = fill_over_mesh(mixed, known, faces)
+    nothing = np.zeros(asset.vertex_count, bool)
+    scalp, ears = (torch.as_tensor(asset.regions.get(name, nothing), device=device) for name in ("scalp", "ears"))
+    if ears.any():  # lower down, hair may end or go on
+        scalp = scalp & (neutral[:, 1] > neutral[ears, 1].mean())
+    filled = fill_over_mesh(mixed, (known / KNOWN).clamp(max=1.0), faces, scalp)
     colours = (filled * shade[:, None]).clamp(0, 1)
     colours = torch.where(confidence[:, None] > 0.999, seen, colours)
     return SurfaceColours(
@@ -88,7 +96,7 @@ def observe(training: TrainingData) -> tuple[Tensor, Tensor, Tensor]:
         vertices = identity.head(identity.params.frame(index)).vertices[0]
         normals = vertex_normals(vertices, query.faces)
         camera = frames.cameras[index]
-        centre = torch.as_tensor(camera.position, dtype=torch.float32, device=identity.device)
+        centre = torch.tensor(camera.position, dtype=torch.float32, device=identity.device)
         ray = vertices - centre
         distance = ray.norm(dim=-1)
         ray = ray / distance[:, None]
@@ -106,7 +114,7 @@ def observe(training: TrainingData) -> tuple[Tensor, Tensor, Tensor]:
         places = 2 * project(vertices, camera)[0] / size - 1
         looked = F.grid_sample(picture[None], places[None, None], align_corners=False)[0, :, 0].T
         facing = -(normals * ray).sum(-1)
-        shown = (hits.depth > distance - HIDDEN) & (looked[:, 3] > 0.95) & (facing > SEEN_AT / 2)
+        shown = (hits.depth > distance - HIDDEN) & (looked[:, 3] > 0.95) & (facing > SEEN_AT)
         colours.append(looked[:, :3])
         weights.append(shown * facing.clamp_min(0).square())
         directions.append(normals)
@@ -150,17 +158,25 @@ def mirrored(vertices: Tensor, faces: Tensor, values: Tensor) -> tuple[Tensor, T
     return found[:, :3], torch.where(nearest.face >= 0, found[:, 3], 0.0)
 
 
-def fill_over_mesh(values: Tensor, known: Tensor, faces: Tensor) -> Tensor:
-    """Values `[V, 3]` continued over the mesh where they are not `known` `[V]` in [0, 1]: a diffusion that holds known
-    values. Parts without any known value take the mean of all."""
+def fill_over_mesh(values: Tensor, known: Tensor, faces: Tensor, scalp: Tensor) -> Tensor:
+    """Values `[V, 3]` continued over the mesh where they are not `known` `[V]` in [0, 1]: ring by ring, then smoothed,
+    apart from each other on and off the `scalp` `[V]` bool, where hair ends. Parts without any known value take the
+    mean of all."""
     mean = (known[:, None] * values).sum(0) / known.sum().clamp_min(1e-6)
-    held = known.clamp(0, 1)[:, None]
-    laplacian = uniform_laplacian(faces, len(values)).to(values.device)
-    result, reached = held * values, held
-    for _ in range(FILL_STEPS):  # first outward from what is known, weight and value together
-        result = held * values + (1 - held) * (result + laplacian @ result)
-        reached = held + (1 - held) * (reached + laplacian @ reached)
-    return torch.where(reached > 1e-3, result / reached.clamp_min(1e-3), mean)
+    apart = faces[faces_inside(faces, scalp) | faces_inside(faces, ~scalp)]
+    laplacian = uniform_laplacian(apart, len(values)).to(values.device)
+    reached, result = (known > 0).float()[:, None], torch.where((known > 0)[:, None], values, 0.0)
+    while True:
+        beside = reached + laplacian @ reached  # the share of a vertex's neighbours that are reached
+        new = (reached == 0) & (beside > 0)
+        if not new.any():
+            break
+        result = torch.where(new, (result + laplacian @ result) / beside.clamp_min(1e-6), result)
+        reached = torch.where(new, 1.0, reached)
+    result = torch.where(reached > 0, result, mean)
+    for _ in range(SMOOTH_STEPS):
+        result = known[:, None] * values + (1 - known[:, None]) * (result + laplacian @ result)
+    return result
 
 
 def eroded(mask: Tensor, share: float) -> Tensor:

@@ -33,18 +33,27 @@ VIEWS, VIEW_SIZE = 32, 80
 AZIMUTH, ELEVATION = math.radians(60), math.radians(25)
 FACING = 0.25
 """Least cosine between a ray and the normal of the surface it meets: grazing rays say little about depth."""
+GRAZING = 0.25
+"""Weight of the completed colour where a training frame sees a sample, but hardly the skin: at a grazing angle."""
 BEFORE, BEHIND = 0.04, 0.01
 """Metres along the ray that are sampled in front of and behind the mesh."""
 SKIN, CLOTHES = 0.008, 0.015
 """Tolerance in metres in front of the mesh: of bare skin (the tracking error) and of the neck (for clothes)."""
-RAYS, SAMPLES = 128, 15
+RAYS, SAMPLES, OFF_HEAD = 128, 15, 384
+"""Rays of a step, samples on each, and points off the head."""
 FREE = ("lips", "mouth_interior", "teeth", "tongue")
 """Regions without prior: the mouth opens."""
 
 OFF_SKIN = 0.03
 """Metres off bare skin up to which space has to be empty."""
-OFF_SKIN_DRAWN = 50_000
-"""Points drawn once in that layer; a step samples one for each ray."""
+HAIR_FROM, HAIR_TO = 0.02, 0.06
+"""Metres off scalp, ears and neck between which hair and clothes are less and less expected."""
+HAIR_WEIGHT = 0.4
+"""Weight from HAIR_TO on, relative to that off bare skin."""
+OFF_HAIR = 0.08
+"""Metres off scalp, ears and neck up to which space has to be empty, where pictures do not show otherwise."""
+OFF_HEAD_DRAWN = 50_000
+"""Points drawn once around the head of bare skin, and of hair and neck."""
 
 
 @dataclass
@@ -60,7 +69,9 @@ class SurfacePrior:
     tolerance: Tensor
     """`[P]` metres in front of the mesh; the ray has to be empty further out."""
     around: Tensor
-    """`[Q, 3]` points off bare skin, metres, canonical; among them the space beside the far cheek, which rays miss."""
+    """`[Q, 3]` points off the head, metres, canonical; among them the space beside the far cheek, which rays miss."""
+    emptiness: Tensor
+    """`[Q]` weights in [0, 1] with which these points have to be empty."""
     colour: Tensor
     """`[P, 3]` sRGB of the surface met, completed where it was not seen."""
     unseen: Tensor
@@ -88,12 +99,12 @@ class SurfacePrior:
         facing = -(torch.nn.functional.normalize(at[:, :3], dim=-1) * directions[index]).sum(-1) > FACING
         kept = facing & (at[:, 3] < 0.01)
         index, at = index[kept], at[kept]
-        around = off_skin(query, neutral, marks, seed)
+        around, emptiness = off_head(query, neutral, marks, seed)
         coloured = torch.cat([surface.colours, 1 - surface.confidence[:, None]], 1)
         colour, unseen = interpolate(coloured, faces, hits.face[index], hits.barycentrics[index]).split([3, 1], 1)
         pool = (unseen[:, 0] > 0.5).nonzero().squeeze(1)
         shell = (origins[index], directions[index], hits.depth[index], tolerance_of(at[:, 4:]))
-        return SurfacePrior(*shell, around, colour, unseen[:, 0], pool)
+        return SurfacePrior(*shell, around, emptiness, colour, unseen[:, 0], pool)
 
     def draw(self, frames: int, generator: torch.Generator) -> SurfaceSamples:
         """Samples of random rays and points off skin, each ray and each point under a random one of `frames` frames."""
@@ -107,13 +118,14 @@ class SurfacePrior:
         offset = share * (BEFORE + BEHIND) - BEFORE
         depth = self.depth[chosen, None] + offset
         points = self.origins[chosen, None] + depth[..., None] * self.directions[chosen, None]
-        beside = self.around[torch.randint(len(self.around), (RAYS,), generator=generator, device=device)]
-        frame = torch.randint(frames, (RAYS,), generator=generator, device=device)
+        beside = torch.randint(len(self.around), (OFF_HEAD,), generator=generator, device=device)
+        frame = torch.randint(frames, (RAYS + OFF_HEAD,), generator=generator, device=device)
         return SurfaceSamples(
-            torch.cat([points.view(-1, 3), beside]),
-            torch.cat([frame.repeat_interleave(SAMPLES), frame]),
+            torch.cat([points.view(-1, 3), self.around[beside]]),
+            torch.cat([frame[:RAYS].repeat_interleave(SAMPLES), frame[RAYS:]]),
             offset,
             self.tolerance[chosen],
+            self.emptiness[beside],
             self.directions[chosen],
             self.colour[chosen],
             self.unseen[chosen],
@@ -122,16 +134,18 @@ class SurfacePrior:
 
 @dataclass
 class SurfaceSamples:
-    """The prior's samples of one step: R * S on rays, then R points off bare skin."""
+    """The prior's samples of one step: R * S on rays, then Q points off the head."""
 
     points: Tensor
-    """`[R * S + R, 3]` metres, canonical before the deformation (x' in docs/method.md)."""
+    """`[R * S + Q, 3]` metres, canonical before the deformation (x' in docs/method.md)."""
     frame: Tensor
-    """`[R * S + R]` int64."""
+    """`[R * S + Q]` int64."""
     offset: Tensor
     """`[R, S]` metres of the rays' samples behind the mesh, negative in front of it."""
     tolerance: Tensor
     """`[R]` metres."""
+    emptiness: Tensor
+    """`[Q]` weights in [0, 1] with which the points off the head have to be empty."""
     directions: Tensor
     """`[R, 3]` unit, canonical."""
     colour: Tensor
@@ -148,49 +162,68 @@ class SurfaceSamples:
         count = self.offset.numel()
         if camera is None or states.motion is None:
             return self.directions.repeat_interleave(SAMPLES, 0)
-        position = torch.as_tensor(camera.position, dtype=torch.float32, device=self.points.device)
+        position = torch.tensor(camera.position, dtype=torch.float32, device=self.points.device)
         if states.torso_from_world is not None:
             position = states.torso_from_world[:, :3, :3] @ position + states.torso_from_world[:, :3, 3]
         matrix = states.motion.canonical_from_world.detach()
         eye = (matrix[:, :, :3] @ position.expand(len(matrix), 3)[..., None]).squeeze(-1) + matrix[:, :, 3]
         return torch.nn.functional.normalize(self.points[:count] - eye[self.frame[:count]], dim=-1)
 
-    def colour_loss(self, density: Tensor, colours: Tensor) -> Tensor:
-        """Squared difference between the rays' samples and the surface's colour, weighted by the samples' share of
-        what the ray shows and by how little the clip shows of the surface; moves colours, not densities.
+    def colour_loss(self, density: Tensor, colours: Tensor, visible: Tensor) -> Tensor:
+        """Squared difference between the rays' samples and the surface's colour; moves colours, not densities.
 
-        density: `[R * S]` per centimetre. colours: `[R * S, 3]` sRGB.
+        A sample counts by its share of what the ray shows, where no training frame sees it. On skin, where the surface
+        is the mesh, it counts by how little the clip shows of the mesh, and a little where grazing rays see it.
+
+        density: `[R * S]` per centimetre. colours: `[R * S, 3]` sRGB. visible: `[R * S]` bool, seen in training frames.
         """
         optical_depth = density.detach().view_as(self.offset) * (100 * (BEFORE + BEHIND) / SAMPLES)
         behind = torch.cumsum(optical_depth, 1)
         weights = torch.exp(optical_depth - behind) - torch.exp(-behind)
         error = (colours.view(*self.offset.shape, 3) - self.colour[:, None]).square().mean(-1)
-        return (self.unseen[:, None] * weights * error).sum(1).mean()
+        hidden = 1 - visible.view_as(weights).float()
+        skin = (self.tolerance < BEFORE)[:, None]
+        hidden = torch.where(skin, self.unseen[:, None] * hidden.clamp_min(GRAZING), hidden)
+        return (hidden * weights * error).sum(1).mean()
 
     def loss(self, density: Tensor) -> Tensor:
-        """`shell_loss` of the rays, and the mean square opacity of a centimetre off bare skin.
+        """`shell_loss` of the rays, and off the head the weighted mean of log(1 + density^2).
 
-        density: `[R * S + R]` per centimetre at the points.
+        That is the square of a small density, and still has a gradient at a large one, which an opacity has not.
+
+        density: `[R * S + Q]` per centimetre at the points.
         """
-        rays, off = density.split([self.offset.numel(), len(self.offset)])
+        rays, off = density.split([self.offset.numel(), len(self.emptiness)])
         shell = shell_loss(rays.view_as(self.offset), self.offset, self.tolerance)
-        return shell + (1 - torch.exp(-off)).square().mean()
+        return shell + (self.emptiness * torch.log1p(off.square())).mean()
 
 
-def off_skin(query: MeshQuery, vertices: Tensor, marks: Tensor, seed: int) -> Tensor:
-    """Points `[Q, 3]` drawn at random whose nearest surface is bare skin, SKIN to OFF_SKIN metres away.
+def off_head(query: MeshQuery, vertices: Tensor, marks: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Points `[Q, 3]` drawn at random off the head, and the weights `[Q]` with which they have to be empty.
 
-    marks: `[V, 6]` normals and `vertex_marks`.
+    Where the nearest surface is bare skin the weight is 1 from SKIN to OFF_SKIN metres away. Over scalp, ears and neck
+    it grows from 0 at HAIR_FROM to HAIR_WEIGHT at HAIR_TO: where pictures leave the depth of hair open, as along the
+    rays that graze it, the place nearest to the head is taken.
+
+    marks: `[V, 8]` normals and `vertex_marks`.
     """
     generator = torch.Generator().manual_seed(seed)
-    skin = marks[:, 4] > 0.99
-    pool = skin.nonzero().squeeze(1)
-    drawn = pool[torch.randint(len(pool), (OFF_SKIN_DRAWN,), generator=generator).to(pool.device)]
-    height = SKIN + (OFF_SKIN - SKIN) * torch.rand(OFF_SKIN_DRAWN, 1, generator=generator).to(pool.device)
-    points = vertices[drawn] + height * torch.nn.functional.normalize(marks[drawn, :3], dim=-1)
-    nearest = query.closest_points(points, OFF_SKIN)
-    bare = skin[query.faces.long()].all(1)[nearest.face.long().clamp_min(0)]
-    return points[(nearest.face >= 0) & (nearest.distance > SKIN) & bare]
+    found, weights = [], []
+    for bare, low, full, high in ((True, SKIN, SKIN, OFF_SKIN), (False, HAIR_FROM, HAIR_TO, OFF_HAIR)):
+        chosen = (marks[:, 7] if bare else marks[:, 5:7].amax(1)) > 0.99
+        pool = chosen.nonzero().squeeze(1)
+        if len(pool) == 0:
+            continue
+        drawn = pool[torch.randint(len(pool), (OFF_HEAD_DRAWN,), generator=generator).to(pool.device)]
+        height = low + (high - low) * torch.rand(OFF_HEAD_DRAWN, 1, generator=generator).to(pool.device)
+        points = vertices[drawn] + height * torch.nn.functional.normalize(marks[drawn, :3], dim=-1)
+        nearest = query.closest_points(points, high)
+        there = chosen[query.faces.long()].all(1)[nearest.face.long().clamp_min(0)]
+        kept = (nearest.face >= 0) & (nearest.distance > low) & there
+        found.append(points[kept])
+        share = ((nearest.distance[kept] - low) / max(full - low, 1e-6)).clamp(0, 1)
+        weights.append(share if bare else HAIR_WEIGHT * share)
+    return torch.cat(found), torch.cat(weights)
 
 
 def shell_loss(density: Tensor, offset: Tensor, tolerance: Tensor) -> Tensor:
@@ -215,18 +248,22 @@ def cameras_around(camera: Camera, vertices: Tensor, seed: int) -> list[Camera]:
 
 
 def vertex_marks(asset: HeadAsset, device: torch.device) -> tuple[Tensor, Tensor]:
-    """`[V, 1]`: 1 on the regions without prior. `[V, 2]`: 1 on bare skin, 1 on the neck."""
+    """`[V, 1]`: 1 on the regions without prior. `[V, 4]`: 1 on bare skin, 1 on the neck, 1 on scalp and ears, 1 where
+    nothing is off the surface, which is skin and lips."""
     nothing = np.zeros(asset.vertex_count, bool)
     free = nothing.copy()
     for name in FREE:
         free |= asset.regions.get(name, False)
-    parts = np.stack([asset.regions.get("face", nothing) & ~free, asset.regions.get("neck", nothing)], 1)
+    skin = asset.regions.get("face", nothing) & ~free
+    hair = (asset.regions.get("scalp", nothing) | asset.regions.get("ears", nothing)) & ~skin
+    smooth = skin | asset.regions.get("lips", nothing)
+    parts = np.stack([skin, asset.regions.get("neck", nothing), hair, smooth], 1)
     marks = torch.as_tensor(free[:, None], dtype=torch.float32, device=device)
     return marks, torch.as_tensor(parts, dtype=torch.float32, device=device)
 
 
 def tolerance_of(parts: Tensor) -> Tensor:
-    """`[P]` metres from shares `[P, 2]` of bare skin and neck; where hair may grow nothing before the mesh is held."""
-    skin, neck = (parts > 0.99).unbind(1)
+    """`[P]` metres from shares `[P, 4]` as of `vertex_marks`; where hair may grow nothing before the mesh is held."""
+    skin, neck, _, _ = (parts > 0.99).unbind(1)
     hair = torch.full_like(parts[:, 0], 2 * BEFORE)
     return torch.where(skin, SKIN, torch.where(neck, CLOTHES, hair))

@@ -33,12 +33,16 @@ class Reanimate:
     rotate: Rotate = "auto"
     """Degrees by which the driver's frames are turned clockwise, after what the file says; auto sets a face upright
     that lies on its side or upside down."""
+    background: Annotated[str, tyro.conf.arg(metavar="scene|blur|COLOUR|FILE")] = "scene"
+    """What stands behind the person: the clip's own scene, that scene blurred, a colour (white, #00ff00) or a picture
+    file."""
     live: bool = False
     """Track the driver's video frame by frame, as if it came from a camera: much faster, a little less exact."""
     overwrite: bool = False
     """Replace the output file if it exists."""
 
     def run(self) -> Outcome:
+        from avatar.animation.backgrounds import check_background
         from avatar.animation.driver_files import find_driver, load_driver
         from avatar.animation.reanimate import reanimate, require_suffix
         from avatar.app.workflow import track_driver
@@ -49,13 +53,15 @@ class Reanimate:
         # what can be told at once is told before anything is loaded or tracked
         require_suffix(self.out, (".mp4",))
         refuse_existing_file(self.out, self.overwrite)
+        check_background(self.background, self.out)
         source = find_driver(self.driver, start=self.start, end=self.end, live=self.live, rotate=self.rotate)
         run = run_at(self.run_folder)
         avatar = load_avatar(run)
         driver = load_driver(
             source, avatar.asset, start=self.start, end=self.end, live=self.live, rotate=self.rotate, track=track_driver
         )
-        written = reanimate(avatar, driver, self.out, head_motion=self.head_motion, overwrite=self.overwrite)
+        options = {"head_motion": self.head_motion, "background": self.background, "overwrite": self.overwrite}
+        written = reanimate(avatar, driver, self.out, **options)
         notes = [f"driver: {shown(source)}"] if source != self.driver else []
         files = [(written, "tagged as synthetic in its metadata")]
         return Outcome(files, f"watch {shown(written)}", [*notes, *(f"warning: {note}" for note in driver.notes)])
@@ -82,18 +88,22 @@ class Render:
     """Longer side of the picture in pixels. The captured size by default."""
     amplitude: Annotated[float, tyro.conf.arg(metavar="DEG")] = 20.0
     """How far the camera swings to each side, in degrees."""
+    background: Annotated[str, tyro.conf.arg(metavar="scene|blur|COLOUR|transparent|FILE")] = "scene"
+    """What stands behind the person: the clip's own scene, that scene blurred, a colour (white, #00ff00), nothing
+    (transparent, for a PNG) or a picture file."""
     overwrite: bool = False
     """Replace the output file if it exists."""
 
     def run(self) -> Outcome:
+        from avatar.animation.backgrounds import check_background
         from avatar.animation.reanimate import render_path, require_renderable
         from avatar.data.checkpoint import load_avatar
         from avatar.data.folders import run_at
 
         numbers = {"frames": self.frames, "fps": self.fps, "size": self.size, "amplitude": self.amplitude}
         require_renderable(self.out, **numbers, overwrite=self.overwrite)
+        check_background(self.background, self.out)
         avatar = load_avatar(run_at(self.run_folder))
-        written = render_path(
-            avatar, self.out, path=self.path, expression=self.expression, **numbers, overwrite=self.overwrite
-        )
+        options = {"path": self.path, "expression": self.expression, "background": self.background}
+        written = render_path(avatar, self.out, **options, **numbers, overwrite=self.overwrite)
         return Outcome([(written, "tagged as synthetic in its metadata")], f"look at {shown(written)}")

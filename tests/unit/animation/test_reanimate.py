@@ -33,7 +33,7 @@ class GreyAvatar:
         self.parameters = HeadParameters.neutral(asset, 4)
         self.asked = []
 
-    def render_frame(self, params, camera, *, deform_code=None):
+    def render_frame(self, params, camera, *, deform_code=None, background=None):
         self.asked.append((params, camera))
         image = torch.full((camera.height, camera.width, 3), float(params.jaw[0, 0]).__abs__())
         return Shown(image)
@@ -87,7 +87,7 @@ def test_an_existing_video_is_kept_unless_asked(avatar, head, tmp_path):
 
 
 def test_a_failure_while_rendering_leaves_nothing(avatar, head, tmp_path, monkeypatch):
-    def fails(params, camera):
+    def fails(params, camera, **_):
         raise OutputError("stop")
 
     monkeypatch.setattr(avatar, "render_frame", fails)

@@ -35,28 +35,41 @@ def tiny_parameters(asset) -> HeadParameters:
 
 @pytest.fixture(scope="session")
 def tiny_capture(tmp_path_factory) -> Path:
+    return shaded_capture(tmp_path_factory.mktemp("tiny") / "capture", SIZE, tiny_parameters(load_head()))
+
+
+@pytest.fixture(scope="session")
+def nodding_capture(tmp_path_factory) -> Path:
+    """Larger, and the head nods, so that some of the scalp is seen."""
+    params = tiny_parameters(load_head())
+    params.rotation[:, 0] = 0.35 * torch.linspace(0, 1, FRAMES)
+    return shaded_capture(tmp_path_factory.mktemp("nodding") / "capture", 3 * SIZE, params)
+
+
+def shaded_capture(folder: Path, size: int, params: HeadParameters) -> Path:
+    """A capture of `size` pixels of the head in skin, lips, scalp and eyes of one colour each."""
     asset = load_head()
-    head, params = HeadModel(asset), tiny_parameters(asset)
-    camera = Camera(SIZE, SIZE, 70.0, 70.0, SIZE / 2, SIZE / 2, look_at((0, 0, 0.8), (0, 0, 0)))
+    head, focal = HeadModel(asset), 1.75 * size
+    camera = Camera(size, size, focal, focal, size / 2, size / 2, look_at((0, 0, 0.8), (0, 0, 0)))
     colours = torch.tensor([[0.8, 0.6, 0.5]]).repeat(asset.vertex_count, 1)
     for region, colour in (("lips", (0.7, 0.2, 0.2)), ("scalp", (0.2, 0.1, 0.1)), ("eyeballs", (0.9, 0.9, 0.9))):
         colours[torch.as_tensor(asset.region(region))] = torch.tensor(colour)
     faces = torch.as_tensor(asset.faces)
     query = MeshQuery(faces)
-    stripes = np.where(np.arange(SIZE)[None, :, None] // 5 % 2, 60, 180)
-    wall = np.broadcast_to(stripes, (SIZE, SIZE, 3)).astype(np.uint8)
+    stripes = np.where(np.arange(size)[None, :, None] // 5 % 2, 60, 180)
+    wall = np.broadcast_to(stripes, (size, size, 3)).astype(np.uint8)
     images, masks = [], []
     with torch.no_grad():
         vertices = head(params).vertices
     for posed in vertices:
         seen = rasterize(query, posed, camera)
-        colour = interpolate(colours, faces, seen.face.view(-1), seen.barycentrics.view(-1, 3)).view(SIZE, SIZE, 3)
+        colour = interpolate(colours, faces, seen.face.view(-1), seen.barycentrics.view(-1, 3)).view(size, size, 3)
         mask = seen.mask.numpy()
         images.append(np.where(mask[..., None], (colour.numpy() * 255).round(), wall).astype(np.uint8))
         masks.append(mask.astype(np.uint8) * 255)
     landmarks = project(head.landmarks(vertices), camera)[0].numpy().astype(np.float32)
     return write_capture(
-        tmp_path_factory.mktemp("tiny") / "capture",
+        folder,
         images=np.stack(images),
         masks=np.stack(masks),
         cameras=camera,

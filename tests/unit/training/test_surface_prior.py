@@ -12,13 +12,20 @@ from avatar.flame.library import load_head
 from avatar.kernels.mesh.op import MeshQuery
 from avatar.rendering.sampling import Samples
 from avatar.training.prepare import load_training_data, make_avatar
-from avatar.training.step import TrainState, train_step
+from avatar.training.step import TrainState, completion_loss, train_step
+from avatar.training.surface_colours import surface_colours
 from avatar.training.surface_prior import (
     BEFORE,
     BEHIND,
     CLOTHES,
+    GRAZING,
+    HAIR_FROM,
+    HAIR_TO,
+    HAIR_WEIGHT,
+    OFF_HAIR,
+    OFF_HEAD,
+    OFF_HEAD_DRAWN,
     OFF_SKIN,
-    OFF_SKIN_DRAWN,
     RAYS,
     SAMPLES,
     SKIN,
@@ -39,7 +46,7 @@ def parts(tiny_capture, tiny_config):
 
 @pytest.fixture
 def prior(parts) -> SurfacePrior:
-    return SurfacePrior.make(parts.avatar, seed=0)
+    return SurfacePrior.make(parts.avatar, 0, surface_colours(parts.training))
 
 
 def neutral_query(avatar) -> MeshQuery:
@@ -94,8 +101,8 @@ def test_half_the_light_costs_a_quarter():
 def test_samples_lie_around_the_mesh(parts, prior):
     drawn = prior.draw(4, torch.Generator().manual_seed(1))
     assert set(drawn.frame.tolist()) == {0, 1, 2, 3}
-    distance = neutral_query(parts.avatar).closest_points(drawn.points.contiguous(), 0.1).distance
-    assert float(distance.max()) <= max(BEFORE, BEHIND) + 1e-5
+    on_rays = drawn.points[: RAYS * SAMPLES].contiguous()
+    assert float(neutral_query(parts.avatar).closest_points(on_rays, 0.1).distance.max()) <= max(BEFORE, BEHIND) + 1e-5
     scene, probes = parts.avatar.scene, Probes(drawn.points, drawn.frame)
     rays = Rays(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([0]), torch.tensor([True]))
     query_density, _ = field_functions(scene, parts.states, rays, 0.0, probes=probes)
@@ -104,29 +111,89 @@ def test_samples_lie_around_the_mesh(parts, prior):
     assert scene.radiance.table.grad.abs().sum() > 0
 
 
-def test_points_off_skin_stand_before_bare_skin_only(parts, prior):
-    assert len(prior.around) > OFF_SKIN_DRAWN / 2
+def test_points_off_the_head_weigh_by_what_they_stand_before(parts, prior):
+    """Before skin and lips all of them, before hair and neck the more the further off; none before open mouths."""
+    assert len(prior.around) > OFF_HEAD_DRAWN
     avatar, query = parts.avatar, neutral_query(parts.avatar)
     nearest = query.closest_points(prior.around, 1.0)
-    assert float(nearest.distance.min()) > SKIN
-    assert float(nearest.distance.max()) <= OFF_SKIN + 1e-5
     corners = torch.as_tensor(avatar.asset.faces).long()[nearest.face.long()]
-    for name in ("scalp", "ears", "neck", "lips", "mouth_interior"):
-        assert not torch.as_tensor(avatar.asset.region(name))[corners].all(1).any(), name
+
+    def before(*names: str) -> torch.Tensor:
+        parts = [torch.as_tensor(avatar.asset.region(name)) for name in names]
+        return torch.stack(parts).any(0)[corners].all(1)
+
+    hairy = before("scalp", "ears", "neck") & ~before("face", "lips")
+    skin = before("face", "lips") & ~before("scalp", "ears", "neck")
+    assert float((hairy | skin).float().mean()) > 0.98
+    assert not before("teeth", "tongue", "eyeballs").any()
+    assert float(nearest.distance[skin].min()) > SKIN
+    assert float(nearest.distance[skin].max()) <= OFF_SKIN + 1e-5
+    assert float(nearest.distance[hairy].max()) <= OFF_HAIR + 1e-5
+    assert (prior.emptiness[skin] == 1).float().mean() > 0.98
+    share = HAIR_WEIGHT * ((nearest.distance[hairy] - HAIR_FROM) / (HAIR_TO - HAIR_FROM)).clamp(0, 1)
+    assert float((prior.emptiness[hairy] - share).abs().mean()) < 0.02
     upwards = query.cast_rays(prior.around, torch.tensor([[0.0, 1.0, 0.0]]).expand_as(prior.around).contiguous())
     ahead = query.cast_rays(prior.around, torch.tensor([[0.0, 0.0, 1.0]]).expand_as(prior.around).contiguous())
     inside = (upwards.face >= 0) & (ahead.face >= 0)
     assert float(inside.float().mean()) < 0.1, "they are not in the head"
 
 
-def test_what_floats_off_skin_costs(prior):
+def test_what_floats_off_the_head_costs_and_a_dense_cloud_still_pulls(prior):
     drawn = prior.draw(4, torch.Generator().manual_seed(1))
-    costs = []
-    for cloud in (0.0, float(torch.log(torch.tensor(2.0))), 50.0):
-        density = torch.full((len(drawn.points),), cloud)
-        density[: RAYS * SAMPLES] = 1e3 * (torch.arange(RAYS * SAMPLES) % SAMPLES == SAMPLES - 1)  # solid behind
-        costs.append(float(drawn.loss(density)))
-    assert costs == pytest.approx([0.0, 0.25, 1.0], abs=1e-4)
+    solid = 1e3 * (torch.arange(RAYS * SAMPLES) % SAMPLES == SAMPLES - 1)  # behind the mesh
+    costs, pulls = [], []
+    for cloud in (0.0, 0.1, 50.0):
+        off = torch.full((OFF_HEAD,), cloud, requires_grad=True)
+        cost = drawn.loss(torch.cat([solid, off]))
+        cost.backward()
+        costs.append(float(cost.detach()))
+        pulls.append(float((off.detach() * off.grad).sum()))  # with respect to the logarithm, which the network gives
+    mean = float(drawn.emptiness.mean())
+    assert costs[:2] == pytest.approx([0.0, mean * 0.00995], abs=2e-4)
+    assert pulls[2] == pytest.approx(2 * mean, rel=0.01)
+
+
+def test_colours_count_where_the_clip_shows_nothing(prior):
+    """By the share of what a ray shows: not behind a solid sample, nor where training frames see the sample."""
+    drawn = prior.draw(4, torch.Generator().manual_seed(1))
+    right = drawn.colour.repeat_interleave(SAMPLES, 0)
+    solid = torch.zeros(RAYS, SAMPLES)
+    solid[:, 8] = 1e4
+    nowhere = torch.zeros(RAYS * SAMPLES, dtype=torch.bool)
+    wrong = right.clone().view(RAYS, SAMPLES, 3)
+    wrong[:, 9:] += 0.5
+    assert float(drawn.colour_loss(solid.view(-1), wrong.view(-1, 3), nowhere)) == pytest.approx(0.0, abs=1e-6)
+    wrong[:, 8] += 0.5
+    hair = drawn.tolerance >= BEFORE
+    expected = torch.where(hair, 1.0, drawn.unseen).mean() * 0.25
+    found = drawn.colour_loss(solid.view(-1), wrong.view(-1, 3), nowhere)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    seen = drawn.colour_loss(solid.view(-1), wrong.view(-1, 3), ~nowhere)
+    torch.testing.assert_close(seen, torch.where(hair, 0.0, GRAZING * drawn.unseen).mean() * 0.25, atol=1e-4, rtol=0)
+
+
+def test_unseen_surfaces_are_met_more_often_and_have_their_completed_colour(parts, prior):
+    surface = surface_colours(parts.training)
+    drawn = [prior.draw(4, torch.Generator().manual_seed(seed)) for seed in range(5)]
+    assert float(torch.cat([d.unseen for d in drawn]).mean()) > float(prior.unseen.mean())
+    hits = neutral_query(parts.avatar).cast_rays(prior.origins, prior.directions)
+    corners = torch.as_tensor(parts.avatar.asset.faces).long()[hits.face.long()]
+    wanted = (surface.colours[corners] * hits.barycentrics[..., None]).sum(1)
+    torch.testing.assert_close(prior.colour, wanted, atol=1e-5, rtol=0)
+
+
+def test_completion_moves_colours_and_leaves_densities_alone(parts, prior):
+    drawn = prior.draw(len(parts.states.coefficients), torch.Generator().manual_seed(1))
+    probes = Probes(drawn.points, drawn.frame)
+    rays = Rays(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([0]), torch.tensor([True]))
+    query_density, _ = field_functions(parts.avatar.scene, parts.states, rays, 0.0, probes=probes)
+    _, state = query_density(Samples(torch.tensor([0]), torch.tensor([0.5]), torch.tensor([0.005]), 1))
+    state.probes.density.retain_grad()
+    parts.avatar.scene.occupancy.visible.zero_()
+    completion_loss(parts.avatar, parts.states, drawn, state.probes).backward()
+    assert state.probes.density.grad is None
+    network = parts.avatar.scene.radiance.colour_network
+    assert max(float(weight.grad.abs().max()) for weight in network.parameters()) > 0
 
 
 def test_training_closes_what_no_ray_of_the_clip_sees(parts):

@@ -1,0 +1,100 @@
+"""What stands behind a rendered avatar: its own scene, the scene blurred, a colour, a picture, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from avatar.base.errors import InputError
+from avatar.geometry.cameras import Camera
+from avatar.media.images import read_png
+from avatar.rendering.background import Background, blurred
+
+if TYPE_CHECKING:
+    from avatar.avatar import Avatar
+
+SCENE, BLUR, TRANSPARENT = "scene", "blur", "transparent"
+BLUR_SIGMA = 0.025
+"""Blur of the scene, in longer sides of the picture: a lens that is open wide."""
+SAME_SHAPE = 0.02
+"""Relative difference of width over height up to which a picture is scaled to the avatar's."""
+
+Behind = Callable[[Camera], Tensor | None]
+"""A camera -> `[H, W, 3]` sRGB in [0, 1] at its size; None for the avatar's own scene."""
+
+
+def check_background(choice: str, out: Path) -> None:
+    """Raise InputError, before any work, for a choice that is none or that the output file cannot hold."""
+    if choice == TRANSPARENT and Path(out).suffix.lower() != ".png":
+        raise InputError(
+            "only a PNG picture can be transparent",
+            where=out,
+            expected="--out OUT.png with --background transparent",
+            fix="choose a colour such as --background lime, which an editor can key out",
+        )
+    if is_file(choice):
+        read_png(Path(choice))
+    elif choice not in (SCENE, BLUR, TRANSPARENT):
+        colour_of(choice)
+
+
+def choose_background(avatar: Avatar, choice: str) -> Behind:
+    """The background that a choice names: scene, blur, transparent (black, for premultiplied colours), a colour by its
+    CSS name or as #rrggbb, or a picture file of the avatar's shape.
+
+    Raises InputError for anything else.
+    """
+    if choice == SCENE:
+        return lambda camera: None
+    if choice == BLUR:
+        image = avatar.background.float().permute(2, 0, 1)[None] / 255
+        soft = blurred(image, BLUR_SIGMA * max(image.shape[2:]))[0].permute(1, 2, 0).contiguous()
+        return Background(soft, avatar.camera).seen_by
+    if is_file(choice):
+        return Background(picture(Path(choice), avatar), avatar.camera).seen_by
+    colour = torch.zeros(3) if choice == TRANSPARENT else torch.tensor(colour_of(choice)).float() / 255
+    return lambda camera: colour.to(avatar.device).expand(camera.height, camera.width, 3)
+
+
+def is_file(choice: str) -> bool:
+    """Whether a choice is meant as a file: it exists, or has an ending."""
+    return Path(choice).is_file() or (Path(choice).suffix != "" and not choice.startswith("#"))
+
+
+def picture(path: Path, avatar: Avatar) -> Tensor:
+    """A picture file as `[H, W, 3]` in [0, 1] at the size of the avatar's background. Raises InputError where it
+    cannot be read or has another shape."""
+    image = read_png(path)
+    if image.ndim == 2:
+        image = image[..., None].repeat(3, 2)
+    height, width = avatar.background.shape[:2]
+    if abs(image.shape[1] / image.shape[0] * height / width - 1) > SAME_SHAPE:
+        raise InputError(
+            "the background has another shape than the avatar's picture",
+            where=path,
+            expected=f"{width} x {height} pixels, or the same shape at any size",
+            found=f"{image.shape[1]} x {image.shape[0]}",
+            fix="cut it to that shape",
+        )
+    found = torch.tensor(image[..., :3]).float().permute(2, 0, 1)[None] / 255
+    scaled = F.interpolate(found, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
+    return scaled[0].permute(1, 2, 0).contiguous().to(avatar.device)
+
+
+def colour_of(choice: str) -> tuple[int, ...]:
+    """sRGB `(r, g, b)` 0 to 255 of a CSS colour name or #rrggbb. Raises InputError for anything else."""
+    from PIL import ImageColor
+
+    try:
+        return ImageColor.getrgb(choice)[:3]
+    except ValueError as cause:
+        raise InputError(
+            "--background is unknown",
+            expected="scene, blur, transparent, a colour such as white or #00ff00, or a picture file",
+            found=choice,
+        ) from cause

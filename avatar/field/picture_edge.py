@@ -1,0 +1,73 @@
+"""What lies beyond the edges of the captured picture, seen from other cameras: the torso goes on, without a torn end.
+
+Nothing is known of points outside the captured camera's view. Below it the torso continues as its cut: a point takes
+the density and the colour of the one straight above it on the lower edge. At the sides, where an arm or a shoulder
+leaves the picture, it fades out. In the captured view itself no such point is seen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from avatar.geometry.cameras import Camera
+
+INSIDE = 0.03
+"""Distance of the cut from the lower edge, in heights of the picture: where people move, few frames show the rim."""
+FADE = 0.05
+"""Width of the strip at the sides over which density fades, in picture widths."""
+STEEPEST = math.radians(60)
+"""A camera that looks down or up more steeply has no floor to continue to."""
+
+
+@dataclass(frozen=True)
+class PictureEdge:
+    """Three planes through the captured camera's centre; a point inside has positive distances."""
+
+    centre: Tensor
+    """`[3]` metres, canonical."""
+    floor: Tensor
+    """`[3]` normal of the plane through the lower edge, upwards."""
+    sides: Tensor
+    """`[2, 3]` normals of the planes through left and right edge, inwards."""
+    slope: float
+    """Fade in radians."""
+
+    @staticmethod
+    def of(camera: Camera, device: torch.device) -> PictureEdge | None:
+        """The edge of the pictures of a fixed camera; None where it looks too steeply down or up."""
+        pose = torch.tensor(camera.world_from_cam, dtype=torch.float32, device=device)
+        right, down, forward = pose[:3, :3].T
+        if abs(float(forward[1])) > math.sin(STEEPEST) or float(down[1]) > -math.cos(STEEPEST):
+            return None
+        below = (camera.height * (1 - INSIDE) - camera.cy) / camera.fl_y
+        left, across = camera.cx / camera.fl_x, (camera.width - camera.cx) / camera.fl_x
+        normals = [below * forward - down, left * forward + right, across * forward - right]
+        floor, *sides = (torch.nn.functional.normalize(normal, dim=0) for normal in normals)
+        return PictureEdge(pose[:3, 3], floor, torch.stack(sides), FADE * camera.width / camera.fl_x)
+
+    def lifted(self, points: Tensor) -> Tensor:
+        """Canonical points `[..., 3]`, those below the lower edge raised to it; metres."""
+        short = (-(points - self.centre) @ self.floor).clamp_min(0) / self.floor[1]
+        return torch.stack([points[..., 0], points[..., 1] + short, points[..., 2]], -1)
+
+    def presence(self, points: Tensor) -> Tensor:
+        """Factors `[M]` on the density of canonical points `[M, 3]`: 1 inside, 0 beyond the sides, smooth between."""
+        away = points - self.centre
+        angle = (away @ self.sides.T).amin(-1) / away.norm(dim=-1).clamp_min(1e-6)
+        share = (angle / self.slope).clamp(0, 1)
+        return share * share * (3 - 2 * share)
+
+    def continued(self, cells: Tensor, centres: Tensor, low: Tensor, cell: Tensor) -> Tensor:
+        """Occupied cells `[X, Y, Z]` bool with those below the lower edge taken from above it.
+
+        centres: `[X, Y, Z, 3]` of the cells; low, cell: `[3]` corner of the grid and edge lengths; metres.
+        """
+        raised = self.lifted(centres)
+        above = (raised != centres).any(-1, keepdim=True) * cell * torch.tensor([0.0, 1.0, 0.0], device=cell.device)
+        index = ((raised + above - low) / cell).floor().long()  # the first cell that is above the edge as a whole
+        x, y, z = (index[..., axis].clamp(0, cells.shape[axis] - 1) for axis in range(3))
+        return cells | cells[x, y, z]
