@@ -264,3 +264,9 @@ def test_no_file_is_too_long():
             if lines > MOST_LINES:
                 long.append(f"{path.relative_to(ROOT)}: {lines} lines, at most {MOST_LINES}")
     assert not long, "\n".join(long)
+
+
+def test_test_files_have_names_of_their_own():
+    """pytest imports them by their bare names: two of one name stop the whole suite."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -288,6 +288,6 @@ def test_a_second_demo_keeps_what_is_there_and_another_is_refused(demo, avatar):
     assert again.status == 0, again.err
     assert re.search(r"^val ", again.out, re.M)
     assert {path: path.stat().st_mtime_ns for path in made} == made
-    other = avatar("demo", "--out", demo, *SMALL_DEMO[:-4], "--minutes", 0.5, "--preset", "cpu")
+    other = avatar("demo", "--out", demo, "--size", 128, *SMALL_DEMO[2:])
     assert other.status == 1
     assert "was made by another demo" in other.message

@@ -36,9 +36,9 @@ class Scene:
         self.painter = MeshPainter(head, Skin(torch.full((head.vertex_count, 3), 0.503), light))
         self.camera = crop_camera(clip.camera, crop)
         self.params = clip.params.frame(9)
-        self.mask = clip.masks[9][:, 40 : 40 + SIZE]
-        self.image = np.where(self.mask[..., None], GREY, 90).astype(np.uint8) + np.zeros((SIZE, SIZE, 3), np.uint8)
-        self.mask = 255 * self.mask.astype(np.uint8)
+        self.inside = clip.masks[9][:, 40 : 40 + SIZE]
+        self.image = np.where(self.inside[..., None], GREY, 90).astype(np.uint8) + np.zeros((SIZE, SIZE, 3), np.uint8)
+        self.mask = 255 * self.inside.astype(np.uint8)
         model = HeadModel(head)
         with torch.no_grad():
             self.points = project(model.landmarks(model(self.params).vertices), self.camera)[0][0].numpy()
@@ -62,9 +62,9 @@ def test_a_perfect_fit_differs_nowhere(scene: Scene) -> None:
     (picture, landmarks, mesh, alone, difference), scores = scene.draw()
     np.testing.assert_array_equal(picture, scene.image)
     assert (landmarks == [60, 255, 60]).all(-1).sum() > 100
-    assert (mesh[~scene.mask] == 90).all()
-    assert (mesh[scene.mask].std(0) > 3).all()
-    assert (alone[scene.mask] == GREY).mean() > 0.99
+    assert (mesh[~scene.inside] == 90).all()
+    assert (mesh[scene.inside].std(0) > 3).all()
+    assert (alone[scene.inside] == GREY).mean() > 0.99
     assert difference.max() < 60
     assert scores.photometric_error == pytest.approx(0, abs=0.5)
     assert scores.exposure == pytest.approx(1, abs=0.01)
@@ -97,13 +97,13 @@ def test_a_shifted_head_shows_at_the_outline(scene: Scene) -> None:
 
 
 def test_exposure_is_told_apart_from_misfit(scene: Scene) -> None:
-    darker = np.where(scene.mask[..., None], 137, 90).astype(np.uint8) + np.zeros((SIZE, SIZE, 3), np.uint8)
+    darker = np.where(scene.inside[..., None], 137, 90).astype(np.uint8) + np.zeros((SIZE, SIZE, 3), np.uint8)
     _, scores = scene.draw(image=darker)  # sRGB 137 is a quarter of the light
     assert scores.exposure == pytest.approx(0.5, abs=0.01)
     assert scores.photometric_error < 1
     seen = scene.painter.look(scene.params, scene.camera)
-    beside = scene.mask.copy()
-    beside[scene.mask] = ~scene.painter.in_face[seen.face].numpy()
+    beside = scene.inside.copy()
+    beside[scene.inside] = ~scene.painter.in_face[seen.face].numpy()
     assert beside.sum() > 1000
     haired = np.where(beside[..., None], 60, scene.image).astype(np.uint8)
     assert scene.draw(image=haired)[1].exposure == pytest.approx(1, abs=0.01)
@@ -127,8 +127,8 @@ def test_without_colours_the_misses_of_landmarks_are_drawn(scene: Scene, head: H
     red = (panels[4][..., 0] > 200) & (panels[4][..., 1] < 90)
     assert red.any(0).sum() == pytest.approx(50, abs=3)  # the arrow is five times as long as the miss
     assert red.any(1).sum() <= 3
-    assert panels[3][scene.mask].std(0).min() > 3  # the head itself, shaded
-    assert (panels[3][~scene.mask] == 0).all()
+    assert panels[3][scene.inside].std(0).min() > 3  # the head itself, shaded
+    assert (panels[3][~scene.inside] == 0).all()
 
 
 def test_video_has_five_panels_a_frame(scene: Scene, tmp_path: Path) -> None:
