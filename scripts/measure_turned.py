@@ -1,7 +1,7 @@
 """Score an avatar on a head turned further than in training: a real clip's own measure of unseen sides.
 
 An avatar is trained on those frames of a capture whose yaw lies within an angle of the clip's median, and scored on
-those beyond a second one. The capture itself is left as it is; OUT/capture is a copy with another split.
+those beyond a second one (`test`). The capture itself is left as it is; OUT/capture is a copy with another split.
 
 python scripts/measure_turned.py runs/me/capture --train-within 4 --score-beyond 9 --minutes 4 --out runs/turned
 """
@@ -24,7 +24,7 @@ from avatar.base.files import write_json
 
 SHOWN = ("face_psnr", "mouth_psnr", "psnr", "identity_distance", "expression_error", "frames")
 EVERY = 10
-"""One in so many frames within the training angle is held out as `val`."""
+"""One in so many frames within the training angle is held out: `val` has them and the frames between the angles."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ def split_by_yaw(capture: Path, out: Path, within: float, beyond: float) -> dict
             found=f"{len(near)} and {len(far)}; the furthest is {away.max():.1f} degrees away",
         )
     held = near[EVERY - 1 :: EVERY]
-    splits = {"train": np.setdiff1d(near, held), "val": held, "test": far}
+    train = np.setdiff1d(near, held)
+    splits = {"train": train, "val": np.setdiff1d(np.arange(len(yaw)), np.concatenate([train, far])), "test": far}
     shutil.copytree(capture, out, ignore=shutil.ignore_patterns("stages", ".avatar.lock"))
     for split in SPLITS:
         frames = [header["frames"][int(i)] for i in splits[split]]

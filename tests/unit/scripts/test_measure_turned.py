@@ -35,7 +35,10 @@ def test_near_frames_train_and_far_ones_are_scored(module, turning, tmp_path):
     counts = module.split_by_yaw(turning, tmp_path / "split", 5.0, 9.0)
     capture = read_capture(tmp_path / "split")
     away = np.abs(np.arange(30) - 14.5)
-    assert set(capture.splits["train"]) | set(capture.splits["val"]) == set(np.flatnonzero(away <= 5).tolist())
+    near, between = set(np.flatnonzero(away <= 5).tolist()), set(np.flatnonzero((away > 5) & (away < 9)).tolist())
+    assert set(capture.splits["train"]) < near
+    assert set(capture.splits["train"]) | set(capture.splits["val"]) == near | between
+    assert between < set(capture.splits["val"])
     assert capture.splits["test"] == np.flatnonzero(away >= 9).tolist()
     assert counts["test"] == len(capture.splits["test"])
     assert counts["mean_degrees"] == pytest.approx(away[away >= 9].mean())
