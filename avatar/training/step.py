@@ -131,18 +131,20 @@ def training_losses(state: TrainState, batch: RayBatch, *, include_hidden: bool 
     if drawn is not None:
         terms["surface"] = settings.loss.surface * drawn.loss(probes.density[: len(drawn.points)])
         if settings.loss.completion:
-            terms["completion"] = settings.loss.completion * completion_loss(avatar, states, drawn, probes)
+            terms["completion"] = settings.loss.completion * completion_loss(avatar, states, drawn, probes, generator)
     if held is not None:
         terms["vertex"] = settings.loss.vertex * losses.vertex_loss(probes.translation[-VERTEX_SAMPLES:])
     terms |= regularisers(scene, states, settings.loss.code, settings.loss.pose)
     return StepResult(terms, len(samples))
 
 
-def completion_loss(avatar: Avatar, states: FrameStates, drawn: SurfaceSamples, probes: ProbeAnswers) -> Tensor:
+def completion_loss(
+    avatar: Avatar, states: FrameStates, drawn: SurfaceSamples, probes: ProbeAnswers, generator: torch.Generator
+) -> Tensor:
     """What the field's colours lack of the completed surface's, where the clip never showed it."""
     count = drawn.offset.numel()
     camera = avatar.camera if avatar.camera_mode == "static" else None
-    directions = drawn.view_directions(states, camera)
+    directions = drawn.view_directions(states, camera, generator)
     colours = avatar.scene.radiance.colour(
         probes.features[:count], probes.inputs.first(count), directions, states.appearance
     )

@@ -35,6 +35,8 @@ FACING = 0.25
 """Least cosine between a ray and the normal of the surface it meets: grazing rays say little about depth."""
 GRAZING = 0.25
 """Weight of the completed colour where a training frame sees a sample, but hardly the skin: at a grazing angle."""
+DIRECTION_NOISE = 0.2
+"""Standard deviation of the view directions under which completed colours are asked for, radians."""
 BEFORE, BEHIND = 0.04, 0.01
 """Metres along the ray that are sampled in front of and behind the mesh."""
 SKIN, CLOTHES = 0.008, 0.015
@@ -153,21 +155,28 @@ class SurfaceSamples:
     unseen: Tensor
     """`[R]` in [0, 1]: how little the clip shows of the surface met."""
 
-    def view_directions(self, states: FrameStates, camera: Camera | None) -> Tensor:
-        """Unit directions `[R * S, 3]` in which the rays' samples are seen in pictures, canonical.
+    def view_directions(self, states: FrameStates, camera: Camera | None, generator: torch.Generator) -> Tensor:
+        """Unit directions `[R * S, 3]` in which the rays' samples are seen, canonical, with a random error.
+
+        The directions are those from the captured camera to the middle of the samples, whatever the sample, so that
+        "on the far side" is not taken for "seen from there": where the head turns in the clip, that is another light.
 
         camera: the one captured camera, whose view dependence pictures from other cameras show; None where the camera
         moved, so that the rays' own directions count.
         """
         count = self.offset.numel()
         if camera is None or states.motion is None:
-            return self.directions.repeat_interleave(SAMPLES, 0)
-        position = torch.tensor(camera.position, dtype=torch.float32, device=self.points.device)
-        if states.torso_from_world is not None:
-            position = states.torso_from_world[:, :3, :3] @ position + states.torso_from_world[:, :3, 3]
-        matrix = states.motion.canonical_from_world.detach()
-        eye = (matrix[:, :, :3] @ position.expand(len(matrix), 3)[..., None]).squeeze(-1) + matrix[:, :, 3]
-        return torch.nn.functional.normalize(self.points[:count] - eye[self.frame[:count]], dim=-1)
+            along = self.directions.repeat_interleave(SAMPLES, 0)
+        else:
+            position = torch.tensor(camera.position, dtype=torch.float32, device=self.points.device)
+            if states.torso_from_world is not None:
+                position = states.torso_from_world[:, :3, :3] @ position + states.torso_from_world[:, :3, 3]
+            matrix = states.motion.canonical_from_world.detach()
+            eye = (matrix[:, :, :3] @ position.expand(len(matrix), 3)[..., None]).squeeze(-1) + matrix[:, :, 3]
+            seen = torch.nn.functional.normalize(self.points[:count].mean(0) - eye, dim=-1)
+            along = seen[self.frame[:count]]
+        noise = torch.randn(along.shape, generator=generator, device=along.device)
+        return torch.nn.functional.normalize(along + DIRECTION_NOISE * noise, dim=-1)
 
     def colour_loss(self, density: Tensor, colours: Tensor, visible: Tensor) -> Tensor:
         """Squared difference between the rays' samples and the surface's colour; moves colours, not densities.

@@ -190,7 +190,7 @@ def test_completion_moves_colours_and_leaves_densities_alone(parts, prior):
     _, state = query_density(Samples(torch.tensor([0]), torch.tensor([0.5]), torch.tensor([0.005]), 1))
     state.probes.density.retain_grad()
     parts.avatar.scene.occupancy.visible.zero_()
-    completion_loss(parts.avatar, parts.states, drawn, state.probes).backward()
+    completion_loss(parts.avatar, parts.states, drawn, state.probes, torch.Generator()).backward()
     assert state.probes.density.grad is None
     network = parts.avatar.scene.radiance.colour_network
     assert max(float(weight.grad.abs().max()) for weight in network.parameters()) > 0
