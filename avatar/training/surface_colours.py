@@ -60,7 +60,7 @@ def surface_colours(training: TrainingData) -> SurfaceColours:
     seen, confidence, normals = observe(training)
     asset, device = training.identity.asset, seen.device
     faces = training.identity.query.faces
-    skin = torch.as_tensor(asset.regions.get("face", asset.regions.get("skin")), device=device)
+    skin = torch.as_tensor(asset.region("face"), device=device)
     shade = shading(seen, normals, confidence * skin.float())
     albedo = seen / shade[:, None]
     neutral = training.identity.neutral()

@@ -60,7 +60,7 @@ OFF_HEAD_DRAWN = 50_000
 
 @dataclass
 class SurfacePrior:
-    """Rays that meet the neutral head in canonical space, and points around its bare skin."""
+    """Rays that meet the neutral head in canonical space, and points around it."""
 
     origins: Tensor
     """`[P, 3]` metres."""
