@@ -18,6 +18,7 @@ from avatar.field.frame_states import CanonicalSamples, FrameStates, Rays
 from avatar.field.identity import Identity
 from avatar.field.picture_edge import PictureEdge
 from avatar.field.ray_sampling import field_functions, march_rays, sample_rays
+from avatar.field.room import RoomField
 from avatar.field.scene import Scene
 from avatar.field.warp import rigid_inverse
 from avatar.flame.mean_pose import mean_pose
@@ -25,7 +26,7 @@ from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera, image_rays
 from avatar.geometry.rotations import matrix_to_axis_angle
 from avatar.kernels.mesh.op import MeshQuery
-from avatar.rendering.background import Background, same_view
+from avatar.rendering.background import Background, pull_push, same_view
 from avatar.rendering.occupancy import dilate
 from avatar.rendering.rays import render_visible
 from avatar.rendering.sampling import ray_box
@@ -35,6 +36,8 @@ HAIR = 0.03
 """Metres off the head's mesh up to which hair that no training frame sees is shown to other cameras."""
 SHELL = 3
 """Cells behind what training frames see that are shown to other cameras."""
+ROOM_CHUNK = 16384
+"""Rays at a time through the room."""
 DARK = 0.004
 """Transmittance below which a ray ends: less than a step of 8-bit colour."""
 
@@ -89,9 +92,9 @@ class Avatar:
         self.asset, self.head, self.device = identity.asset, identity.head, identity.device
 
     @property
-    def is_unbounded(self) -> bool:
-        """Whether the field itself includes the person's surroundings."""
-        return self.scene.unbounded
+    def shows_room(self) -> bool:
+        """Whether the room was learned too, in the person's field or in one of its own (moving camera)."""
+        return self.scene.unbounded or self.scene.room is not None
 
     @cached_property
     def backdrop(self) -> Background:
@@ -191,12 +194,13 @@ class Avatar:
         """
         mask = self.identity.silhouette(params, camera)
         states = self.scene.mean_states(self.identity.frame_data(params), deform_code)
-        behind = background
-        if behind is None:
-            behind = self.backdrop.seen_by(camera)
         rendered = self.render_states(states, camera, mask, include_unbounded=background is None)
         size = (camera.height, camera.width)
-        image = over(rendered["colour"], rendered["opacity"], behind.reshape(-1, 3))
+        if background is None and self.scene.room is not None:
+            image = self._in_room(self.scene.room, camera, rendered)
+        else:
+            behind = self.backdrop.seen_by(camera) if background is None else background
+            image = over(rendered["colour"], rendered["opacity"], behind.reshape(-1, 3))
         return RenderedFrame(
             image.view(*size, 3).clamp(0, 1), rendered["opacity"].view(size), mask, rendered["depth"].view(size)
         )
@@ -234,6 +238,28 @@ class Avatar:
                 else self._render_dense(states, rays, include_unbounded)
             )
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _in_room(self, room: RoomField, camera: Camera, person: dict[str, Tensor]) -> Tensor:
+        """Colours `[P, 3]` of all pixels: the person, as `render_states` gives it, in the room.
+
+        What no training frame saw of the room continues smoothly what is seen beside it.
+        """
+        opacity, size = person["opacity"], (camera.height, camera.width)
+        distance = torch.where(opacity > 0, person["depth"], torch.inf)
+        origins, directions = (part.reshape(-1, 3) for part in image_rays(camera, device=self.device))
+        pose = torch.as_tensor(camera.world_from_cam.copy(), dtype=torch.float32, device=self.device)
+        origins, directions = room.refined_near(origins, directions, pose)
+        colour, share, known = torch.zeros_like(origins), torch.zeros_like(opacity), torch.zeros_like(opacity)
+        clear = torch.ones_like(opacity)
+        for part in (opacity < 1 - DARK).nonzero().squeeze(1).split(ROOM_CHUNK):
+            view = room.look(origins[part], directions[part])
+            colour[part], share[part], clear[part] = view.around(opacity[part], distance[part])
+            known[part] = view.known_share
+        alone = colour / share.clamp_min(1e-6).unsqueeze(1)
+        picture = alone.T.reshape(1, 3, *size)
+        filled = pull_push(picture, (known * share).view(1, 1, *size))[0].flatten(1).T
+        seen = known.unsqueeze(1) * alone + (1 - known.unsqueeze(1)) * filled
+        return share.unsqueeze(1) * seen + clear.unsqueeze(1) * person["colour"]
 
     def _render_dense(self, states: FrameStates, rays: Rays, include_unbounded: bool) -> dict[str, Tensor]:
         window = self.scene.window(self.progress)

@@ -60,7 +60,7 @@ def main() -> int:
     for entry in skipped:
         print(f"skipped on {entry.device}: {entry.kernel}, {entry.backend}: {entry.reason}")
     if settings.json is not None:
-        result = {**unbounded(settings), "rows": rows}
+        result = {**environment(settings), "rows": rows}
         result["skipped"] = [asdict(entry) for entry in skipped]
         write_json(settings.json, result)
         print(f"wrote {settings.json}")
@@ -83,7 +83,7 @@ def measure(settings: Settings, device: Any) -> tuple[list[dict[str, Any]], list
     return rows, skipped
 
 
-def unbounded(settings: Settings) -> dict[str, Any]:
+def environment(settings: Settings) -> dict[str, Any]:
     """What the figures depend on: commit, date, machine, versions, threads."""
     import datetime
     import platform

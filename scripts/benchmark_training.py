@@ -73,7 +73,7 @@ def main() -> int:
 
 def measure(settings: Settings) -> dict[str, Any]:
     """All figures of one run of this script."""
-    from benchmark_kernels import unbounded
+    from benchmark_kernels import environment
     from benchmark_steps import Trial, compare_backends, peak_memory_mib, step_shares, train_for
 
     from avatar.config import load_preset
@@ -83,7 +83,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     trial = Trial.make(settings.capture, config, settings.device)
     curve = train_for(trial, seconds, every=settings.every, frames=settings.frames)
     result = {
-        **unbounded(settings),
+        **environment(settings),
         "preset": settings.preset,
         "capture": {"frames": trial.frames, "width": trial.width, "height": trial.height},
         "preparation_seconds": round(trial.preparation_seconds, 2),

@@ -156,7 +156,7 @@ def around() -> dict[str, Any]:
     """Commit, date, machine and versions, as the benchmarks say them."""
     import benchmark_kernels
 
-    found = benchmark_kernels.unbounded(benchmark_kernels.Settings())
+    found = benchmark_kernels.environment(benchmark_kernels.Settings())
     commit = found["commit"] and found["commit"][:7] + ("+" if found["uncommitted_changes"] else "")
     return {
         "commit": commit,

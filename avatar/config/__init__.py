@@ -18,6 +18,7 @@ from avatar.config.sections import (
     HashConfig,
     LossConfig,
     RenderConfig,
+    RoomConfig,
     TrainingConfig,
     WarpConfig,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "HashConfig",
     "LossConfig",
     "RenderConfig",
+    "RoomConfig",
     "TrainingConfig",
     "WarpConfig",
     "list_presets",

@@ -135,6 +135,21 @@ class DeformationConfig:
 
 
 @dataclass
+class RoomConfig:
+    """The room around the person, a field of its own where the camera moves."""
+
+    enabled: bool = True
+    """Learn it. Otherwise the person stands before plain grey."""
+    hash: HashConfig = dataclasses.field(
+        default_factory=lambda: HashConfig(levels=12, log2_entries=18, finest_resolution=1536)
+    )
+    width: Annotated[int, WIDTH] = 32
+    """Units per hidden layer."""
+    samples: Annotated[int, PER_RAY] = 16
+    """Samples per ray."""
+
+
+@dataclass
 class FieldConfig:
     """The deformable radiance field."""
 
@@ -144,11 +159,12 @@ class FieldConfig:
     bank: BankConfig = dataclasses.field(default_factory=BankConfig)
     warp: WarpConfig = dataclasses.field(default_factory=WarpConfig)
     deformation: DeformationConfig = dataclasses.field(default_factory=DeformationConfig)
+    room: RoomConfig = dataclasses.field(default_factory=RoomConfig)
     gate: bool = True
     """The expression reaches a ray only inside the silhouette of the posed head."""
     background_in_field: bool = False
-    """Where the camera moves, learn what stands around the person too, in the same field (needs hierarchical sampling
-    and no FLAME warp). Otherwise the person is learned over plain grey."""
+    """Where the camera moves, learn what stands around the person in the person's own field, as the paper does (needs
+    hierarchical sampling and no FLAME warp). Otherwise it is learned apart (room)."""
     expression_size: Annotated[int, Limits(0, 1000)] = 0
     """Expression coefficients used as condition. 0 uses all the head model has."""
     appearance_code_size: Annotated[int, CODE] = 4
@@ -223,6 +239,10 @@ class LossConfig:
     """Squared size of the pose corrections, in units of one degree and one millimetre."""
     surface: Annotated[float, WEIGHT] = 0.01
     """Seen from anywhere, the neutral head is solid at its mesh, and bare skin has nothing before it (FLAME warp)."""
+    room: Annotated[float, WEIGHT] = 1.0
+    """Colours of the room beside the person (moving camera)."""
+    room_clear: Annotated[float, WEIGHT] = 0.1
+    """Opacity of the room between the camera and the person, who is seen there (moving camera)."""
     completion: Annotated[float, WEIGHT] = 0.03
     """Where the clip never shows the head, it has the colours of its other side or of what is around (with surface)."""
 
@@ -248,6 +268,8 @@ class TrainingConfig:
     """Share of the rays drawn from the eyes' boxes."""
     background_share: Annotated[float, SHARE] = 0.1
     """Share of the rays drawn anywhere in the picture. The rest falls on the person."""
+    room_rays: Annotated[int, Limits(1, 2**18)] = 1024
+    """Rays per step, besides, that the room is learned from (moving camera)."""
     table_rate: Annotated[float, RATE] = 2e-2
     """Learning rate of the hash tables."""
     network_rate: Annotated[float, RATE] = 5e-3
@@ -258,6 +280,10 @@ class TrainingConfig:
     """Learning rate of the per-frame codes."""
     pose_rate: Annotated[float, RATE] = 2e-4
     """Learning rate of the pose corrections (radians and metres)."""
+    room_rate: Annotated[float, RATE] = 1e-2
+    """Learning rate of the room's hash tables (moving camera)."""
+    camera_rate: Annotated[float, RATE] = 5e-5
+    """Learning rate of the corrections of a moving camera (radians and metres)."""
     final_rate: Annotated[float, Limits(0, 1, above=True)] = 0.05
     """Learning rates end at this fraction of their start, on an exponential path."""
     condition_noise: Annotated[float, Limits(0, 100)] = 0.25

@@ -73,14 +73,14 @@ class Capture:
         """Frame `index` as sRGB uint8 `[H, W, 3]`; raises CaptureError where it is damaged or of another size."""
         return self._sized(index, self.frames[index].file_path, (self.height, self.width, 3))
 
-    def read_picture(self, index: int, *, unbounded: bool = False) -> np.ndarray:
+    def read_picture(self, index: int, *, with_room: bool = False) -> np.ndarray:
         """What an avatar of this capture has to show in frame `index`, sRGB uint8 `[H, W, 3]`.
 
         The frame itself, or the person over plain grey where the camera moves, which has no background image. An
-        avatar with an unbounded field (`unbounded`) has to show the whole frame. Raises CaptureError like `read_image`.
+        avatar that learned the room (`with_room`) has to show the whole frame. Raises CaptureError like `read_image`.
         """
         image = self.read_image(index)
-        if unbounded or self.camera_mode == "static":
+        if with_room or self.camera_mode == "static":
             return image
         share = self.read_mask(index)[..., None].astype(np.float32) / 255
         return np.rint(image * share + PLAIN_GREY * (1 - share)).astype(np.uint8)

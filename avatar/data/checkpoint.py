@@ -231,6 +231,7 @@ def _build(
         scene_tensors["reference"].to(device),
         NeckBlend(**header["blend"]),
         is_unbounded(config.field, str(header["camera_mode"])),
+        room="room.table" in scene_tensors,
     )
     scene = make_scene(
         *(config.field, config.render, config.backends),

@@ -68,11 +68,11 @@ class FrameSet:
         split: str | Sequence[int],
         progress: Callable[[int, int], None] | None = None,
         *,
-        unbounded: bool = False,
+        with_room: bool = False,
     ) -> FrameSet:
         """Read the frames of a split, or those at the given positions in `capture.frames`.
 
-        `progress(done, total)` is called after each frame. unbounded: as `Capture.read_picture` takes it. Raises
+        `progress(done, total)` is called after each frame. with_room: as `Capture.read_picture` takes it. Raises
         CaptureError where a file is damaged.
         """
         indices = list(capture.splits[split] if isinstance(split, str) else split)
@@ -82,7 +82,7 @@ class FrameSet:
         image_array, mask_array = images.numpy(), masks.numpy()
 
         def read(position: int) -> None:
-            image_array[position] = capture.read_picture(indices[position], unbounded=unbounded)
+            image_array[position] = capture.read_picture(indices[position], with_room=with_room)
             mask_array[position] = capture.read_mask(indices[position])
 
         with ThreadPoolExecutor(READERS) as pool:

@@ -27,6 +27,8 @@ class Space:
     """Blend between the head's and the torso's motion along the neck."""
     unbounded: bool = False
     """Whether the field includes the surroundings of the box (`avatar.field.contraction`)."""
+    room: bool = False
+    """Whether the room is learned in a field of its own (`avatar.field.room`)."""
     follow: Tensor | None = None
     """`[6, 6]` initial `TorsoMotion.follow`, None for zeros."""
 
@@ -34,6 +36,11 @@ class Space:
 def is_unbounded(field: FieldConfig, camera_mode: str) -> bool:
     """Whether the field includes the surroundings: a moving camera has no single background image."""
     return field.background_in_field and camera_mode == "moving"
+
+
+def has_room(field: FieldConfig, camera_mode: str) -> bool:
+    """Whether the room is learned in a field of its own."""
+    return field.room.enabled and camera_mode == "moving" and not field.background_in_field
 
 
 def make_scene(
@@ -66,6 +73,7 @@ def make_scene(
             blend=space.blend,
             layout=None if identity.grids is None else identity.grids.layout,
             unbounded=space.unbounded,
+            room=space.room,
         )
     if space.follow is not None and scene.torso is not None:
         scene.torso.follow.data.copy_(space.follow)

@@ -25,6 +25,7 @@ from avatar.field.displacement import GridLayout
 from avatar.field.frame_states import FrameData, FrameStates, ProbeAnswers, Probes
 from avatar.field.networks import choose_precision
 from avatar.field.radiance import FieldInputs, make_radiance
+from avatar.field.room import RoomField
 from avatar.field.torso import TorsoMotion
 from avatar.field.warp import NeckBlend, RigidMotion, rigid_inverse
 from avatar.geometry.rotations import axis_angle_to_matrix
@@ -78,12 +79,13 @@ class Scene(nn.Module):
         blend: NeckBlend,
         layout: GridLayout | None,
         unbounded: bool = False,
+        room: bool = False,
     ) -> None:
         """A scene of `frames` training frames.
 
         low, high: `[3]` corners of the canonical box, metres. reference: `[4, 4]` `world_from_skull` of the reference
         pose. layout: of the displacement grids, None without the FLAME warp. unbounded: the field includes the
-        surroundings of the box (`avatar.field.contraction`).
+        surroundings of the box (`avatar.field.contraction`). room: they are learned apart (`avatar.field.room`).
         """
         super().__init__()
         self.field, self.render, self.blend, self.layout = field, render, blend, layout
@@ -112,6 +114,7 @@ class Scene(nn.Module):
         self.appearance_codes = nn.Parameter(torch.zeros(frames, looks)) if looks else None
         self.pose = nn.Parameter(torch.zeros(frames, 6)) if refine else None
         self.torso = TorsoMotion(reference.float(), blend) if field.warp.enabled and field.warp.torso else None
+        self.room = RoomField(field.room, frames=frames, dtype=dtype, encoding=encoding) if room else None
         x, y, z = ((high - low) / longest * render.occupancy_resolution).ceil().int().tolist()
         counts = (x, y, z)
         self.occupancy = Occupancy(low.float(), high.float(), counts)

@@ -60,19 +60,31 @@ class Background:
 
 
 def continued(image: Tensor, margin: float) -> Tensor:
-    """An image `[H, W, 3]` continued by `margin` sides beyond each edge: `[1, 3, (1 + 2 m) H, (1 + 2 m) W]`.
+    """An image `[H, W, 3]` continued by `margin` sides beyond each edge (`pull_push`): `[1, 3, (1 + 2 m) H, ...]`.
 
-    Pull-push over a pyramid (Gortler et al., "The lumigraph", 1996, section 3.4): close to an edge the continuation
-    has the edge's own colours, further out the means of larger and larger neighbourhoods, so that it has no mirrored
-    or smeared detail. Inside the image detail fades towards the edge, so that none ends in a line.
+    Inside the image detail fades towards the edge, so that none ends in a line.
     """
     height, width = image.shape[:2]
     above, beside = round(margin * height), round(margin * width)
     border = (beside, beside, above, above)
     inside = torch.ones(1, 1, height, width, dtype=image.dtype, device=image.device)
-    known = F.pad(inside, border)
     full = F.pad(image.permute(2, 0, 1)[None], border)
-    levels = [(full, known)]
+    smooth = blurred(pull_push(full, F.pad(inside, border)), max(1.0, EDGE_SOFTNESS * max(height, width)))
+    across = edge_distance(width, image) / max(EDGE_SOFTNESS * width, 1e-6)
+    down = edge_distance(height, image) / max(EDGE_SOFTNESS * height, 1e-6)
+    detail = torch.minimum(across[None, :], down[:, None]).clamp(max=1.0)
+    detail = F.pad((detail * detail * (3 - 2 * detail))[None, None], border)
+    return full * detail + smooth * (1 - detail)
+
+
+def pull_push(image: Tensor, known: Tensor) -> Tensor:
+    """An image `[1, C, H, W]` with its unknown parts filled over a pyramid (Gortler et al., "The lumigraph", 1996,
+    section 3.4); `known` `[1, 1, H, W]` in [0, 1] is how far a pixel is known.
+
+    Close to what is known the filling has its colours, further away the means of larger and larger neighbourhoods, so
+    that it has no mirrored or smeared detail. Where nothing is known it is black.
+    """
+    levels = [(image, known)]
     while min(levels[-1][1].shape[-2:]) > 2:
         colour, weight = levels[-1]
         share = F.avg_pool2d(weight, 2, ceil_mode=True)
@@ -83,12 +95,7 @@ def continued(image: Tensor, margin: float) -> Tensor:
     for colour, weight in reversed(levels):
         up = F.interpolate(filled, size=weight.shape[-2:], mode="bilinear", align_corners=False)
         filled = colour * weight + up * (1 - weight)
-    smooth = blurred(filled, max(1.0, EDGE_SOFTNESS * max(height, width)))
-    across = edge_distance(width, image) / max(EDGE_SOFTNESS * width, 1e-6)
-    down = edge_distance(height, image) / max(EDGE_SOFTNESS * height, 1e-6)
-    detail = torch.minimum(across[None, :], down[:, None]).clamp(max=1.0)
-    detail = F.pad((detail * detail * (3 - 2 * detail))[None, None], border)
-    return full * detail + smooth * (1 - detail)
+    return filled
 
 
 def edge_distance(length: int, like: Tensor) -> Tensor:

@@ -65,8 +65,8 @@ class CapturedFrames:
     """The frames of a capture as an avatar of it has to show them."""
 
     capture: Capture
-    unbounded: bool
-    """The avatar's field is unbounded: it holds the room too (moving camera)."""
+    with_room: bool
+    """The avatar shows the room that it was filmed in, by a moving camera."""
 
     @property
     def frames(self) -> Sequence[Frame]:
@@ -74,7 +74,7 @@ class CapturedFrames:
 
     def read_picture(self, index: int) -> np.ndarray:
         """sRGB uint8 `[H, W, 3]`."""
-        return self.capture.read_picture(index, unbounded=self.unbounded)
+        return self.capture.read_picture(index, with_room=self.with_room)
 
 
 Detect = Callable[[np.ndarray], tuple[np.ndarray | None, int]]
@@ -124,7 +124,7 @@ def evaluate(
     lpips, lpips_reason = metrics.load_lpips()
     describe, describe_reason = load_recognition()
     result: dict[str, Any] = {}
-    shown = CapturedFrames(capture, avatar.is_unbounded)
+    shown = CapturedFrames(capture, avatar.shows_room)
     jobs: list[tuple[str, Callable[[int], Rendering], PictureSource, list[int]]] = [
         (split, frame_renderer(avatar, capture), shown, capture.splits[split]) for split in splits
     ]

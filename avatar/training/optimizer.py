@@ -13,6 +13,8 @@ from avatar.field.scene import Scene
 TABLE_EPSILON = 1e-15
 """Adam's epsilon for hash tables: their gradients are tiny (Mueller et al. 2022, section 4)."""
 EPSILON = 1e-8
+ROOM_DECAY = 0.5
+"""Power of the rates' decay for the room, which is far from learned when a training ends."""
 PREFIX = "optimizer."
 
 
@@ -25,12 +27,22 @@ def make_optimizer(scene: Scene, settings: TrainingConfig) -> torch.optim.Optimi
         "deformation": (settings.deformation_rate, EPSILON, 0.0),
         "codes": (settings.code_rate, EPSILON, 0.0),
         "poses": (settings.pose_rate, EPSILON, 0.0),
+        "cameras": (settings.camera_rate, EPSILON, 0.0),
+        "room tables": (settings.room_rate, TABLE_EPSILON, 0.0),
+        "room networks": (settings.network_rate, EPSILON, 0.0),
     }
     members: dict[str, list[torch.nn.Parameter]] = {kind: [] for kind in rates}
     for name, parameter in scene.named_parameters():
         members[kind_of(name)].append(parameter)
     groups = [
-        {"params": members[kind], "lr": rate, "base_rate": rate, "eps": epsilon, "weight_decay": decay}
+        {
+            "params": members[kind],
+            "lr": rate,
+            "base_rate": rate,
+            "decay": ROOM_DECAY if kind.startswith("room") else 1.0,
+            "eps": epsilon,
+            "weight_decay": decay,
+        }
         for kind, (rate, epsilon, decay) in rates.items()
         if members[kind]
     ]
@@ -41,8 +53,12 @@ def kind_of(name: str) -> str:
     """The group of the optimiser to which the scene's parameter `name` belongs."""
     if name in ("deform_codes", "appearance_codes"):
         return "codes"
-    if name == "pose":
+    if name in ("pose", "room.gains"):
         return "poses"
+    if name == "room.cameras":
+        return "cameras"
+    if name.startswith("room."):
+        return "room tables" if name == "room.table" else "room networks"
     if name.startswith("deformation."):
         return "deformation"
     if name.endswith(".blended.tables"):
@@ -53,9 +69,9 @@ def kind_of(name: str) -> str:
 
 
 def scale_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set every group's learning rate to `factor` times its base rate."""
+    """Set every group's learning rate to its base rate times `factor` to the power of the group's decay."""
     for group in optimizer.param_groups:
-        group["lr"] = group["base_rate"] * factor
+        group["lr"] = group["base_rate"] * factor ** group["decay"]
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, scene: Scene) -> dict[str, Tensor]:

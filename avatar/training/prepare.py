@@ -22,7 +22,7 @@ from avatar.field.bounds import (
     reference_pose,
     spread_frames,
 )
-from avatar.field.building import Space, is_unbounded, make_scene
+from avatar.field.building import Space, has_room, is_unbounded, make_scene
 from avatar.field.frame_states import FrameData
 from avatar.field.identity import Identity
 from avatar.field.torso import TorsoMotion
@@ -35,6 +35,8 @@ from avatar.rendering.background import mean_background
 FEWEST_FRAMES = 2
 OCCUPANCY_FRAMES = 64
 """Frames whose displacement grids dilate the occupancy at the start."""
+ROOM_SCALE = 0.8
+"""Half the side of the room's cube over the cameras' distance from the person."""
 CELL_MARGIN = 1
 """Empty cells kept around the box."""
 
@@ -69,7 +71,7 @@ class TrainingData:
 def load_training_data(capture: Capture, asset: HeadAsset, config: Config, device: torch.device) -> TrainingData:
     """Read the training split and pose the head in each frame. Raises CaptureError where it cannot be used.
 
-    With a moving camera the person alone is learned, over plain grey, unless the field is unbounded.
+    With a moving camera the person alone is learned, over plain grey, unless the room is learned too.
     """
     if len(capture.splits["train"]) < FEWEST_FRAMES:
         raise CaptureError(
@@ -78,8 +80,9 @@ def load_training_data(capture: Capture, asset: HeadAsset, config: Config, devic
             expected=f"at least {FEWEST_FRAMES}",
             found=len(capture.splits["train"]),
         )
-    unbounded = is_unbounded(config.field, capture.camera_mode)
-    frames = FrameSet.load(capture, "train", unbounded=unbounded).to(device)
+    mode = capture.camera_mode
+    with_room = is_unbounded(config.field, mode) or has_room(config.field, mode)
+    frames = FrameSet.load(capture, "train", with_room=with_room).to(device)
     stored = capture.background()
     if capture.camera_mode != "static":
         background = torch.full_like(frames.images[0], PLAIN_GREY)
@@ -111,6 +114,8 @@ def make_avatar(config: Config, training: TrainingData) -> Avatar:
         seed=config.training.seed,
     )
     scene.condition.fit(training.data.condition)
+    if scene.room is not None:
+        scene.room.place(*room_place(training))
     if config.render.sampling == "occupancy":
         views = hull_views(training)
         if scene.torso is not None:
@@ -147,7 +152,23 @@ def choose_space(config: Config, training: TrainingData) -> Space:
     cells = allowed_cells(config, training, centres, views, reference, blend).nonzero()
     margin = CELL_MARGIN * cell
     low, high = low + cells.amin(0) * cell - margin, low + (cells.amax(0) + 1) * cell + margin
-    return Space(low, high, reference, blend, is_unbounded(config.field, training.camera_mode), follow)
+    mode = training.camera_mode
+    return Space(
+        *(low, high, reference, blend),
+        unbounded=is_unbounded(config.field, mode),
+        room=has_room(config.field, mode),
+        follow=follow,
+    )
+
+
+def room_place(training: TrainingData) -> tuple[Tensor, float, Tensor]:
+    """Middle `[3]` and half the side (metres) of the part of the room that is learned at full scale: around the person,
+    up to the cameras; and these, `[N, 4, 4]`."""
+    middle = training.data.world_from_skull[:, :3, 3].mean(0)
+    origins, rotations = training.cameras
+    poses = torch.eye(4, device=middle.device).repeat(len(origins), 1, 1)
+    poses[:, :3, :3], poses[:, :3, 3] = rotations, origins
+    return middle, ROOM_SCALE * float((origins - middle).norm(dim=1).median()), poses
 
 
 def hull_views(training: TrainingData) -> FrameViews:

@@ -69,7 +69,7 @@ class RunLog:
         silhouette, side by side."""
         rows = []
         for index in self.shown:
-            shown = avatar.render_frame(avatar.identity.params.frame(index), avatar.camera)
+            shown = avatar.render_frame(avatar.identity.params.frame(index), self.training.frames.cameras[index])
             real = self.training.frames.images[index].cpu().numpy()
             mask = np.where(shown.mask.cpu().numpy()[..., None], real, np.uint8(GREY))
             rows.append(np.concatenate([real, to_uint8(shown.image.cpu().numpy()), mask], 1))

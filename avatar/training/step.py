@@ -21,6 +21,7 @@ from avatar.rendering.volume import over
 from avatar.training import losses
 from avatar.training.optimizer import make_optimizer, scale_rates
 from avatar.training.prepare import TrainingData
+from avatar.training.room import RoomSampler, room_behind, room_losses
 from avatar.training.surface_colours import surface_colours
 from avatar.training.surface_prior import SurfacePrior, SurfaceSamples
 
@@ -42,6 +43,7 @@ class TrainState:
     sampler: RaySampler
     generator: torch.Generator
     surface: SurfacePrior | None
+    room: RoomSampler | None
 
     @staticmethod
     def make(avatar: Avatar, training: TrainingData) -> TrainState:
@@ -59,8 +61,9 @@ class TrainState:
         generator = torch.Generator(device=avatar.device).manual_seed(settings.seed)
         wanted = settings.loss.surface > 0 and avatar.config.field.warp.enabled
         surface = SurfacePrior.make(avatar, settings.seed, surface_colours(training)) if wanted else None
+        room = None if avatar.scene.room is None else RoomSampler(training, settings.room_rays)
         optimizer = make_optimizer(avatar.scene, settings)
-        return TrainState(avatar, training, optimizer, sampler, generator, surface)
+        return TrainState(avatar, training, optimizer, sampler, generator, surface, room)
 
 
 class StepResult(NamedTuple):
@@ -107,7 +110,8 @@ def training_losses(state: TrainState, batch: RayBatch, *, include_hidden: bool 
     scene, settings = avatar.scene, avatar.config.training
     data = training.data.select(batch.frames)
     states = scene.training_states(data, batch.frames, noise=settings.condition_noise, generator=generator)
-    rays = states.carry(batch_rays(training, batch))
+    seen = batch_rays(training, batch)
+    rays = states.carry(seen)
     window = scene.window(avatar.progress)
     samples, canonical = sample_rays(
         scene, states, rays, window, jitter=True, generator=generator, include_hidden=include_hidden
@@ -121,9 +125,14 @@ def training_losses(state: TrainState, batch: RayBatch, *, include_hidden: bool 
     if canonical is not None:
         scene.observe(canonical.points, rendered.density, rendered.transmittance)
 
-    x, y = batch.pixels.long().unbind(-1)
-    picture = over(rendered.colour, rendered.opacity, training.background[y, x].float() / 255)
-    terms = {"colour": losses.photometric(picture, batch.colour, settings.loss.huber_delta)}
+    terms, room_samples = learn_room(state)
+    if scene.room is None:
+        x, y = batch.pixels.long().unbind(-1)
+        behind = training.background[y, x].float() / 255
+    else:
+        behind = room_behind(scene, seen, batch.frame_index, batch.mask, generator)
+    picture = over(rendered.colour, rendered.opacity, behind)
+    terms["colour"] = losses.photometric(picture, batch.colour, settings.loss.huber_delta)
     if not scene.unbounded:  # the opacity is the person's alone only where nothing else is in the field
         terms["opacity"] = settings.loss.opacity * losses.opacity_loss(rendered.opacity, batch.mask)
         terms["entropy"] = settings.loss.entropy * losses.opacity_entropy(rendered.opacity)
@@ -135,7 +144,18 @@ def training_losses(state: TrainState, batch: RayBatch, *, include_hidden: bool 
     if held is not None:
         terms["vertex"] = settings.loss.vertex * losses.vertex_loss(probes.translation[-VERTEX_SAMPLES:])
     terms |= regularisers(scene, states, settings.loss.code, settings.loss.pose)
-    return StepResult(terms, len(samples))
+    return StepResult(terms, len(samples) + room_samples)
+
+
+def learn_room(state: TrainState) -> tuple[dict[str, Tensor], int]:
+    """The weighted losses of the room, and the samples they took; nothing where it is not learned apart."""
+    scene, weights = state.avatar.scene, state.avatar.config.training.loss
+    if scene.room is None or state.room is None:
+        return {}, 0
+    rays = state.room.draw(state.generator)
+    terms, count = room_losses(scene.room, rays, state.generator)
+    factors = {"room": weights.room, "room_clear": weights.room_clear, "cameras": weights.pose}
+    return {name: factors[name] * value for name, value in terms.items()}, count
 
 
 def completion_loss(

@@ -29,7 +29,6 @@ CAMERA_CHOICES = ("auto", "static", "moving")
 MOVING_TRAVEL = 0.03
 """Displacement of the background over the picture's longer side from which on a camera moves. Clips from a stand stay
 below 0.004; hand-held ones that go around a person reach 0.3 and more."""
-NOT_LEARNED = "the camera moves: its background is not learned yet, the avatar stands before plain grey"
 MOST_LOST = 0.1
 """Largest share of unregistered frames; with more the whole trajectory is rejected."""
 
@@ -108,7 +107,7 @@ def _find(video: Path, selection: FrameSelection, clip: FoundClip, stages: Stage
             f"the camera moves, but is taken as fixed: its trajectory is unknown in {lost:.0%} of the frames; move it "
             "more slowly, before a background with more to see, or put the phone on a stand",
         )
-    return Filming(path, NOT_LEARNED)
+    return Filming(path, None)
 
 
 def _views(video: Path, selection: FrameSelection, clip: FoundClip) -> Iterator[tuple[np.ndarray, np.ndarray]]:

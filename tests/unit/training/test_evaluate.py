@@ -79,7 +79,7 @@ def test_every_figure_can_be_recomputed_from_the_files(capture, parts, tmp_path)
 
 
 def test_damage_shows_where_it_was_done(capture, parts, tmp_path):
-    """A ruined mouth must show in mouth_psnr, ruined unbounded must leave face and mouth alone."""
+    """A ruined mouth must show in mouth_psnr, a ruined background must leave face and mouth alone."""
 
     def ruin_mouth(image):
         image[20:26, 15:25] = 0
@@ -213,7 +213,7 @@ class PaintingAvatar:
         self.parts, self.calls = parts, []
         self.asset = fake_head()
         self.head, self.device = PaintingHead(), torch.device("cpu")
-        self.is_unbounded = False
+        self.shows_room = False
         self.identity = SimpleNamespace(with_identity=lambda params: params)
 
     def render_frame(self, params, camera, *, deform_code=None, background=None):

@@ -76,25 +76,25 @@ def test_the_surroundings_are_learned_and_compared_with_the_frames(turning_captu
     assert error_of_sky(tmp_path / "run", capture) > before + 5
 
     avatar = load_avatar(tmp_path / "run")
-    assert avatar.is_unbounded
+    assert avatar.shows_room
     params, camera = avatar.parameters.frame(0), avatar.camera
-    # a background of one's own stands in place of the unbounded: far from the person nothing is left of them
+    # a background of one's own stands in place of the room: far from the person nothing is left of them
     black = torch.zeros(camera.height, camera.width, 3)
     with_own = avatar.render_frame(params, camera, background=black)
     assert with_own.opacity.mean() < avatar.render_frame(params, camera).opacity.mean() - 0.1
 
 
 def test_without_the_setting_the_person_stands_over_grey(turning_capture, small_paper, tmp_path):
-    small_paper.field.background_in_field = False
+    small_paper.field.background_in_field, small_paper.field.room.enabled = False, False
     small_paper.training.steps = 2
     train(turning_capture, tmp_path / "run", small_paper, progress=False)
-    assert not load_avatar(tmp_path / "run").is_unbounded
+    assert not load_avatar(tmp_path / "run").shows_room
 
 
 def test_a_still_camera_keeps_its_plate(tiny_capture, small_paper, tmp_path):
     small_paper.training.steps = 2
     train(tiny_capture, tmp_path / "run", small_paper, progress=False)
-    assert not load_avatar(tmp_path / "run").is_unbounded
+    assert not load_avatar(tmp_path / "run").shows_room
 
 
 def test_the_setting_needs_the_paper_s_sampling(tmp_path):
