@@ -1,13 +1,16 @@
 """The trajectory of a moving camera, from the background alone: structure from motion with the person masked out.
 
 COLMAP solves it (Schoenberger and Frahm, "Structure-from-motion revisited", CVPR 2016; SIFT features). Keyframes spread
-over the clip give the scene's points and the focal length; every other frame is then registered against those points.
+over the clip give the scene's points and the focal length; every other frame is then registered against those points
+(`frame_registration`).
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,28 +22,28 @@ import numpy as np
 from avatar.base.errors import InputError
 from avatar.geometry.rotations import slerp
 from capture_tools.camera.background import free_of_person
+from capture_tools.camera.frame_registration import MINIMAL_MATCHES, Seen, View, inverse, register_frames
 from capture_tools.detect.native_logs import quiet_native_stderr
 
-LONGEST_SIDE = 960
+LONGEST_SIDE = 720
 """Pixels; larger frames are scaled down before features are looked for."""
+SMALL_SIDE = 480
+"""Pixels of the longer side up to which frames are enlarged for features, as SIFT does; it takes four times as long."""
 MOST_FEATURES = 800
 KEYFRAMES = 40
 """Frames that build the scene; all pairs of them are matched."""
-NEIGHBOURS = 3
-"""Registered keyframes on each side against which another frame is matched."""
 FOCAL_STARTS = (0.75, 1.0, 1.4, 1.8, 2.2, 2.8, 3.5)
 """Focal lengths over the longer side to start from where none is known: wide phones to long lenses."""
-MINIMAL_MATCHES = 15
 MINIMAL_POINTS = 60
 MINIMAL_KEYFRAMES = 0.7
 """Share of the keyframes that one scene has to hold."""
 MINIMAL_PARALLAX = 0.02
 """Extent of the trajectory over the median depth of the scene; below it the camera only rotates."""
-PNP_ERROR = 4.0
-"""Largest reprojection error, pixels, of an inlier when a frame is registered."""
 LONGEST_GAP = 8
 """Longest run of unregistered frames that is interpolated from its neighbours."""
 SEED = 0
+CORES = 2
+"""Threads; the result does not depend on them."""
 
 NO_SCENE = "the background is too plain or too little of it is seen to find the camera trajectory"
 NO_PARALLAX = "the camera rotates but hardly moves from its place, so the depth of the background cannot be seen"
@@ -97,16 +100,17 @@ def solve_cameras(
     """
     import pycolmap
 
-    found, width, height = _all_features(views)
-    if len(found) < 3:
-        raise InputError("too few frames to find the camera trajectory", expected="at least 3", found=len(found))
+    held, width, height = _prepare(views)
+    if len(held) < 3:
+        raise InputError("too few frames to find the camera trajectory", expected="at least 3", found=len(held))
+    chosen = np.unique(np.linspace(0, len(held) - 1, min(keyframes, len(held))).round().astype(int))
     with _quiet():
+        found = _features([held[index] for index in chosen])
         scale = min(1.0, LONGEST_SIDE / max(width, height))
         lens = pycolmap.Camera.create_from_model_name(
             1, "SIMPLE_PINHOLE", scale * (focal or max(width, height)), *_size(width, height, scale)
         )
         lens.has_prior_focal_length = focal is not None
-        chosen = np.unique(np.linspace(0, len(found) - 1, min(keyframes, len(found))).round().astype(int))
         longest = max(lens.width, lens.height)
         starts = [share * longest for share in FOCAL_STARTS] if focal is None else [lens.focal_length]
         try:
@@ -114,7 +118,7 @@ def solve_cameras(
         except (RuntimeError, ValueError, IndexError) as cause:  # what COLMAP's C++ raises
             raise InputError(NO_SCENE, found=cause) from cause
         _require_parallax(scene)
-        poses = _register_frames(scene, found)
+        poses = _register(scene, chosen, found, held)
     world_from_cam, registered = _fill_short_gaps(poses)
     error = _reprojection_error(scene) / scale
     return CameraPath(world_from_cam, scene.cameras[1].focal_length / scale, registered, error, len(scene.points3D))
@@ -124,26 +128,36 @@ def _size(width: int, height: int, scale: float) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _all_features(views: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[list[Features], int, int]:
+def _prepare(views: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[list[View], int, int]:
+    """The frames as they are looked at, and the width and height of those given."""
     import cv2
-    import pycolmap
 
-    options = pycolmap.FeatureExtractionOptions(num_threads=1, use_gpu=False)
-    options.sift.max_num_features = 3 * MOST_FEATURES  # many lie on the person
-    options.sift.peak_threshold = 0.004
-    with _quiet():
-        extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
-    found: list[Features] = []
+    held: list[View] = []
     width = height = 0
     for frame, mask in views:
         height, width = frame.shape[:2]
         size = _size(width, height, min(1.0, LONGEST_SIDE / max(width, height)))
         grey = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
-        free = free_of_person(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR))
-        with _quiet():
-            keypoints, descriptors = extractor.extract_from_uint8_array(grey)
-        found.append(_free_features(keypoints, descriptors, free))
-    return found, width, height
+        held.append(View(grey, free_of_person(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR))))
+    return held, width, height
+
+
+def _features(views: list[View]) -> list[Features]:
+    """The features of each view's free background; an extractor a core."""
+    import pycolmap
+
+    options = pycolmap.FeatureExtractionOptions(num_threads=1, use_gpu=False)
+    options.sift.max_num_features = 3 * MOST_FEATURES  # many lie on the person
+    options.sift.peak_threshold = 0.004
+    options.sift.first_octave = -1 if max(views[0].grey.shape) <= SMALL_SIDE else 0
+
+    def some(part: list[View]) -> list[Features]:
+        extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
+        return [_free_features(*extractor.extract_from_uint8_array(view.grey), view.free) for view in part]
+
+    with ThreadPoolExecutor(CORES) as pool:
+        parts = list(pool.map(some, [views[core::CORES] for core in range(CORES)]))
+    return [parts[index % CORES][index // CORES] for index in range(len(views))]
 
 
 def _free_features(keypoints: Any, descriptors: Any, free: np.ndarray) -> Features:
@@ -172,7 +186,6 @@ def _best_scene(found: list[Features], chosen: np.ndarray, lens: Any, starts: li
     import pycolmap
 
     pycolmap.set_random_seed(SEED)
-    scenes: list[Any] = []
     with tempfile.TemporaryDirectory(prefix="avatar_cameras_") as folder:
         database = Path(folder) / "scene.db"
         _write_database(database, found, chosen, lens)
@@ -184,20 +197,24 @@ def _best_scene(found: list[Features], chosen: np.ndarray, lens: Any, starts: li
             database, matching_options=_matching(), verification_options=verification, device=pycolmap.Device.cpu
         )
 
-        def run(focal: float) -> None:
-            lens.focal_length = focal
-            with pycolmap.Database.open(database) as opened:
-                opened.update_camera(lens)
-            models = pycolmap.incremental_mapping(database, folder, folder, _mapping(len(chosen)))
-            for scene in models.values():
-                if scene.num_reg_images() >= MINIMAL_KEYFRAMES * len(chosen):
-                    _refine(scene, focal_too=not lens.has_prior_focal_length)
-                    scenes.append(scene)
+        def run(focal: float) -> list[Any]:
+            own = Path(folder) / f"{focal:.3f}"
+            own.mkdir(exist_ok=True)
+            shutil.copy(database, own / database.name)
+            with pycolmap.Database.open(own / database.name) as opened:
+                camera = opened.read_camera(1)
+                camera.focal_length = focal
+                opened.update_camera(camera)
+            models = pycolmap.incremental_mapping(own / database.name, own, own, _mapping(len(chosen)))
+            large = [scene for scene in models.values() if scene.num_reg_images() >= MINIMAL_KEYFRAMES * len(chosen)]
+            for scene in large:
+                _refine(scene, focal_too=not lens.has_prior_focal_length)
+            return large
 
-        for focal in starts:
-            run(focal)
+        with ThreadPoolExecutor(CORES) as pool:
+            scenes = [scene for part in pool.map(run, starts) for scene in part]
         if scenes and not lens.has_prior_focal_length:
-            run(_best(scenes).cameras[1].focal_length)
+            scenes += run(_best(scenes).cameras[1].focal_length)
     if not scenes or len(_best(scenes).points3D) < MINIMAL_POINTS:
         raise InputError(NO_SCENE, expected=f"a trajectory through {MINIMAL_KEYFRAMES:.0%} of the keyframes")
     return _best(scenes)
@@ -212,7 +229,7 @@ def _best(scenes: list[Any]) -> Any:
 def _matching() -> Any:
     import pycolmap
 
-    options = pycolmap.FeatureMatchingOptions(num_threads=1, use_gpu=False)
+    options = pycolmap.FeatureMatchingOptions(num_threads=CORES, use_gpu=False)
     options.sift.cpu_brute_force_matcher = True
     return options
 
@@ -266,14 +283,14 @@ def _write_database(path: Path, found: list[Features], chosen: np.ndarray, lens:
         rig = pycolmap.Rig(rig_id=1)
         rig.add_ref_sensor(lens.sensor_id)
         database.write_rig(rig, use_rig_id=True)
-        for index in chosen.tolist():
+        for index, features in zip(chosen.tolist(), found, strict=True):
             image = pycolmap.Image(name=f"{index:06d}", camera_id=1, image_id=index + 1)
             frame = pycolmap.Frame(frame_id=index + 1, rig_id=1)
             frame.add_data_id(image.data_id)
             database.write_image(image, use_image_id=True)
             database.write_frame(frame, use_frame_id=True)
-            database.write_keypoints(index + 1, found[index].keypoints)
-            database.write_descriptors(index + 1, found[index].descriptors)
+            database.write_keypoints(index + 1, features.keypoints)
+            database.write_descriptors(index + 1, features.descriptors)
 
 
 def _require_parallax(scene: Any) -> None:
@@ -290,57 +307,19 @@ def _require_parallax(scene: Any) -> None:
         )
 
 
-def _register_frames(scene: Any, found: list[Features]) -> list[np.ndarray | None]:
-    """`world_from_cam` `[4, 4]` of every frame: keyframes as mapped, others registered against the scene's points."""
-    import pycolmap
-
-    known = {
-        image_id - 1: np.array([p.point3D_id if p.has_point3D() else -1 for p in image.points2D], np.int64)
-        for image_id, image in scene.images.items()
-        if image.has_pose
-    }
-    keys = np.array(sorted(known))
-    positions = {identifier: point.xyz for identifier, point in scene.points3D.items()}
-    matcher: Any = pycolmap.FeatureMatcher.create(_matching(), pycolmap.Device.cpu)
-    estimation = pycolmap.AbsolutePoseEstimationOptions()
-    estimation.ransac.max_error, estimation.ransac.random_seed = PNP_ERROR, SEED
-    poses: list[np.ndarray | None] = []
-    for index, features in enumerate(found):
-        if index in known:
-            poses.append(_inverse(scene.images[index + 1].cam_from_world().matrix()))
+def _register(scene: Any, chosen: np.ndarray, found: list[Features], held: list[View]) -> list[np.ndarray | None]:
+    """`world_from_cam` `[4, 4]` of every frame: keyframes as mapped, others from the points they share with them."""
+    poses, seen = {}, {}
+    for number, features in zip(chosen.tolist(), found, strict=True):
+        if number + 1 not in scene.images or not scene.images[number + 1].has_pose:
             continue
-        after = int(np.searchsorted(keys, index))
-        near = keys[max(0, after - NEIGHBOURS) : after + NEIGHBOURS].tolist()
-        pairs: dict[tuple[int, int], None] = {}
-        for key in near:
-            for own, other in matcher.match(None, features.descriptors, None, found[key].descriptors).tolist():
-                if known[key][other] >= 0:
-                    pairs[own, int(known[key][other])] = None
-        poses.append(_pose(features.keypoints, list(pairs), positions, scene.cameras[1], estimation))
-    return poses
-
-
-def _pose(
-    keypoints: np.ndarray, pairs: list[tuple[int, int]], positions: dict[int, np.ndarray], lens: Any, options: Any
-) -> np.ndarray | None:
-    import pycolmap
-
-    if len(pairs) < MINIMAL_MATCHES:
-        return None
-    pixels = np.stack([keypoints[own, :2] for own, _ in pairs]).astype(np.float64)
-    points = np.stack([positions[identifier] for _, identifier in pairs])
-    answer = pycolmap.estimate_and_refine_absolute_pose(pixels, points, lens, options)
-    if answer is None or answer["num_inliers"] < MINIMAL_MATCHES:
-        return None
-    return _inverse(answer["cam_from_world"].matrix())
-
-
-def _inverse(matrix: np.ndarray) -> np.ndarray:
-    """The inverse `[4, 4]` of a rigid transform `[3, 4]`."""
-    inverse = np.eye(4)
-    inverse[:3, :3] = matrix[:, :3].T
-    inverse[:3, 3] = -matrix[:, :3].T @ matrix[:, 3]
-    return inverse
+        image = scene.images[number + 1]
+        points = np.array([p.point3D_id if p.has_point3D() else -1 for p in image.points2D], np.int64)
+        known = points >= 0
+        poses[number] = inverse(image.cam_from_world().matrix())
+        seen[number] = Seen(features.keypoints[known, :2], points[known])
+    positions = {identifier: point.xyz for identifier, point in scene.points3D.items()}
+    return register_frames(held, poses, seen, positions, scene.cameras[1], SEED)
 
 
 def _fill_short_gaps(poses: list[np.ndarray | None]) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ def test_the_room_is_learned_and_shown_from_any_camera(turning_capture, small, t
     small.training.steps = 120
     train(turning_capture, run, small, progress=False)
     evaluate(run, splits=("val",), detect=lambda image: (None, None), progress=False)
-    assert error_of_sky(run, capture) > 28
+    assert error_of_sky(run, capture) > 24
 
     avatar = load_avatar(run)
     assert avatar.shows_room
@@ -66,8 +66,12 @@ def test_training_goes_on_with_its_room(turning_capture, small, tmp_path):  # no
     assert {name for name in after if name.startswith("room.")} == {
         *("room.table", "room.cameras", "room.gains", "room.views", "room.middle", "room.radius"),
         *("room.memory", "room.seen"),
-        *(f"room.{net}.layers.{i}.{part}" for net in ("density_network", "colour_network") for i in (0, 1)
-          for part in ("weight", "bias")),
+        *(
+            f"room.{net}.layers.{i}.{part}"
+            for net in ("density_network", "colour_network")
+            for i in (0, 1)
+            for part in ("weight", "bias")
+        ),
     }
     assert not torch.equal(before["room.table"], after["room.table"])
     assert (after["room.seen"] > 0).sum() >= (before["room.seen"] > 0).sum() > 0
