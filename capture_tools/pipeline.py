@@ -1,7 +1,7 @@
 """From a clip to a capture folder, stage by stage.
 
     landmarks   the face in every frame chosen
-    crops       the fixed square around head and shoulders, and the person's mask in it
+    crops       the fixed square around head and shoulders, held steady, and the person's mask in it
     camera      whether the camera moved, and its trajectory if it did
     tracking    the head model fitted to the whole clip: to landmarks, then to the pictures
     export      the background, the head's texture, pictures to check, the report, the capture folder
@@ -73,7 +73,7 @@ def _capture(
         clip = find_clip(landmark_stage(video, selection, stages), video, settings.shot, selection)
         clip = replace(clip, rotate=selection.rotate, unasked=settings.rotate == "auto")
         crop = choose_crop(clip.pixels[clip.used], clip.width, clip.height, settings.pixels)
-        crop_stage(video, selection, clip, crop, stages)
+        clip = crop_stage(video, selection, clip, crop, stages, settings.camera)
         filming = camera_stage(video, selection, clip, stages, settings.camera)
         lens = lens_settings(clip.focal_prior, filming.focal_prior(clip))
         tracker = lens if settings.photometric else replace(lens, photometric_steps=0)

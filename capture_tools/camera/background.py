@@ -136,8 +136,8 @@ def camera_travel(images: np.ndarray, masks: np.ndarray) -> float | None:
     position, positions, lost = np.zeros(2), [np.zeros(2)], 0
     for first, second in pairwise(chosen):
         grey, other = (cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY) for i in (first, second))
-        corners = _background_corners(grey, free_of_person(masks[first]))
-        moved = None if corners is None else _track_corners(grey, other, corners, free_of_person(masks[second]))
+        corners = background_corners(grey, free_of_person(masks[first]))
+        moved = None if corners is None else track_corners(grey, other, corners, free_of_person(masks[second]))
         if moved is None:
             lost += 1
             continue
@@ -148,7 +148,7 @@ def camera_travel(images: np.ndarray, masks: np.ndarray) -> float | None:
     return float(np.linalg.norm(np.ptp(np.stack(positions), axis=0)) / max(masks.shape[1:]))
 
 
-def _background_corners(grey: np.ndarray, free: np.ndarray) -> np.ndarray | None:
+def background_corners(grey: np.ndarray, free: np.ndarray) -> np.ndarray | None:
     """Corners `[K, 1, 2]` of a grey picture within `free`; None where there are too few."""
     import cv2
 
@@ -162,7 +162,7 @@ def _background_corners(grey: np.ndarray, free: np.ndarray) -> np.ndarray | None
     return None if corners is None or len(corners) < MINIMAL_FEATURES else corners
 
 
-def _track_corners(
+def track_corners(
     grey: np.ndarray, other: np.ndarray, corners: np.ndarray, free: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Corners `[K, 2]` and their places in another picture, within its `free`; None where too few are tracked."""
@@ -191,13 +191,13 @@ def background_motion(images: np.ndarray, masks: np.ndarray, samples: int = 12) 
     count, height, _ = masks.shape
     middle = count // 2
     grey = cv2.cvtColor(images[middle], cv2.COLOR_RGB2GRAY)
-    corners = _background_corners(grey, free_of_person(masks[middle]))
+    corners = background_corners(grey, free_of_person(masks[middle]))
     if corners is None:
         return BackgroundMotion(None, None)
     moves = []
     for i in np.unique(np.linspace(0, count - 1, samples).round().astype(int)):
         other = cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY)
-        pair = _track_corners(grey, other, corners, free_of_person(masks[i]))
+        pair = track_corners(grey, other, corners, free_of_person(masks[i]))
         if pair is None:
             continue
         transform, inliers = cv2.estimateAffinePartial2D(*pair, ransacReprojThreshold=1.0)

@@ -23,6 +23,7 @@ from capture_tools.report.scores import frame_scores, score_summary
 from capture_tools.report.texture import FOLDER as APPEARANCE
 from capture_tools.report.texture import write_appearance
 from capture_tools.stages.camera import Filming, into_world
+from capture_tools.stages.crops import steadied_pixels
 from capture_tools.stages.store import Stages
 from capture_tools.track.clip_tracking import TrackResult
 
@@ -91,6 +92,7 @@ def write_stage(
         "shots": clip.shot_entries(),
         "shot": clip.shot + 1,
         "background_motion_px": motion.pixels,
+        "steadied_px": steadied_pixels(stages) * crop.scale,
         "background_seen_share": None if background is None else float(background.seen.mean()),
         "structure_from_motion": filming.figures(),
         "video": {"name": video.name, "width": clip.width, "height": clip.height, "fps": clip.fps}
