@@ -59,6 +59,10 @@ class PictureSource(Protocol):
         """sRGB uint8 `[H, W, 3]`."""
         ...
 
+    def read_mask(self, index: int) -> np.ndarray:
+        """The person's mask, uint8 `[H, W]`, 255 = person."""
+        ...
+
 
 @dataclass(frozen=True)
 class CapturedFrames:
@@ -75,6 +79,10 @@ class CapturedFrames:
     def read_picture(self, index: int) -> np.ndarray:
         """sRGB uint8 `[H, W, 3]`."""
         return self.capture.read_picture(index, with_room=self.with_room)
+
+    def read_mask(self, index: int) -> np.ndarray:
+        """The person's mask, uint8 `[H, W]`, 255 = person."""
+        return self.capture.read_mask(index)
 
 
 Detect = Callable[[np.ndarray], tuple[np.ndarray | None, int]]
@@ -94,6 +102,8 @@ class Rendering:
     """Around the projected lips, grown; empty where they are outside the picture."""
     eye_boxes: tuple[metrics.Box, metrics.Box]
     """Right and left, likewise."""
+    person: np.ndarray
+    """bool `[H, W]`: the person is at least half opaque."""
 
 
 def evaluate(
@@ -191,6 +201,7 @@ def render_for_measuring(
     """One frame (N = 1) with the boxes around its mouth and eyes; `background` in place of the captured one."""
     shown = avatar.render_frame(frame, camera, background=background)  # under the mean of the training codes
     image, mask = to_uint8(shown.image.float().cpu().numpy()), shown.mask.cpu().numpy().astype(bool)
+    person = (shown.opacity >= 0.5).cpu().numpy()
     pose = avatar.head(avatar.identity.with_identity(frame))
     pixels, depth = project(avatar.head.landmarks(pose.vertices)[0].cpu(), camera)
     points = np.where((depth > 0).numpy()[:, None], pixels.numpy(), np.nan)
@@ -199,7 +210,7 @@ def render_for_measuring(
         return bounding_box(points[list(part)], camera.width, camera.height, grow)
 
     eyes = (box(RIGHT_EYE, EYE_GROWTH), box(LEFT_EYE, EYE_GROWTH))
-    return Rendering(image, mask, box(LIPS, MOUTH_GROWTH), eyes)
+    return Rendering(image, mask, box(LIPS, MOUTH_GROWTH), eyes, person)
 
 
 def evaluate_frames(
@@ -232,12 +243,13 @@ def evaluate_frames(
             began = time.perf_counter()
             shown = render(index)
             seconds.append(time.perf_counter() - began)
-            truth = source.read_picture(index)
+            truth, person = source.read_picture(index), source.read_mask(index)
             name = source.frames[index].name
             write_png(folder / "pred" / f"{name}.png", shown.image)
             write_png(folder / "gt" / f"{name}.png", truth)
             write_png(folder / "mask" / f"{name}.png", shown.mask.astype(np.uint8) * 255)
-            rows.append({"name": name, **measure(shown, truth, detect, lpips, describe), "seconds": seconds[-1]})
+            figures = measure(shown, truth, person, detect, lpips, describe)
+            rows.append({"name": name, **figures, "seconds": seconds[-1]})
             if bar is not None:
                 bar.update(done, note=f"psnr {metrics.mean(row['psnr'] for row in rows):.1f}")
     write_json(folder / "frames.json", rows)
@@ -257,17 +269,20 @@ def written_before(folder: Path) -> set[str]:
 def measure(
     shown: Rendering,
     truth: np.ndarray,
+    person: np.ndarray,
     detect: Detect | None,
     lpips: LpipsDistance | None,
     describe: Describe | None = None,
 ) -> dict[str, Any]:
-    """The figures of one frame; None where one does not exist."""
+    """The figures of one frame; None where one does not exist. person: the true mask, uint8 `[H, W]`."""
     eyes = [metrics.box_psnr(shown.image, truth, box) for box in shown.eye_boxes]
     figures: dict[str, Any] = {
         "psnr": metrics.psnr(shown.image, truth),
         "ssim": metrics.ssim(shown.image, truth),
         "lpips": None if lpips is None else lpips(shown.image, truth),
         "face_psnr": metrics.psnr(shown.image, truth, shown.mask),
+        "background_psnr": metrics.psnr(shown.image, truth, person == 0),
+        "person_iou": metrics.intersection_over_union(shown.person, person >= 128),
         "mouth_psnr": metrics.box_psnr(shown.image, truth, shown.mouth_box),
         "eye_psnr": metrics.mean(eyes),
         "mouth_box": list(shown.mouth_box),
@@ -292,6 +307,7 @@ def measure(
 def summary(rows: Sequence[dict[str, Any]], seconds: Sequence[float], *, detected: bool) -> dict[str, Any]:
     """One split's entry of metrics.json from its frames' figures."""
     figures = ("psnr", "ssim", "lpips", "face_psnr", "mouth_psnr", "eye_psnr", "expression_error", "identity_distance")
+    figures += ("background_psnr", "person_iou")
     seen = [row for row in rows if row["expression_error"] is not None]
     result: dict[str, Any] = {key: metrics.mean(row[key] for row in rows) for key in figures}
     result["lip_correlation"] = metrics.pearson(

@@ -67,8 +67,15 @@ class HeldOutSet:
 
     def read_picture(self, index: int) -> np.ndarray:
         """Frame `index`, uint8 `[h, w, 3]`: the part that the avatar's capture shows."""
+        return self._window_of(self.capture.read_image(index))
+
+    def read_mask(self, index: int) -> np.ndarray:
+        """The person's mask in frame `index`, uint8 `[h, w]`, 255 = person, likewise."""
+        return self._window_of(self.capture.read_mask(index))
+
+    def _window_of(self, picture: np.ndarray) -> np.ndarray:
         x0, y0, width, height = self.window
-        return np.ascontiguousarray(self.capture.read_image(index)[y0 : y0 + height, x0 : x0 + width])
+        return np.ascontiguousarray(picture[y0 : y0 + height, x0 : x0 + width])
 
 
 def find_held_out(folder: Path) -> list[Path]:

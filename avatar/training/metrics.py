@@ -25,6 +25,12 @@ Box = tuple[int, int, int, int]
 """x0, y0, x1, y1 in pixels, upper ends excluded."""
 
 
+def intersection_over_union(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Shared over covered area of two bool masks `[H, W]`; None where both are empty."""
+    covered = int((first | second).sum())
+    return int((first & second).sum()) / covered if covered else None
+
+
 def psnr(first: np.ndarray, second: np.ndarray, mask: np.ndarray | None = None) -> float | None:
     """Peak signal-to-noise ratio in dB of two uint8 images `[H, W, 3]`: 10 log10(255^2 / mean squared error).
 

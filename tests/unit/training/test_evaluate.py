@@ -39,7 +39,9 @@ def noisy(image: np.ndarray, seed: int, spread: int = 20) -> np.ndarray:
 
 
 def renderer(parts, change=lambda image: image):
-    return lambda index: Rendering(change(noisy(parts.images[index], index)), face_mask(), MOUTH, EYES)
+    return lambda index: Rendering(
+        change(noisy(parts.images[index], index)), face_mask(), MOUTH, EYES, parts.masks[index] >= 128
+    )
 
 
 def landmarks_of(image: np.ndarray) -> tuple[np.ndarray, int]:
@@ -58,24 +60,34 @@ def test_every_figure_can_be_recomputed_from_the_files(capture, parts, tmp_path)
         assert sorted(path.stem for path in (tmp_path / "test" / kind).glob("*.png")) == names
     rows = json.loads((tmp_path / "test/frames.json").read_text())
     assert [row["name"] for row in rows] == names
-    whole, face, mouth, similarity, eyes, error = [], [], [], [], [], []
+    whole, face, mouth, similarity, eyes, error, background = [], [], [], [], [], [], []
     for row, index in zip(rows, indices, strict=True):
         pred, gt, mask = (read_png(tmp_path / "test" / kind / f"{row['name']}.png") for kind in ("pred", "gt", "mask"))
         np.testing.assert_array_equal(gt, parts.images[index])
         np.testing.assert_array_equal(mask, face_mask() * 255)
         whole.append(metrics.psnr(pred, gt))
         face.append(metrics.psnr(pred, gt, mask > 127))
+        background.append(metrics.psnr(pred, gt, parts.masks[index] == 0))
         mouth.append(metrics.box_psnr(pred, gt, tuple(row["mouth_box"])))
         eyes.append(np.mean([metrics.box_psnr(pred, gt, tuple(box)) for box in row["eye_boxes"]]))
         similarity.append(metrics.ssim(pred, gt))
         error.append(metrics.expression_error(landmarks_of(pred)[0], landmarks_of(gt)[0]))
     expected = {"psnr": whole, "face_psnr": face, "mouth_psnr": mouth, "ssim": similarity, "eye_psnr": eyes}
     expected["expression_error"] = error
+    expected["background_psnr"] = background
+    expected["person_iou"] = 1.0
     for key, values in expected.items():
         assert result[key] == pytest.approx(np.mean(values), abs=1e-12), key
     assert result["frames"] == len(indices) == 3
     assert result["expression_frames_missed"] == 0
     assert result["lpips"] is None
+
+
+def test_the_person_s_outline_is_compared_by_area():
+    first, second = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
+    assert metrics.intersection_over_union(first, second) is None
+    first[:2], second[1:3] = True, True
+    assert metrics.intersection_over_union(first, second) == pytest.approx(1 / 3)
 
 
 def test_damage_shows_where_it_was_done(capture, parts, tmp_path):
@@ -190,7 +202,8 @@ def test_time_leaves_out_the_first_frame(capture, parts, tmp_path):
 def test_a_face_out_of_the_picture_has_no_figures(capture, parts, tmp_path):
     def render(index):
         empty = (0, 0, 0, 0)
-        return Rendering(parts.images[index], np.zeros((32, 40), bool), empty, (empty, empty))
+        nothing = np.zeros((32, 40), bool)
+        return Rendering(parts.images[index], nothing, empty, (empty, empty), nothing)
 
     result = evaluate_frames(render, capture, [1, 2], tmp_path / "x", detect=None)
     assert result["psnr"] == 100.0
@@ -223,7 +236,8 @@ class PaintingAvatar:
         frame = int((self.parts.params.jaw - params.jaw).abs().sum(1).argmin())
         assert camera.fl_x == self.parts.cameras[frame].fl_x, "the camera is that of the same frame"
         image = torch.from_numpy(self.parts.images[frame].astype(np.float32) / 255)
-        return SimpleNamespace(image=image, mask=torch.from_numpy(face_mask()))
+        opacity = torch.from_numpy(self.parts.masks[frame].astype(np.float32) / 255)
+        return SimpleNamespace(image=image, mask=torch.from_numpy(face_mask()), opacity=opacity)
 
 
 class PaintingHead(torch.nn.Module):
