@@ -96,6 +96,13 @@ class Avatar:
         """Whether the room was learned too, in the person's field or in one of its own (moving camera)."""
         return self.scene.unbounded or self.scene.room is not None
 
+    def is_captured(self, camera: Camera) -> bool:
+        """Whether `camera` sees what the clip shows: it is the captured one, or close to one of a moving camera's."""
+        if self.camera_mode == "static":
+            return same_view(self.camera, camera)
+        pose = torch.as_tensor(camera.world_from_cam.copy(), dtype=torch.float32, device=self.device)
+        return self.scene.room is None or self.scene.room.is_near(pose)
+
     @cached_property
     def backdrop(self) -> Background:
         """The captured background, for any camera."""
@@ -217,10 +224,12 @@ class Avatar:
         occupancy = self.config.render.sampling == "occupancy"
         dilated = self.scene.dilated_occupancy(states.grids) if occupancy else None
         seen_from, edge, occupied = None, None, None
-        if self.camera_mode == "static" and not same_view(self.camera, camera):
-            position = torch.tensor(self.camera.position, dtype=torch.float32, device=self.device)
-            seen_from = position.expand_as(origins)
-            edge = PictureEdge.of(self.camera, self.device)
+        static = self.camera_mode == "static"
+        if not self.is_captured(camera):
+            edge = PictureEdge.of(self.camera, self.device, fade=static)
+            if static:
+                position = torch.tensor(self.camera.position, dtype=torch.float32, device=self.device)
+                seen_from = position.expand_as(origins)
         if edge is not None and dilated is not None:
             grid = self.scene.occupancy
             occupied, dilated = (

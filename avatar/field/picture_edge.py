@@ -34,11 +34,14 @@ class PictureEdge:
     sides: Tensor
     """`[2, 3]` normals of the planes through left and right edge, inwards."""
     slope: float
-    """Fade in radians."""
+    """Fade in radians; 0 for none."""
 
     @staticmethod
-    def of(camera: Camera, device: torch.device) -> PictureEdge | None:
-        """The edge of the pictures of a fixed camera; None where it looks too steeply down or up."""
+    def of(camera: Camera, device: torch.device, *, fade: bool = True) -> PictureEdge | None:
+        """The edge of the pictures of a camera; None where it looks too steeply down or up.
+
+        fade: fade at the sides, which a camera that was carried around has seen beyond.
+        """
         pose = torch.tensor(camera.world_from_cam, dtype=torch.float32, device=device)
         right, down, forward = pose[:3, :3].T
         if abs(float(forward[1])) > math.sin(STEEPEST) or float(down[1]) > -math.cos(STEEPEST):
@@ -47,7 +50,8 @@ class PictureEdge:
         left, across = camera.cx / camera.fl_x, (camera.width - camera.cx) / camera.fl_x
         normals = [below * forward - down, left * forward + right, across * forward - right]
         floor, *sides = (torch.nn.functional.normalize(normal, dim=0) for normal in normals)
-        return PictureEdge(pose[:3, 3], floor, torch.stack(sides), FADE * camera.width / camera.fl_x)
+        slope = FADE * camera.width / camera.fl_x if fade else 0.0
+        return PictureEdge(pose[:3, 3], floor, torch.stack(sides), slope)
 
     def lifted(self, points: Tensor) -> Tensor:
         """Canonical points `[..., 3]`, those below the lower edge raised to it; metres."""
@@ -56,6 +60,8 @@ class PictureEdge:
 
     def presence(self, points: Tensor) -> Tensor:
         """Factors `[M]` on the density of canonical points `[M, 3]`: 1 inside, 0 beyond the sides, smooth between."""
+        if not self.slope:
+            return torch.ones_like(points[:, 0])
         away = points - self.centre
         angle = (away @ self.sides.T).amin(-1) / away.norm(dim=-1).clamp_min(1e-6)
         share = (angle / self.slope).clamp(0, 1)

@@ -137,6 +137,10 @@ class RoomField(nn.Module):
         which is common to all frames."""
         return corrected(origins, directions, (self.cameras - self.cameras.mean(0)).index_select(0, frame))
 
+    def is_near(self, world_from_cam: Tensor) -> bool:
+        """Whether a camera `[4, 4]` is close to one of the training cameras."""
+        return bool((self.views - self.view_of(world_from_cam[None])).norm(dim=1).min() < 2 * NEIGHBOURS)
+
     def refined_near(self, origins: Tensor, directions: Tensor, world_from_cam: Tensor) -> tuple[Tensor, Tensor]:
         """World rays `[R, 3]` of any camera `[4, 4]` with the mean of the corrections of training cameras close to it,
         none far away: neighbours on a trajectory err alike."""
