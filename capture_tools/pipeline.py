@@ -1,6 +1,6 @@
 """From a clip to a capture folder, stage by stage.
 
-    landmarks   the face in every frame chosen
+    landmarks   the face in every frame looked at, of which some are chosen
     crops       the fixed square around head and shoulders, held steady, and the person's mask in it
     camera      whether the camera moved, and its trajectory if it did
     tracking    the head model fitted to the whole clip: to landmarks, then to the pictures
@@ -23,6 +23,7 @@ from avatar.base.folder_lock import claimed_folder
 from avatar.flame.assets import HeadAsset
 from avatar.flame.library import open_head_model
 from capture_tools.detect.checks import require_usable
+from capture_tools.detect.choosing import LOOKED_AT, choose_frames, only_frames
 from capture_tools.detect.found_clip import find_clip
 from capture_tools.detect.selection import FrameSelection, choose_crop, select_frames
 from capture_tools.detect.turning import chosen_rotation
@@ -35,7 +36,7 @@ from capture_tools.stages.landmarks import landmark_stage
 from capture_tools.stages.store import Stages
 from capture_tools.stages.tracking import lens_settings, tracking_stage, without_misfits
 
-STAGE_VERSION = 4
+STAGE_VERSION = 5
 """Incremented when a stage's arrays change meaning, so that older folders are not resumed."""
 
 
@@ -52,7 +53,8 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
     video, out = Path(video), Path(out)
     asset = open_head_model(settings.head_model)
     settings = replace(settings, size=settings.pixels, head_model=asset.name)
-    _, selection = select_frames(video, start=settings.start, end=settings.end, max_frames=settings.most_frames)
+    looked_at = LOOKED_AT * settings.most_frames
+    _, selection = select_frames(video, start=settings.start, end=settings.end, max_frames=looked_at)
     with claimed_folder(out, "capture", _identity(video, asset, settings)) as fresh:
         return _capture(video, out, settings, asset, selection, fresh)
 
@@ -67,10 +69,13 @@ def _capture(
         return out
     try:
         if fresh:
-            require_free_space(out, _bytes_needed(selection.expected, settings.pixels))
+            require_free_space(out, _bytes_needed(min(selection.expected, settings.most_frames), settings.pixels))
         asset = ready_head(asset)
         selection = replace(selection, rotate=_rotation(video, selection, settings, stages))
-        clip = find_clip(landmark_stage(video, selection, stages), video, settings.shot, selection)
+        seen = landmark_stage(video, selection, stages)
+        kept = choose_frames(seen, settings.most_frames)
+        selection = replace(selection, only=tuple(kept.tolist()), expected=len(kept))
+        clip = find_clip(only_frames(seen, kept), video, settings.shot, selection)
         clip = replace(clip, rotate=selection.rotate, unasked=settings.rotate == "auto")
         crop = choose_crop(clip.pixels[clip.used], clip.width, clip.height, settings.pixels)
         clip = crop_stage(video, selection, clip, crop, stages, settings.camera)

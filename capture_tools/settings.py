@@ -34,7 +34,7 @@ class CaptureSettings:
     end: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
     """Leave out what comes after this second of the video."""
     max_frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Use at most this many frames, evenly spread over the clip. 300 by default."""
+    """Use at most this many frames, of a longer clip those that show most. 300 by default."""
     shot: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Which shot of a video that was cut: 1 is the first. The one with most frames of a face by default."""
     camera: Literal["auto", "static", "moving"] = "auto"

@@ -31,10 +31,16 @@ class FrameSelection:
     """Approximate number of frames, for progress and disk space only."""
     rotate: int = 0
     """Degrees clockwise by which the frames are rotated, after the file's own orientation."""
+    only: tuple[int, ...] | None = None
+    """Of the frames above those at these positions alone, rising; None for all."""
 
     def read(self, path: Path) -> Iterator[tuple[float, np.ndarray]]:
         """The frames with their times (see `read_video`). Every pass over a clip reads through this method."""
-        return read_video(path, start=self.start, end=self.end, every=self.every, rotate=self.rotate)
+        frames = read_video(path, start=self.start, end=self.end, every=self.every, rotate=self.rotate)
+        if self.only is None:
+            return frames
+        wanted = set(self.only)
+        return (frame for position, frame in enumerate(frames) if position in wanted)
 
 
 def select_frames(

@@ -24,6 +24,7 @@ from capture_tools.report.texture import FOLDER as APPEARANCE
 from capture_tools.report.texture import write_appearance
 from capture_tools.stages.camera import Filming, into_world
 from capture_tools.stages.crops import steadied_pixels
+from capture_tools.stages.landmarks import frames_looked_at
 from capture_tools.stages.store import Stages
 from capture_tools.track.clip_tracking import TrackResult
 
@@ -76,6 +77,7 @@ def write_stage(
         shown = np.full_like(images[0], 127) if background is None else background.image
         write_contact_sheet(sheet, painter, images, masks, shown, result.params, camera, detected, frames)
     report: dict[str, Any] = {
+        "frames_looked_at": frames_looked_at(stages),
         "frames_read": len(clip.timestamps),
         "frames_used": len(used),
         "frames_dropped": [{"frame": i, "reason": reason} for i, reason in sorted(clip.reasons.items())],
