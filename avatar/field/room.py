@@ -99,6 +99,7 @@ class RoomField(nn.Module):
     radius: Tensor
     memory: Tensor
     seen: Tensor
+    views: Tensor
 
     def __init__(self, config: RoomConfig, *, frames: int, dtype: torch.dtype, encoding: str) -> None:
         """A room that `frames` training frames see; `place` says from where.
