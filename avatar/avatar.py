@@ -248,6 +248,15 @@ class Avatar:
             )
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
+    @torch.no_grad()
+    def empty_room(self, camera: Camera) -> Tensor:
+        """`[H, W, 3]` sRGB in [0, 1]: what stands behind the person, as `camera` sees it."""
+        if self.scene.room is None:
+            return self.backdrop.seen_by(camera)
+        pixels = torch.zeros(camera.height * camera.width, device=self.device)
+        nobody = {"colour": pixels.unsqueeze(1).expand(-1, 3), "opacity": pixels, "depth": pixels}
+        return self._in_room(self.scene.room, camera, nobody).view(camera.height, camera.width, 3).clamp(0, 1)
+
     def _in_room(self, room: RoomField, camera: Camera, person: dict[str, Tensor]) -> Tensor:
         """Colours `[P, 3]` of all pixels: the person, as `render_states` gives it, in the room.
 

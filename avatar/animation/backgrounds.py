@@ -52,13 +52,19 @@ def choose_background(avatar: Avatar, choice: str) -> Behind:
     if choice == SCENE:
         return lambda camera: None
     if choice == BLUR:
-        image = avatar.background.float().permute(2, 0, 1)[None] / 255
-        soft = blurred(image, BLUR_SIGMA * max(image.shape[2:]))[0].permute(1, 2, 0).contiguous()
-        return Background(soft, avatar.camera).seen_by
+        if avatar.scene.room is not None:
+            return lambda camera: softened(avatar.empty_room(camera))
+        return Background(softened(avatar.background.float() / 255), avatar.camera).seen_by
     if is_file(choice):
         return Background(picture(Path(choice), avatar), avatar.camera).seen_by
     colour = torch.zeros(3) if choice == TRANSPARENT else torch.tensor(colour_of(choice)).float() / 255
     return lambda camera: colour.to(avatar.device).expand(camera.height, camera.width, 3)
+
+
+def softened(image: Tensor) -> Tensor:
+    """A picture `[H, W, 3]` as a lens that is open wide shows what lies far behind."""
+    soft = blurred(image.permute(2, 0, 1)[None], BLUR_SIGMA * max(image.shape[:2]))
+    return soft[0].permute(1, 2, 0).contiguous()
 
 
 def is_file(choice: str) -> bool:

@@ -21,7 +21,8 @@ def avatar():
     wall = torch.zeros(HEIGHT, WIDTH, 3, dtype=torch.uint8)
     wall[:, ::2] = 200
     camera = Camera(WIDTH, HEIGHT, 60.0, 60.0, WIDTH / 2, HEIGHT / 2, look_at((0, 0, 1.0), (0, 0, 0)))
-    return SimpleNamespace(background=wall, camera=camera, device=torch.device("cpu"))
+    scene = SimpleNamespace(room=None)
+    return SimpleNamespace(background=wall, camera=camera, device=torch.device("cpu"), scene=scene)
 
 
 def test_the_scene_is_left_to_the_avatar(avatar):

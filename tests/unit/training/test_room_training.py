@@ -5,6 +5,7 @@ import pytest
 import torch
 from test_surroundings_training import error_of_sky, sky, turning_capture  # noqa: F401
 
+from avatar.animation.backgrounds import choose_background
 from avatar.config import load_preset
 from avatar.data.capture import PLAIN_GREY, read_capture
 from avatar.data.checkpoint import load_avatar
@@ -37,6 +38,11 @@ def test_the_room_is_learned_and_shown_from_any_camera(turning_capture, small, t
     empty = alone.opacity < 0.01
     assert empty.float().mean() > 0.1
     assert alone.image[empty].max() < 0.02
+    room, soft = avatar.empty_room(camera), choose_background(avatar, "blur")(camera)
+    truth = torch.tensor(sky(camera) / 255)
+    assert (room - truth).abs().mean() < 0.05
+    assert (soft - truth).abs().mean() < 0.08
+    assert soft.diff(dim=1).abs().max() < 0.8 * truth.diff(dim=1).abs().max()
     # a camera that looks further aside than any of the clip: what nobody saw goes on as what is beside it
     aside = turn_camera(camera, camera.position, 0.6, 0.0)
     shown = avatar.render_frame(params, aside).image
