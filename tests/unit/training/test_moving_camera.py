@@ -30,8 +30,9 @@ def moving_capture(tiny_capture, carry_capture, tmp_path_factory):
     return carry_capture(tmp_path_factory.mktemp("moving") / "capture", motions)
 
 
-def test_pictures_show_the_person_over_plain_grey(moving_capture, tiny_config):
+def test_without_the_room_pictures_show_the_person_over_plain_grey(moving_capture, tiny_config):
     capture = read_capture(moving_capture)
+    tiny_config.field.room.enabled = False
     data = load_training_data(capture, load_head(), tiny_config, torch.device("cpu"))
     empty, full = data.frames.masks == 0, data.frames.masks == 255
     assert (data.frames.images[empty] == PLAIN_GREY).all()
@@ -39,6 +40,13 @@ def test_pictures_show_the_person_over_plain_grey(moving_capture, tiny_config):
     raw = torch.from_numpy(np.stack([capture.read_image(i) for i in data.frames.indices]))
     torch.testing.assert_close(data.frames.images[full], raw[full])
     assert (raw[empty] != PLAIN_GREY).any()
+
+
+def test_with_the_room_pictures_are_whole(moving_capture, tiny_config):
+    capture = read_capture(moving_capture)
+    data = load_training_data(capture, load_head(), tiny_config, torch.device("cpu"))
+    raw = torch.from_numpy(np.stack([capture.read_image(i) for i in data.frames.indices]))
+    torch.testing.assert_close(data.frames.images, raw)
 
 
 def test_every_ray_starts_at_its_own_frame_s_camera(moving_capture, tiny_config):
