@@ -133,10 +133,15 @@ class RoomField(nn.Module):
         """Positions in units of the radius, and view directions, `[N, 6]` of cameras `[N, 4, 4]`."""
         return torch.cat([(world_from_cam[:, :3, 3] - self.middle) / self.radius, world_from_cam[:, :3, 2]], 1)
 
+    @property
+    def corrections(self) -> Tensor:
+        """`[frames, 6]` corrections of the cameras less their mean, which only moves the room: radians, metres."""
+        return self.cameras - self.cameras.mean(0)
+
     def refined(self, origins: Tensor, directions: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
         """World rays `[R, 3]` of training frames `frame` `[R]` with the learned corrections of their cameras, none of
         which is common to all frames."""
-        return corrected(origins, directions, (self.cameras - self.cameras.mean(0)).index_select(0, frame))
+        return corrected(origins, directions, self.corrections.index_select(0, frame))
 
     def is_near(self, world_from_cam: Tensor) -> bool:
         """Whether a camera `[4, 4]` is close to one of the training cameras."""
@@ -147,8 +152,7 @@ class RoomField(nn.Module):
         none far away: neighbours on a trajectory err alike."""
         near = (self.views - self.view_of(world_from_cam[None])).square().sum(1)
         weights = torch.exp(-near / NEIGHBOURS**2)
-        centred = self.cameras - self.cameras.mean(0)
-        correction = (weights @ centred) / weights.sum().clamp_min(1.0)
+        correction = (weights @ self.corrections) / weights.sum().clamp_min(1.0)
         return corrected(origins, directions, correction.expand(len(origins), 6))
 
     def exposed(self, colours: Tensor, frame: Tensor) -> Tensor:

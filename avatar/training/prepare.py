@@ -56,11 +56,21 @@ class TrainingData:
     camera_mode: str
 
     @cached_property
+    def poses(self) -> Tensor:
+        """`world_from_cam` `[N, 4, 4]` of the frames' cameras, metres."""
+        poses = np.stack([camera.world_from_cam for camera in self.frames.cameras]).astype(np.float32)
+        return torch.as_tensor(poses, device=self.background.device)
+
+    @cached_property
     def cameras(self) -> tuple[Tensor, Tensor]:
         """Origins `[N, 3]` and rotations to the world `[N, 3, 3]` of the frames' cameras, metres."""
-        poses = np.stack([camera.world_from_cam for camera in self.frames.cameras]).astype(np.float32)
-        held = torch.as_tensor(poses, device=self.background.device)
-        return held[:, :3, 3].contiguous(), held[:, :3, :3].contiguous()
+        return self.poses[:, :3, 3].contiguous(), self.poses[:, :3, :3].contiguous()
+
+    def world_rays(self, frame: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Origins (metres) and unit directions `[R, 3]` of rays through pixels x, y `[R]` of frames `frame` `[R]`."""
+        origins, rotations = self.cameras
+        directions = (rotations.index_select(0, frame) * self.pixel_rays[y, x][:, None, :]).sum(-1)
+        return origins.index_select(0, frame), directions
 
     @cached_property
     def pixel_rays(self) -> Tensor:
@@ -165,10 +175,8 @@ def room_place(training: TrainingData) -> tuple[Tensor, float, Tensor]:
     """Middle `[3]` and half the side (metres) of the part of the room that is learned at full scale: around the person,
     up to the cameras; and these, `[N, 4, 4]`."""
     middle = training.data.world_from_skull[:, :3, 3].mean(0)
-    origins, rotations = training.cameras
-    poses = torch.eye(4, device=middle.device).repeat(len(origins), 1, 1)
-    poses[:, :3, :3], poses[:, :3, 3] = rotations, origins
-    return middle, ROOM_SCALE * float((origins - middle).norm(dim=1).median()), poses
+    distance = (training.cameras[0] - middle).norm(dim=1).median()
+    return middle, ROOM_SCALE * float(distance), training.poses
 
 
 def hull_views(training: TrainingData) -> FrameViews:

@@ -70,9 +70,7 @@ class RoomSampler:
         few = int(THROUGH_PERSON * self.rays)
         chosen = torch.cat([beside.nonzero().squeeze(1)[: self.rays - few], through.nonzero().squeeze(1)[:few]])
         frame, x, y, room = frame[chosen], x[chosen], y[chosen], room[chosen]
-        origins, rotations = training.cameras
-        directions = (rotations.index_select(0, frame) * training.pixel_rays[y, x][:, None, :]).sum(-1)
-        origins = origins.index_select(0, frame)
+        origins, directions = training.world_rays(frame, x, y)
         heads = training.data.world_from_skull[frame, :3, 3]
         clear = ((heads - origins).norm(dim=1) - BEFORE_PERSON).clamp_min(0)
         return RoomRays(frame, origins, directions, frames.images[frame, y, x].float() / 255, room, clear)

@@ -186,12 +186,9 @@ def regularisers(scene: Scene, states: FrameStates, code: float, pose: float) ->
 
 def batch_rays(training: TrainingData, batch: RayBatch) -> Rays:
     """The rays of a batch with their ray masks, each from its own frame's camera."""
-    origins, rotations = training.cameras
     x, y = batch.pixels.long().unbind(-1)
-    inside = training.pixel_rays[y, x]
-    directions = (rotations.index_select(0, batch.frame_index) * inside[:, None, :]).sum(-1)
-    mask = training.silhouettes[batch.frame_index, y, x]
-    return Rays(origins.index_select(0, batch.frame_index), directions, batch.slot, mask)
+    origins, directions = training.world_rays(batch.frame_index, x, y)
+    return Rays(origins, directions, batch.slot, training.silhouettes[batch.frame_index, y, x])
 
 
 def probes_of(drawn: SurfaceSamples | None, held: tuple[Tensor, Tensor] | None) -> Probes | None:

@@ -20,6 +20,8 @@ MINIMAL_CORNER = 1e-3
 MOVING_SHARE = 0.01
 """Displacement over the picture's side from which on a background counts as moving."""
 
+FLOW_LEVELS = 3
+"""Levels of the pyramid above the picture itself, for optical flow."""
 TRAVEL_FRAMES = 48
 """Frames at which the background's displacement is measured."""
 
@@ -166,17 +168,29 @@ def track_corners(
     grey: np.ndarray, other: np.ndarray, corners: np.ndarray, free: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Corners `[K, 2]` and their places in another picture, within its `free`; None where too few are tracked."""
-    import cv2
-
-    options: Any = {"winSize": (21, 21), "maxLevel": 3}
-    no_guess: Any = None
-    moved, status, _ = cv2.calcOpticalFlowPyrLK(grey, other, corners, no_guess, **options)
-    back, status_back, _ = cv2.calcOpticalFlowPyrLK(other, grey, moved, no_guess, **options)
+    moved, good = flow_there_and_back(grey, other, corners, window=21, error=1.0)
     height, width = free.shape
     position = np.clip(moved[:, 0].round().astype(int), 0, (width - 1, height - 1))
-    good = (status[:, 0] > 0) & (status_back[:, 0] > 0) & free[position[:, 1], position[:, 0]]
-    good &= np.linalg.norm((back - corners)[:, 0], axis=-1) < 1.0
+    good &= free[position[:, 1], position[:, 0]]
     return None if good.sum() < MINIMAL_FEATURES else (corners[good, 0], moved[good, 0])
+
+
+def flow_there_and_back(
+    grey: np.ndarray, other: np.ndarray, points: np.ndarray, *, window: int, error: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places `[K, 1, 2]` in `other` of `points` `[K, 1, 2]` in `grey`, pixel centres at whole numbers, by optical flow
+    (Lucas and Kanade 1981, over a pyramid); and `[K]` bool, whether the way back ends within `error` pixels.
+
+    window: side in pixels of the patch that is compared.
+    """
+    import cv2
+
+    options: Any = {"winSize": (window, window), "maxLevel": FLOW_LEVELS}
+    no_guess: Any = None
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(grey, other, points, no_guess, **options)
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(other, grey, moved, no_guess, **options)
+    good = (found[:, 0] > 0) & (found_back[:, 0] > 0)
+    return moved, good & (np.linalg.norm((back - points)[:, 0], axis=-1) < error)
 
 
 def background_motion(images: np.ndarray, masks: np.ndarray, samples: int = 12) -> BackgroundMotion:

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from capture_tools.camera.background import flow_there_and_back
+
 MINIMAL_MATCHES = 15
 PNP_ERROR = 4.0
 """Largest reprojection error, pixels, of an inlier when a frame is registered."""
 RETURN_ERROR = 0.7
 """Pixels by which a point may miss its place when it is followed back; beyond it is lost."""
 WINDOW = 15
-LEVELS = 3
 
 
 class View(NamedTuple):
@@ -71,23 +72,16 @@ def register_frames(
 
 def follow(views: Sequence[View], start: int, numbers: Sequence[int], seen: Seen) -> Iterator[Seen]:
     """The points of view `start` in the views `numbers`, one after another; ends where too few are left."""
-    import cv2
-
     pixels, points, last = seen.pixels, seen.points, views[start]
-    no_guess: Any = None
-    options: Any = {"winSize": (WINDOW, WINDOW), "maxLevel": LEVELS}
     for number in numbers:
         view = views[number]
         if len(pixels) < MINIMAL_MATCHES:
             return
-        start_at = (pixels - 0.5).reshape(-1, 1, 2)
-        moved, found, _ = cv2.calcOpticalFlowPyrLK(last.grey, view.grey, start_at, no_guess, **options)
-        back, found_back, _ = cv2.calcOpticalFlowPyrLK(view.grey, last.grey, moved, no_guess, **options)
+        begin = (pixels - 0.5).reshape(-1, 1, 2)
+        moved, good = flow_there_and_back(last.grey, view.grey, begin, window=WINDOW, error=RETURN_ERROR)
         place = (moved[:, 0] + 0.5).astype(np.float32)
         column, row = np.floor(place).astype(int).T
         height, width = view.free.shape
-        good = (found[:, 0] > 0) & (found_back[:, 0] > 0)
-        good &= np.linalg.norm((back - start_at)[:, 0], axis=1) < RETURN_ERROR
         good &= (column >= 0) & (column < width) & (row >= 0) & (row < height)
         good[good] = view.free[row[good], column[good]]
         pixels, points, last = place[good], points[good], view

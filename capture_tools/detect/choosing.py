@@ -32,11 +32,11 @@ def choose_frames(seen: Observations, most: int) -> np.ndarray:
     if count <= most:
         return np.arange(count)
     even = np.unique(np.linspace(0, count - 1, max(1, round(EVEN * most))).round().astype(int))
-    frames, faces = largest_faces(seen)
-    taken = set(even.tolist())
+    rows = largest_faces(seen)
+    frames, taken = seen.face_frames[rows], set(even.tolist())
     if len(frames):
-        described = describe(faces[:, :, :3])
-        details = absolute_detail(seen.face_details[face_rows(seen)])
+        described = describe(seen.faces[rows])
+        details = absolute_detail(seen.face_details[rows])
         sharp = details >= SHARP * np.median(details)
         nearest = np.full(len(frames), np.inf)
         for row in np.flatnonzero(np.isin(frames, even)):
@@ -54,18 +54,12 @@ def choose_frames(seen: Observations, most: int) -> np.ndarray:
     return np.array(sorted(taken))
 
 
-def face_rows(seen: Observations) -> np.ndarray:
+def largest_faces(seen: Observations) -> np.ndarray:
     """Rows of `seen.faces`: the largest face of each frame that shows one, in the order of the frames."""
     size = np.ptp(seen.faces[:, :, 1], axis=1) if len(seen.faces) else np.zeros(0)
     order = np.lexsort((-size, seen.face_frames))
     _, first = np.unique(seen.face_frames[order], return_index=True)
     return order[first]
-
-
-def largest_faces(seen: Observations) -> tuple[np.ndarray, np.ndarray]:
-    """Frames `[F]` that show a face, and the largest face of each, `[F, 478, 3]`."""
-    rows = face_rows(seen)
-    return seen.face_frames[rows], seen.faces[rows]
 
 
 def describe(faces: np.ndarray) -> np.ndarray:
