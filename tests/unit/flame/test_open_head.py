@@ -12,6 +12,7 @@ from avatar.flame.landmarks import IBUG_FROM_MEDIAPIPE, LOWER_LIP, UPPER_LIP, me
 from avatar.flame.library import list_heads, load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.flame.regions import inside_polygon, with_landmark_regions
+from capture_tools.report.texture import has_symmetric_map, texels
 
 
 @pytest.fixture(scope="module")
@@ -162,10 +163,46 @@ def test_ibug_points_are_the_named_mediapipe_points(asset):
     assert ibug[36, 0] < ibug[39, 0] < ibug[42, 0] < ibug[45, 0]
 
 
-def test_uv_and_faces_fit(asset):
+def signed_areas(asset):
+    corner = asset.uv.astype(float)[asset.uv_faces]
+    first, second = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    return (first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2
+
+
+def test_the_texture_map_is_one_to_one(asset):
     assert asset.uv_faces.shape == asset.faces.shape
     assert asset.uv.min() >= 0
     assert asset.uv.max() <= 1
+    area = signed_areas(asset)
+    assert area.min() > 0  # no triangle is inverted: text on the skin reads as in a photograph
+    size = 400
+    assert len(texels(asset, size).face) / size**2 == pytest.approx(area.sum(), rel=0.01)  # and none lies on another
+
+
+def test_the_texture_map_is_upright_and_symmetric_and_most_of_it_is_face(asset):
+    assert signed_areas(asset)[asset.region("face")[asset.faces].all(1)].sum() > 0.4
+    place = np.full((asset.vertex_count, 2), np.nan)
+    place[asset.faces.ravel()] = asset.uv[asset.uv_faces.ravel()]
+    nose, forehead, chin, left_eye, right_eye = (
+        place[asset.faces[asset.mediapipe_faces[mark], 0]] for mark in (1, 10, 152, 263, 33)
+    )
+    assert forehead[1] > left_eye[1] > nose[1] > chin[1]
+    assert right_eye[0] < nose[0] < left_eye[0]  # as in a picture of the person
+    assert np.abs(np.array([forehead[0], nose[0], chin[0]]) - 0.5).max() < 0.03
+    single = asset.region("face") & (np.abs(asset.template[:, 0]) > 1e-4)
+    mirror = asset.extras["mirror"]
+    assert np.abs(place[mirror[single]] * [-1, 1] + [1, 0] - place[single]).max() < 1e-5
+    assert has_symmetric_map(asset)
+
+
+def test_a_texture_tells_its_map(asset):
+    other = replace(asset, uv=asset.uv * 0.5)
+    assert asset.uv_fingerprint != other.uv_fingerprint
+    assert asset.fingerprint == other.fingerprint  # the parameters stay valid
+    assert replace(asset, uv=None).uv_fingerprint is None
+
+
+def test_the_surface_is_a_manifold(asset):
     edges = np.sort(np.concatenate([asset.faces[:, [0, 1]], asset.faces[:, [1, 2]], asset.faces[:, [2, 0]]]), axis=1)
     assert np.unique(edges, axis=0, return_counts=True)[1].max() == 2  # a manifold
 

@@ -13,7 +13,7 @@ from painted_clip import LOOK, PaintedClip
 from avatar.flame.assets import HeadAsset
 from avatar.kernels.harmonics.op import spherical_harmonics
 from avatar.media.images import read_png, to_linear
-from capture_tools.report.texture import frames_by_turn, texels, write_appearance
+from capture_tools.report.texture import frames_by_turn, texels, with_other_side, write_appearance
 
 
 def square(painted: PaintedClip) -> tuple[np.ndarray, np.ndarray]:
@@ -80,3 +80,37 @@ def test_frames_are_spread_over_the_turns_of_the_head() -> None:
     assert len(chosen) == 10
     assert {49, 48} <= set(chosen)
     assert frames_by_turn(rotation[:3], 10) == [0, 1, 2]
+
+
+def test_what_was_not_seen_is_the_other_side_as_bright_as_its_surroundings() -> None:
+    """A spot on one side appears on the other, which is a fifth darker; what neither side shows stays unknown."""
+    whole = np.full((64, 64, 3), 0.5, np.float32)
+    whole[20:24, 10:14] = [0.1, 0.2, 0.3]
+    whole[20:24, 50:54] = [0.1, 0.2, 0.3]
+    whole[:, 32:] *= 0.8
+    known = np.ones((64, 64), bool)
+    known[16:28, 46:58] = False
+    known[50:60] = False
+    found, after = with_other_side(np.where(known[..., None], whole, 0), known)
+    np.testing.assert_array_equal(after, ~((np.arange(64) >= 50) & (np.arange(64) < 60))[:, None] & np.ones(64, bool))
+    np.testing.assert_allclose(found[after], whole[after], rtol=0.06)
+
+
+def test_a_texture_of_a_frontal_clip_is_completed(painted: PaintedClip, head: HeadAsset, tmp_path: Path) -> None:
+    """With one half of every picture masked away, that half of the face is the mirror image of the other."""
+    images, masks = square(painted)
+    camera = painted.camera.cropped(40, 0, 240, 240)
+    texture = []
+    for name, cut in (("whole", 0), ("half", 120)):
+        hidden = masks.copy()
+        hidden[:, :, :cut] = 0
+        said = write_appearance(tmp_path / name, head, painted.params, camera, images, hidden, even_light())
+        texture.append(read_png(tmp_path / name / str(said["albedo"])).astype(float))
+        assert said["uv_fingerprint"] == head.uv_fingerprint
+    size = len(texture[0])
+    face = np.zeros(size * size, bool)
+    samples = texels(head, size)
+    face[samples.place.numpy()[head.region("face")[head.faces].all(1)[samples.face.numpy()]]] = True
+    left = np.tile(np.arange(size) < size // 2, (size, 1)).ravel()
+    assert np.abs(texture[1] - texture[0]).mean(-1).ravel()[face & ~left].mean() < 9
+    assert np.abs(texture[1] - texture[0][:, ::-1]).mean(-1).ravel()[face & left].mean() < 9
