@@ -245,6 +245,8 @@ class LossConfig:
     """Opacity of the room between the camera and the person, who is seen there (moving camera)."""
     completion: Annotated[float, WEIGHT] = 0.03
     """Where the clip never shows the head, it has the colours of its other side or of what is around (with surface)."""
+    mouth: Annotated[float, WEIGHT] = 0.1
+    """Opened wider than in the clip, the mouth shows the head model's own teeth, tongue and palate (FLAME warp)."""
 
 
 @dataclass
@@ -268,6 +270,8 @@ class TrainingConfig:
     """Share of the rays drawn from the eyes' boxes."""
     background_share: Annotated[float, SHARE] = 0.1
     """Share of the rays drawn anywhere in the picture. The rest falls on the person."""
+    expected_body: bool = True
+    """Where a pixel shows hair or shoulders, the person stands where a body of that outline has them (FLAME warp)."""
     room_rays: Annotated[int, Limits(1, 2**18)] = 1024
     """Rays per step, besides, that the room is learned from (moving camera)."""
     table_rate: Annotated[float, RATE] = 2e-2

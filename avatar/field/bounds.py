@@ -2,7 +2,8 @@
 
 A cell may be occupied where it is close to the head's mesh, or where the masks show the person beside the head (hair,
 torso): in enough frames it projects to pixels inside the mask and outside the mesh's silhouette, as in a visual hull.
-One static camera does not constrain depth, so hair and torso are limited to a slab around the head's own depth.
+One static camera does not constrain depth, so hair and torso are limited to a slab around the head's own depth, and,
+where the pixels show the body that is expected (`avatar.field.body`), to that body.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avatar.field.body import Body
 from avatar.field.torso import TorsoMotion
 from avatar.field.warp import NeckBlend, apply_rigid, rigid_inverse
 from avatar.geometry.cameras import Camera, project
@@ -34,6 +36,8 @@ HEAD_BOX_MARGIN = 0.11
 """Metres around the head's mesh that the box includes, for hair."""
 HULL_FRAMES = 32
 """Frames whose masks decide on the initial cells."""
+COVERED = 0.5
+"""Share of the frames in which the expected body has to cover a cell's pixel for it to stand for the person there."""
 MASK_ON = 64
 """Mask values (of 255) above this count as person."""
 
@@ -149,6 +153,25 @@ def beside_head(points: Tensor, views: FrameViews, reference: Tensor, blend: Nec
     return count / seen.clamp_min(1)
 
 
+def covered_by(body: Body, points: Tensor, views: FrameViews, reference: Tensor, blend: NeckBlend | None) -> Tensor:
+    """Share `[P]` of the frames that see a canonical point `[P, 3]` in which the body covers the point's pixel."""
+    query = MeshQuery(body.faces, points.device)
+    covered, seen = torch.zeros(2, len(points), device=points.device)
+    for i, camera in enumerate(views.cameras):
+        both = torch.cat([body.vertices, points])
+        if blend is not None:
+            both = views.in_frame(i, reference, blend, both)
+        vertices, moved = both.split([len(body.vertices), len(points)])
+        centre = torch.tensor(camera.position, dtype=points.dtype, device=points.device).expand_as(moved)
+        hits = query.update(vertices.contiguous()).cast_rays(centre.contiguous(), (moved - centre).contiguous())
+        pixels, depth = project(moved, camera)
+        size = pixels.new_tensor([camera.width, camera.height])
+        inside = ((pixels >= 0) & (pixels < size)).all(-1) & (depth > 0)
+        covered += inside & (hits.face >= 0)
+        seen += inside
+    return covered / seen.clamp_min(1)
+
+
 def initial_cells(
     centres: Tensor,
     surfaces: list[Tensor],
@@ -156,10 +179,12 @@ def initial_cells(
     views: FrameViews,
     reference: Tensor,
     blend: NeckBlend | None,
+    body: Body | None = None,
 ) -> Tensor:
     """Cells `[X, Y, Z]` bool that may be occupied at the start, from cell centres `[X, Y, Z, 3]` in metres.
 
     surfaces: vertices `[V, 3]` of the meshes in canonical space (one with the FLAME warp, several without).
+    body: what is expected beside the mesh, None for nothing in particular.
     """
     points = centres.reshape(-1, 3).contiguous()
     near = torch.zeros(len(points), dtype=torch.bool, device=points.device)
@@ -174,4 +199,8 @@ def initial_cells(
     beside = torch.zeros_like(near)
     chosen = slab.nonzero().squeeze(1)
     beside[chosen] = beside_head(points[chosen], views, reference, blend) >= HULL_SHARE
+    if body is not None:
+        chosen = beside.nonzero().squeeze(1)
+        elsewhere = chosen[~body.expects(points[chosen])]
+        beside[elsewhere] = covered_by(body, points[elsewhere], views, reference, blend) < COVERED
     return (near | beside).view(centres.shape[:-1])

@@ -14,6 +14,7 @@ from avatar.base.errors import CaptureError
 from avatar.config import Config
 from avatar.data.capture import PLAIN_GREY, Capture
 from avatar.data.dataset import FrameSet
+from avatar.field.body import Body
 from avatar.field.bounds import (
     HULL_FRAMES,
     FrameViews,
@@ -31,12 +32,16 @@ from avatar.field.warp import NeckBlend, neck_blend
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera, image_rays
 from avatar.rendering.background import mean_background
+from avatar.training.hair_height import hair_heights
+from avatar.training.torso_shape import fit_torso
 
 FEWEST_FRAMES = 2
 OCCUPANCY_FRAMES = 64
 """Frames whose displacement grids dilate the occupancy at the start."""
 ROOM_SCALE = 0.8
 """Half the side of the room's cube over the cameras' distance from the person."""
+HAIR_MARGIN, NECK_MARGIN, CLOTHES_MARGIN = 0.01, 0.05, 0.035
+"""Metres beyond the hair's height, off face and neck, and off the torso within which the person is expected."""
 CELL_MARGIN = 1
 """Empty cells kept around the box."""
 
@@ -54,6 +59,11 @@ class TrainingData:
     """`[H, W, 3]` uint8."""
     camera: Camera
     camera_mode: str
+
+    @cached_property
+    def hair(self) -> Tensor:
+        """Metres `[V]` by which hair stands off the head's vertices (`training.hair_height`)."""
+        return hair_heights(self.identity, self.frames)
 
     @cached_property
     def poses(self) -> Tensor:
@@ -128,10 +138,12 @@ def make_avatar(config: Config, training: TrainingData) -> Avatar:
         scene.room.place(*room_place(training))
     if config.render.sampling == "occupancy":
         views = hull_views(training)
+        body = None
         if scene.torso is not None:
             views.lean(scene.torso)
+            body = expected_body(config, training, scene.torso, space.reference, views)
         centres = scene.occupancy.centres()
-        allowed = allowed_cells(config, training, centres, views, space.reference, space.blend)
+        allowed = allowed_cells(config, training, centres, views, space.reference, space.blend, body)
         grids = training.data.grids
         chosen = spread_frames(len(training.frames), OCCUPANCY_FRAMES)
         scene.start_occupancy(allowed, None if grids is None else grids[chosen])
@@ -146,12 +158,13 @@ def choose_space(config: Config, training: TrainingData) -> Space:
     identity, warp = training.identity, config.field.warp
     reference = reference_pose(training.data.world_from_skull)
     blend = neck_blend(identity.asset, identity.neutral(), warp.neck_fade)
-    follow, views = None, hull_views(training)
+    follow, body, views = None, None, hull_views(training)
     if warp.enabled and warp.torso:
         torso = TorsoMotion(reference, blend).to(reference.device)
         start_follow(torso, views)
         views.lean(torso)
         follow = torso.follow.detach()
+        body = expected_body(config, training, torso, reference, views)
     surface = torch.cat(surfaces(config, training, reference))
     corners = [canonical_box(surface, camera) for camera in views.torso_cameras()]
     low, high = torch.stack([c[0] for c in corners]).amin(0), torch.stack([c[1] for c in corners]).amax(0)
@@ -159,7 +172,7 @@ def choose_space(config: Config, training: TrainingData) -> Space:
     counts = ((high - low) / cell).ceil().int().tolist()
     axes = [torch.arange(n, device=low.device) + 0.5 for n in counts]
     centres = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1) * cell + low
-    cells = allowed_cells(config, training, centres, views, reference, blend).nonzero()
+    cells = allowed_cells(config, training, centres, views, reference, blend, body).nonzero()
     margin = CELL_MARGIN * cell
     low, high = low + cells.amin(0) * cell - margin, low + (cells.amax(0) + 1) * cell + margin
     mode = training.camera_mode
@@ -190,13 +203,37 @@ def hull_views(training: TrainingData) -> FrameViews:
     )
 
 
+def expected_body(
+    config: Config, training: TrainingData, torso: TorsoMotion, reference: Tensor, views: FrameViews
+) -> Body | None:
+    """The head with its hair and the torso in canonical space; None where no torso fits the masks, or none is asked
+    for."""
+    fitted = fit_torso(torso, reference, views) if config.training.expected_body else None
+    if fitted is None:
+        return None
+    identity = training.identity
+    nothing = np.zeros(identity.asset.vertex_count, bool)
+    hairy = torch.as_tensor(identity.asset.regions.get("scalp", nothing), device=reference.device)
+    margin = torch.where(hairy, training.hair + HAIR_MARGIN, NECK_MARGIN)
+    head = identity.neutral() @ reference[:3, :3].T + reference[:3, 3]
+    vertices, faces = fitted
+    clothed = torch.full((len(vertices),), CLOTHES_MARGIN, device=vertices.device)
+    return Body(head, identity.query.faces, margin).joined(Body(vertices, faces, clothed))
+
+
 def allowed_cells(
-    config: Config, training: TrainingData, centres: Tensor, views: FrameViews, reference: Tensor, blend: NeckBlend
+    config: Config,
+    training: TrainingData,
+    centres: Tensor,
+    views: FrameViews,
+    reference: Tensor,
+    blend: NeckBlend,
+    body: Body | None,
 ) -> Tensor:
     """Cells `[X, Y, Z]` that may hold anything: near the mesh, or beside it where the masks show the person."""
     faces = training.identity.query.faces
     neck = blend if config.field.warp.enabled else None
-    return initial_cells(centres, surfaces(config, training, reference), faces, views, reference, neck)
+    return initial_cells(centres, surfaces(config, training, reference), faces, views, reference, neck, body)
 
 
 @torch.no_grad()

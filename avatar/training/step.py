@@ -19,10 +19,10 @@ from avatar.field.scene import Scene
 from avatar.rendering.rays import render_samples
 from avatar.rendering.volume import over
 from avatar.training import losses
+from avatar.training.mouth_prior import MouthPrior
 from avatar.training.optimizer import make_optimizer, scale_rates
 from avatar.training.prepare import TrainingData
 from avatar.training.room import RoomSampler, room_behind, room_losses
-from avatar.training.surface_colours import surface_colours
 from avatar.training.surface_prior import SurfacePrior, SurfaceSamples
 
 OCCUPANCY_POINTS = 8192
@@ -31,6 +31,8 @@ VERTEX_SAMPLES = 256
 """Vertices at which a step holds the deformation field still."""
 REFRESH_INTERVAL = 16
 """Every so many steps cells without visibility are sampled too, in case they have come to light."""
+MOUTH_INTERVAL = 4
+"""Every so many steps mouths wider than in the clip are learned."""
 
 
 @dataclass
@@ -43,6 +45,7 @@ class TrainState:
     sampler: RaySampler
     generator: torch.Generator
     surface: SurfacePrior | None
+    mouth: MouthPrior | None
     room: RoomSampler | None
 
     @staticmethod
@@ -60,10 +63,12 @@ class TrainState:
         )
         generator = torch.Generator(device=avatar.device).manual_seed(settings.seed)
         wanted = settings.loss.surface > 0 and avatar.config.field.warp.enabled
-        surface = SurfacePrior.make(avatar, settings.seed, surface_colours(training)) if wanted else None
+        surface = SurfacePrior.make(avatar, training, settings.seed) if wanted else None
+        wide = settings.loss.mouth > 0 and avatar.config.field.warp.enabled
+        mouth = MouthPrior.make(avatar, training) if wide else None
         room = None if avatar.scene.room is None else RoomSampler(training, settings.room_rays)
         optimizer = make_optimizer(avatar.scene, settings)
-        return TrainState(avatar, training, optimizer, sampler, generator, surface, room)
+        return TrainState(avatar, training, optimizer, sampler, generator, surface, mouth, room)
 
 
 class StepResult(NamedTuple):
@@ -90,6 +95,9 @@ def train_step(state: TrainState, step: int, progress: float, rate_factor: float
     scale_rates(state.optimizer, rate_factor)
     try:
         result = training_losses(state, state.sampler.batch(), include_hidden=step % REFRESH_INTERVAL == 0)
+        if state.mouth is not None and step % MOUTH_INTERVAL == 0:
+            wide = state.mouth.loss(avatar.scene, progress, state.generator)
+            result.losses["mouth"] = settings.loss.mouth * wide
     except InputError as error:  # a kernel refuses what the field gives it
         raise stopped(run, step, "a kernel refused what the field gave it", found=str(error)) from error
     state.optimizer.zero_grad(set_to_none=True)

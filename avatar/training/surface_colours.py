@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avatar.geometry.cameras import project
-from avatar.geometry.meshes import faces_inside, uniform_laplacian, vertex_normals
+from avatar.geometry.meshes import vertex_normals
 from avatar.kernels.harmonics.op import spherical_harmonics
 from avatar.kernels.mesh.op import MeshQuery
-from avatar.kernels.mesh.types import interpolate
 from avatar.media.images import linear_image, to_srgb
+from avatar.training.over_mesh import fill_over_mesh, mirrored
 from avatar.training.prepare import TrainingData
 
 FRAMES = 32
@@ -33,15 +33,11 @@ KNOWN = 0.05
 """Confidence from which a vertex keeps its own colour instead of continuing its surroundings."""
 SEEN_FRAMES = 3
 """The cosine that counts is reached in at least so many of the frames looked at."""
-MIRRORED_WITHIN = 0.01
-"""Metres from a mirrored vertex to the surface within which it has a partner on the other side."""
 ODD = 0.15
 """Relative difference from the mean colour from which on an observation counts less."""
 FACE_RIDGE = 0.03
 SHADE_RATIO = 1.8
 """Most by which light may differ between a vertex and its partner."""
-SMOOTH_STEPS = 60
-"""Steps of diffusion over what was filled in."""
 
 
 @dataclass
@@ -143,40 +139,6 @@ def shading(colours: Tensor, normals: Tensor, weight: Tensor) -> Tensor:
     matrix = basis.T @ (weight[:, None] * basis) + ridge + 1e-6 * torch.eye(9, device=colours.device)
     light = torch.linalg.solve(matrix, basis.T @ (weight * grey / level.clamp_min(1e-6)))
     return (basis @ light).clamp(SHADE_RATIO**-0.5, SHADE_RATIO**0.5)
-
-
-def mirrored(vertices: Tensor, faces: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Albedo `[V, 3]` and confidence `[V]` at each vertex's place on the head's other side (x -> -x).
-
-    values: `[V, 4]` albedo and confidence. Vertices `[V, 3]` are the neutral head in skull coordinates; where the other
-    side has no surface near the mirrored place, the confidence is zero.
-    """
-    middle = (vertices[:, 0].amin() + vertices[:, 0].amax()) / 2
-    flipped = torch.stack([2 * middle - vertices[:, 0], vertices[:, 1], vertices[:, 2]], 1).contiguous()
-    nearest = MeshQuery(faces, vertices.device).update(vertices).closest_points(flipped, MIRRORED_WITHIN)
-    found = interpolate(values, faces, nearest.face, nearest.barycentrics)
-    return found[:, :3], torch.where(nearest.face >= 0, found[:, 3], 0.0)
-
-
-def fill_over_mesh(values: Tensor, known: Tensor, faces: Tensor, scalp: Tensor) -> Tensor:
-    """Values `[V, 3]` continued over the mesh where they are not `known` `[V]` in [0, 1]: ring by ring, then smoothed,
-    apart from each other on and off the `scalp` `[V]` bool, where hair ends. Parts without any known value take the
-    mean of all."""
-    mean = (known[:, None] * values).sum(0) / known.sum().clamp_min(1e-6)
-    apart = faces[faces_inside(faces, scalp) | faces_inside(faces, ~scalp)]
-    laplacian = uniform_laplacian(apart, len(values)).to(values.device)
-    reached, result = (known > 0).float()[:, None], torch.where((known > 0)[:, None], values, 0.0)
-    while True:
-        beside = reached + laplacian @ reached  # the share of a vertex's neighbours that are reached
-        new = (reached == 0) & (beside > 0)
-        if not new.any():
-            break
-        result = torch.where(new, (result + laplacian @ result) / beside.clamp_min(1e-6), result)
-        reached = torch.where(new, 1.0, reached)
-    result = torch.where(reached > 0, result, mean)
-    for _ in range(SMOOTH_STEPS):
-        result = known[:, None] * values + (1 - known[:, None]) * (result + laplacian @ result)
-    return result
 
 
 def eroded(mask: Tensor, share: float) -> Tensor:

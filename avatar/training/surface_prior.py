@@ -26,7 +26,10 @@ from avatar.geometry.cameras import Camera, image_rays, turn_camera
 from avatar.geometry.meshes import vertex_normals
 from avatar.kernels.mesh.op import MeshQuery
 from avatar.kernels.mesh.types import interpolate
-from avatar.training.surface_colours import SurfaceColours
+from avatar.training.hair_height import HIGHEST
+from avatar.training.prepare import TrainingData, hull_views
+from avatar.training.surface_colours import surface_colours
+from avatar.training.torso_shape import fit_torso, off_torso
 
 VIEWS, VIEW_SIZE = 32, 80
 """Cameras around the head, and pixels of their pictures' sides."""
@@ -52,6 +55,10 @@ HAIR_FROM, HAIR_TO = 0.02, 0.06
 """Metres off scalp, ears and neck between which hair and clothes are less and less expected."""
 HAIR_WEIGHT = 0.4
 """Weight from HAIR_TO on, relative to that off bare skin."""
+HAIR_SLACK, HAIR_EDGE = 0.003, 0.005
+"""Metres beyond the hair's measured height from which on space has to be empty, and over which that sets in."""
+HAIR_DEPTH = 0.004
+"""Metres within the hair's measured height at which rays meet its surface."""
 OFF_HAIR = 0.08
 """Metres off scalp, ears and neck up to which space has to be empty, where pictures do not show otherwise."""
 OFF_HEAD_DRAWN = 50_000
@@ -82,26 +89,34 @@ class SurfacePrior:
     """Indices of rays that meet a surface hardly seen, from which half of the rays of a step are drawn; or none."""
 
     @staticmethod
-    def make(avatar: Avatar, seed: int, surface: SurfaceColours) -> SurfacePrior:
-        """Rays from cameras drawn at random around the head, at the captured camera's distance.
-
-        surface: the colours of the head's vertices.
-        """
+    def make(avatar: Avatar, training: TrainingData, seed: int) -> SurfacePrior:
+        """Rays from cameras drawn at random around the head, at the captured camera's distance."""
         scene, asset = avatar.scene, avatar.asset
         neutral = scene.in_canonical(avatar.identity.neutral())
         faces = torch.as_tensor(asset.faces, device=avatar.device)
         query = MeshQuery(faces, avatar.device).update(neutral)
+        surface = surface_colours(training)
+        expected = avatar.config.training.expected_body
+        hair = training.hair if expected else torch.full_like(training.hair, HIGHEST)
+        marks = torch.cat([vertex_normals(neutral, faces), *vertex_marks(asset, avatar.device)], 1)
+        around, emptiness = off_head(query, neutral, marks, hair, seed)
+        fitted = None
+        if expected and scene.torso is not None:
+            fitted = fit_torso(scene.torso, scene.reference, hull_views(training))
+        if fitted is not None:
+            beside, weight = off_torso(*fitted, query, seed)
+            around, emptiness = torch.cat([around, beside]), torch.cat([emptiness, weight])
+        haired = with_hair(neutral, marks[:, :3], hair)
         cameras = cameras_around(avatar.camera, avatar.reference_vertices, seed)
         rays = [[part.reshape(-1, 3) for part in image_rays(camera, device=avatar.device)] for camera in cameras]
         origins, directions = (torch.cat(parts).contiguous() for parts in zip(*rays, strict=True))
-        hits = query.cast_rays(origins, directions)
+        hits = query.update(haired).cast_rays(origins, directions)
         index = (hits.face >= 0).nonzero().squeeze(1)
-        marks = torch.cat([vertex_normals(neutral, faces), *vertex_marks(asset, avatar.device)], 1)
+        marks = torch.cat([vertex_normals(haired, faces), marks[:, 3:]], 1)
         at = interpolate(marks, faces, hits.face[index], hits.barycentrics[index])
         facing = -(torch.nn.functional.normalize(at[:, :3], dim=-1) * directions[index]).sum(-1) > FACING
         kept = facing & (at[:, 3] < 0.01)
         index, at = index[kept], at[kept]
-        around, emptiness = off_head(query, neutral, marks, seed)
         coloured = torch.cat([surface.colours, 1 - surface.confidence[:, None]], 1)
         colour, unseen = interpolate(coloured, faces, hits.face[index], hits.barycentrics[index]).split([3, 1], 1)
         pool = (unseen[:, 0] > 0.5).nonzero().squeeze(1)
@@ -181,8 +196,9 @@ class SurfaceSamples:
     def colour_loss(self, density: Tensor, colours: Tensor, visible: Tensor) -> Tensor:
         """Squared difference between the rays' samples and the surface's colour; moves colours, not densities.
 
-        A sample counts by its share of what the ray shows, where no training frame sees it. On skin, where the surface
-        is the mesh, it counts by how little the clip shows of the mesh, and a little where grazing rays see it.
+        A sample counts by its share of what the ray shows, where no training frame sees it, and a little where frames
+        see it at grazing angles only. On skin, where the surface is the mesh, it counts by how little the clip shows of
+        that.
 
         density: `[R * S]` per centimetre. colours: `[R * S, 3]` sRGB. visible: `[R * S]` bool, seen in training frames.
         """
@@ -192,7 +208,8 @@ class SurfaceSamples:
         error = (colours.view(*self.offset.shape, 3) - self.colour[:, None]).square().mean(-1)
         hidden = 1 - visible.view_as(weights).float()
         skin = (self.tolerance < BEFORE)[:, None]
-        hidden = torch.where(skin, self.unseen[:, None] * hidden.clamp_min(GRAZING), hidden)
+        grazing = self.unseen[:, None] * hidden.clamp_min(GRAZING)
+        hidden = torch.where(skin, grazing, torch.maximum(hidden, grazing))
         return (hidden * weights * error).sum(1).mean()
 
     def loss(self, density: Tensor) -> Tensor:
@@ -207,18 +224,24 @@ class SurfaceSamples:
         return shell + (self.emptiness * torch.log1p(off.square())).mean()
 
 
-def off_head(query: MeshQuery, vertices: Tensor, marks: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+def with_hair(vertices: Tensor, normals: Tensor, hair: Tensor) -> Tensor:
+    """Vertices `[V, 3]` raised to HAIR_DEPTH within the hair's surface, where its height `[V]` is known; metres."""
+    height = torch.where(hair < HIGHEST, hair - HAIR_DEPTH, 0.0).clamp_min(0)
+    return vertices + height[:, None] * normals
+
+
+def off_head(query: MeshQuery, vertices: Tensor, marks: Tensor, hair: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Points `[Q, 3]` drawn at random off the head, and the weights `[Q]` with which they have to be empty.
 
     Where the nearest surface is bare skin the weight is 1 from SKIN to OFF_SKIN metres away. Over scalp, ears and neck
     it grows from 0 at HAIR_FROM to HAIR_WEIGHT at HAIR_TO: where pictures leave the depth of hair open, as along the
-    rays that graze it, the place nearest to the head is taken.
+    rays that graze it, the place nearest to the head is taken. Beyond the hair's height it is 1.
 
-    marks: `[V, 8]` normals and `vertex_marks`.
+    marks: `[V, 8]` normals and `vertex_marks`. hair: `[V]` metres (`hair_heights`).
     """
     generator = torch.Generator().manual_seed(seed)
     found, weights = [], []
-    for bare, low, full, high in ((True, SKIN, SKIN, OFF_SKIN), (False, HAIR_FROM, HAIR_TO, OFF_HAIR)):
+    for bare, low, high in ((True, SKIN, OFF_SKIN), (False, HAIR_SLACK, OFF_HAIR)):
         chosen = (marks[:, 7] if bare else marks[:, 5:7].amax(1)) > 0.99
         pool = chosen.nonzero().squeeze(1)
         if len(pool) == 0:
@@ -229,10 +252,21 @@ def off_head(query: MeshQuery, vertices: Tensor, marks: Tensor, seed: int) -> tu
         nearest = query.closest_points(points, high)
         there = chosen[query.faces.long()].all(1)[nearest.face.long().clamp_min(0)]
         kept = (nearest.face >= 0) & (nearest.distance > low) & there
-        found.append(points[kept])
-        share = ((nearest.distance[kept] - low) / max(full - low, 1e-6)).clamp(0, 1)
-        weights.append(share if bare else HAIR_WEIGHT * share)
+        if bare:
+            weight = torch.ones(int(kept.sum()), device=points.device)
+        else:
+            limit = torch.where(hair > 0, hair, HIGHEST)[:, None]
+            at = interpolate(limit, query.faces, nearest.face[kept].long(), nearest.barycentrics[kept])
+            weight = emptiness_off_hair(nearest.distance[kept], at[:, 0])
+        found.append(points[kept][weight > 0])
+        weights.append(weight[weight > 0])
     return torch.cat(found), torch.cat(weights)
+
+
+def emptiness_off_hair(distance: Tensor, hair: Tensor) -> Tensor:
+    """Weights `[Q]` with which space has to be empty at `[Q]` metres from a head with hair `[Q]` metres high."""
+    expected = HAIR_WEIGHT * ((distance - HAIR_FROM) / (HAIR_TO - HAIR_FROM)).clamp(0, 1)
+    return torch.maximum(expected, ((distance - hair - HAIR_SLACK) / HAIR_EDGE).clamp(0, 1))
 
 
 def shell_loss(density: Tensor, offset: Tensor, tolerance: Tensor) -> Tensor:
