@@ -14,7 +14,7 @@ import numpy as np
 
 from avatar.base.conventions import LANDMARK_COUNT
 from avatar.base.errors import InputError
-from avatar.base.files import sha256_of_file
+from avatar.base.files import sha256_of_file, withdraw_claim
 from avatar.base.folder_lock import claimed_folder
 from avatar.base.limits import PICTURE_PIXELS, require_picture_size
 from avatar.data.capture import write_capture
@@ -24,7 +24,7 @@ from avatar.flame.library import open_head_model
 from avatar.media.focal_metadata import focal_over_longer_side
 from avatar.media.images import write_png
 from avatar.media.video import turned
-from capture_tools.detect.checks import ADVICE, CUT, MINIMAL_EYES, STEP_BACK
+from capture_tools.detect.checks import ADVICE, CUT, MINIMAL_EYES, STEP_BACK, require_person
 from capture_tools.detect.landmark_detector import (
     MINIMAL_INSIDE,
     LandmarkDetector,
@@ -144,11 +144,15 @@ def capture_photograph(path: Path, out: Path, settings: CaptureSettings | None =
     identity = {"photograph": sha256_of_file(path)[:16], "head_model": asset.fingerprint[:12], "size": size}
     identity |= {"rotate": rotate} if rotate != "auto" else {}
     with claimed_folder(out, "capture", identity):
-        return _fit_and_write(photograph, path.name, pixels, warnings, out, size, ready_head(asset))
+        try:
+            return _fit_and_write(photograph, path, pixels, warnings, out, size, ready_head(asset))
+        except InputError:
+            withdraw_claim(out)
+            raise
 
 
 def _fit_and_write(
-    photograph: Photograph, name: str, pixels: np.ndarray, warnings: list[str], out: Path, size: int, asset: HeadAsset
+    photograph: Photograph, path: Path, pixels: np.ndarray, warnings: list[str], out: Path, size: int, asset: HeadAsset
 ) -> Path:
     """Fit the head to the face at `pixels` `[478, 2]` and write the capture into its claimed folder."""
     height, width = photograph.image.shape[:2]
@@ -157,6 +161,7 @@ def _fit_and_write(
     with PersonSegmenter() as segmenter:
         mask = fill_holes(refine_mask(segmenter.confidence(image), image))
     images, masks = image[None], mask[None]
+    require_person(masks, crop.to_crop(pixels[None]), path)
     focal = focal_over_longer_side(photograph.focal_35mm, width, height)
     result = track_with_progress(
         *(pixels[None], np.zeros(1), width, height, asset, lens_settings(focal)),
@@ -194,7 +199,7 @@ def _fit_and_write(
             "focal_35mm": photograph.focal_35mm,
             "warnings": warnings + quality,
             "appearance": appearance,
-            "photograph": {"name": name, "width": width, "height": height},
+            "photograph": {"name": path.name, "width": width, "height": height},
             "crop": {"x0": crop.x0, "y0": crop.y0, "side": crop.side},
         },
         camera_mode="static",

@@ -11,6 +11,7 @@ from avatar.base.errors import InputError
 from avatar.base.limits import FEWEST_FRAMES
 from avatar.flame.landmark_sets import inter_ocular_distance
 from capture_tools.detect.landmark_detector import MINIMAL_INSIDE
+from capture_tools.detect.picture_quality import inside_face
 from capture_tools.detect.sharpness import BLURRED
 from capture_tools.detect.shots import grey
 
@@ -28,6 +29,11 @@ STEP_BACK = (
     "film from farther away, or point the camera at the face, so that there is room on every side of the head; where "
     "the video was cropped, give the whole one"
 )
+EMPTY = 0.1
+"""Share of a face that the person's mask covers below which it is empty there: 0.84 and more in every frame of sixteen
+recordings, also dark, blown out, blurred or with an eighth of their contrast; 0 with a tenth of it."""
+MOSTLY_EMPTY = 0.9
+"""Share of the frames with such a mask from which on a clip is refused."""
 ADVICE = "film one face, upright, well lit, at least a fifth of the picture high, for 10 to 60 seconds"
 
 
@@ -103,6 +109,28 @@ def require_usable(count: int, reasons: dict[int, str], video: Path, shots: int 
         expected=f"at least {FEWEST_FRAMES} frames with a face{whole}",
         found=f"{usable}{within}{dropped}",
         fix=advice if cut else f"{longer}; {advice}",
+    )
+
+
+def require_person(masks: np.ndarray, faces: np.ndarray, where: Path) -> None:
+    """Raise InputError where the person's mask is empty on the face in nearly all pictures.
+
+    masks: uint8 `[N, H, W]`, 255 = person. faces: `[N, 478, 2]` landmarks in their pixels.
+    """
+    covered = []
+    for mask, face in zip(masks, faces, strict=True):
+        outline = inside_face(mask.shape, face)
+        covered.append(float((mask[outline] > 127).mean()) if outline.any() else 1.0)
+    empty = sum(share < EMPTY for share in covered)
+    if empty < MOSTLY_EMPTY * len(covered):
+        return
+    raise InputError(
+        "the person cannot be told from the background",
+        where=where,
+        expected="a mask of the person that covers the face",
+        found="an empty one" if len(covered) == 1 else f"an empty one in {empty} of {len(covered)} frames",
+        fix="the picture has too little contrast: film without haze or filters, in even light from the front, before a "
+        "background that is darker or lighter than the face and the hair; or raise the contrast in an editor",
     )
 
 

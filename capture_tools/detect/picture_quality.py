@@ -41,6 +41,18 @@ class FaceLevels(NamedTuple):
     """Share of the face's pixels with a clipped channel."""
 
 
+def inside_face(size: tuple[int, ...], face: np.ndarray) -> np.ndarray:
+    """Which pixels of a picture of `size` (height, width) lie within a face's outline: bool `[H, W]`.
+
+    face: `[478, 2+]` landmarks in its pixels.
+    """
+    import cv2
+
+    inside = np.zeros(size, np.uint8)
+    cv2.fillConvexPoly(inside, cv2.convexHull(np.rint(face[:, :2]).astype(np.int32)), (1,))
+    return inside > 0
+
+
 def face_levels(image: np.ndarray, face: np.ndarray) -> FaceLevels:
     """The levels within the outline of a face: uint8 `[H, W, 3]`, landmarks `[478, 2+]` in its pixels.
 
@@ -48,9 +60,7 @@ def face_levels(image: np.ndarray, face: np.ndarray) -> FaceLevels:
     """
     import cv2
 
-    inside = np.zeros(image.shape[:2], np.uint8)
-    cv2.fillConvexPoly(inside, cv2.convexHull(np.rint(face[:, :2]).astype(np.int32)), (1,))
-    pixels = image[inside > 0]
+    pixels = image[inside_face(image.shape[:2], face)]
     if len(pixels) == 0:
         return FaceLevels(0.0, 0.0, 0.0)
     grey = cv2.cvtColor(pixels[:, None], cv2.COLOR_RGB2GRAY)

@@ -11,6 +11,7 @@ import numpy as np
 from avatar.base.progress import Progress
 from capture_tools.camera.background import camera_travel
 from capture_tools.camera.steadying import Sway, find_sway
+from capture_tools.detect.checks import require_person
 from capture_tools.detect.found_clip import FoundClip
 from capture_tools.detect.segmentation import MODEL_SIZE, PersonSegmenter, fill_holes, refine_mask, steady
 from capture_tools.detect.selection import Crop, FrameSelection
@@ -27,7 +28,7 @@ def crop_stage(
     """Leave the arrays `images` uint8 `[K, S, S, 3]` and `masks` uint8 `[K, S, S]`, unless they exist.
 
     Where the camera (one of CAMERA_CHOICES) is meant to be still but was held by a hand, the pictures are held steady.
-    Returns the clip with its landmarks where these pictures have them.
+    Returns the clip with its landmarks where these pictures have them. Raises InputError where the masks are empty.
     """
     stored = stages.load("crops")
     if stored is None:
@@ -44,13 +45,15 @@ def crop_stage(
             if sway is not None:
                 stored |= {"angle": sway.angle, "shift": sway.shift, "centre": np.array(sway.centre)}
             stages.save("crops", **stored)
-    if "angle" not in stored:
-        return clip
-    x, y = stored["centre"].tolist()
-    sway = Sway(stored["angle"], stored["shift"], (x, y))
-    pixels = clip.pixels.copy()
-    pixels[clip.used] = sway.steady_points(clip.pixels[clip.used])
-    return replace(clip, pixels=pixels)
+    if "angle" in stored:
+        x, y = stored["centre"].tolist()
+        sway = Sway(stored["angle"], stored["shift"], (x, y))
+        pixels = clip.pixels.copy()
+        pixels[clip.used] = sway.steady_points(clip.pixels[clip.used])
+        clip = replace(clip, pixels=pixels)
+    # after the stage, so that masks left by an interrupted capture are looked at too
+    require_person(stages.open_array("masks"), crop.to_crop(clip.pixels[clip.used]), video)
+    return clip
 
 
 def steadied_pixels(stages: Stages) -> float:

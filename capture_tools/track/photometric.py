@@ -78,6 +78,8 @@ class PhotometricTerm:
         self.head = HeadModel(asset)
         self.query = MeshQuery(torch.as_tensor(asset.faces), "cpu")
         self.colours: Tensor | None = None
+        self.light = neutral_light()
+        """Harmonics `[9, 3]`; neutral until the pictures have told."""
 
     def choose_level(self, level: int) -> None:
         """Resize the pictures to a level of the pyramid, 0 = coarse."""
@@ -131,9 +133,17 @@ class PhotometricTerm:
         return inside & (mask > 255 * MASK_INSIDE)
 
     def _solve(self, colours: Tensor) -> None:
-        """Light, gains and robust weights for colours `[N, P, 3]`: alternating least squares."""
+        """Light, gains and robust weights for colours `[N, P, 3]`: alternating least squares.
+
+        Where nothing is visible the light stays as it is, and no point carries weight.
+        """
         count = len(colours)
         weights = self.visible
+        seen = weights.sum(1) > 0
+        if not seen.any():
+            self.weights, self.shade = weights, self._shade(self.light, torch.ones(count))
+            self.scale = torch.full(colours.shape[1:2], 1 / (DARKEST * DEVIATION))
+            return
         brightness = (weights * colours.mean(-1)).sum(0) / weights.sum(0).clamp(min=1)
         scale = 1 / (brightness + DARKEST)
         # Light comes from plain skin only: brows, lashes, nostrils and highlights differ for other reasons.
@@ -150,7 +160,7 @@ class PhotometricTerm:
             gains = (
                 gains * ratio / (weights[..., None] * scale[:, None] ** 2 * lit.square()).sum((1, 2)).clamp(min=1e-9)
             )
-            gains = torch.ones(count) if self.symmetric else gains / gains.median()
+            gains = torch.ones(count) if self.symmetric else torch.where(seen, gains / gains[seen].median(), 1.0)
             shade = self._shade(light, gains)
             albedo = weighted_albedo(colours, shade, weights)
             error = ((colours - albedo * shade) * scale[:, None]).square().mean(-1).sqrt()
@@ -192,6 +202,13 @@ class PhotometricTerm:
         albedo = weighted_albedo(colours, self.shade, self.weights)
         error = (colours - albedo * self.shade) * self.scale[:, None]
         return EVIDENCE * (self.weights * error.square().mean(-1)).sum() / self.visible.sum().clamp(min=1)
+
+
+def neutral_light() -> Tensor:
+    """Harmonics `[9, 3]` of light that is the same from everywhere and shades skin by one."""
+    light = torch.zeros(9, 3)
+    light[0] = 1 / float(spherical_harmonics(torch.tensor([[0.0, 0.0, 1.0]]))[0, 0])
+    return light
 
 
 def look_up(pictures: Tensor, places: Tensor) -> Tensor:

@@ -90,6 +90,17 @@ def test_a_face_cut_by_the_edge_is_refused_with_the_reason(tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
+def test_a_face_without_contrast_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    from PIL import Image
+
+    scene = make_synthetic_scene(seed=3, size=320, frames=40)
+    pale = (render_synthetic_frame(scene, 20).image * 0.06 + 180).astype(np.uint8)
+    Image.fromarray(pale).save(tmp_path / "pale.png")
+    with pytest.raises(InputError, match="the person cannot be told from the background"):
+        capture_photograph(tmp_path / "pale.png", tmp_path / "out", CaptureSettings(size=128))
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_folder_is_not_overwritten(photograph: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep me")
     with pytest.raises(OutputError):

@@ -175,6 +175,22 @@ def test_unusable_clips_leave_nothing_behind(painted: PaintedClip, tmp_path: Pat
     refused(tmp_path / "short.mp4", out, "--size", CaptureSettings(size=17))
 
 
+def test_a_clip_without_contrast_is_refused_before_the_tracking(
+    painted: PaintedClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The face is found in it and the person is not. So it is with masks that an interrupted capture left."""
+    images = [(image * 0.1 + 140).astype(np.uint8) for image in painted.images]
+    clip, out = write_video(tmp_path / "pale.mp4", images, 25, synthetic=True), tmp_path / "capture"
+    with monkeypatch.context() as stopped:
+        stopped.setattr(cutting, "require_person", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            capture(clip, out, SETTINGS)
+    assert (out / "stages" / "crops.npz").exists()
+    monkeypatch.setattr(fitting, "track", lambda *_, **__: pytest.fail("a clip without a person was tracked"))
+    refused(clip, out, "the person cannot be told from the background")
+    refused(clip, out, "the person cannot be told from the background")
+
+
 def test_a_head_file_is_imported_when_all_else_has_been_checked(
     painted_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: HeadAsset
 ) -> None:

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from avatar.base.errors import InputError
-from capture_tools.detect.checks import OTHER_SHOT, drop_reasons, is_black, ranges, refuse_still, require_usable
+from capture_tools.detect.checks import (
+    OTHER_SHOT,
+    drop_reasons,
+    is_black,
+    ranges,
+    refuse_still,
+    require_person,
+    require_usable,
+)
 from capture_tools.report.scores import yaw_degrees
 
 
@@ -88,6 +96,26 @@ def test_a_photo_is_no_film() -> None:
     assert "--image PHOTO" in str(caught.value)
     noisy[20:24, 30:32, 20:24] //= 2  # someone blinked
     refuse_still(noisy, Path("clip.mp4"))
+
+
+def test_a_face_that_no_mask_covers_is_refused() -> None:
+    """Masks of everything but the face, up to a speck; where a fifth of the frames have one, it is left to these."""
+    corners = np.array([[20, 20], [60, 20], [60, 70], [20, 70]], np.float32)
+    pixels = np.tile(corners.mean(0), (20, 478, 1)).astype(np.float32)
+    pixels[:, :4] = corners
+    masks = np.full((20, 80, 80), 255, np.uint8)
+    require_person(masks, pixels, Path("clip.mp4"))
+    masks[:, 20:71, 20:61] = 0
+    masks[:, 40:44, 40:44] = 255
+    with pytest.raises(InputError, match="cannot be told from the background") as caught:
+        require_person(masks, pixels, Path("clip.mp4"))
+    assert "found: an empty one in 20 of 20 frames" in str(caught.value)
+    assert "contrast" in str(caught.value.fix)
+    masks[::5] = 255
+    require_person(masks, pixels, Path("clip.mp4"))
+    with pytest.raises(InputError, match="found: an empty one\n"):
+        require_person(masks[1:2], pixels[1:2], Path("me.jpg"))
+    require_person(masks[1:2], pixels[1:2] - 500, Path("me.jpg"))  # a face beyond the picture tells nothing
 
 
 def test_words_and_angles() -> None:

@@ -150,6 +150,28 @@ def test_light_comes_from_the_lamp_and_not_from_the_skin(scene: Scene) -> None:
     assert brow.mean() < 0.85 * right.mean()
 
 
+def test_light_is_kept_where_no_point_is_visible(scene: Scene) -> None:
+    """Neutral at first; where the person is masked out in most frames, the others tell the light."""
+    term, params = scene.term(), scene.relative()
+    masks = scene.pictures.masks
+    term.pictures = Pictures(scene.pictures.images, np.zeros_like(masks), scene.pictures.crop)
+    neutral = torch.as_tensor(term.light_of(params, scene.project))
+    normals = torch.nn.functional.normalize(torch.randn(50, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
+    torch.testing.assert_close(spherical_harmonics(normals) @ neutral, torch.ones(50, 3))
+    latents = torch.zeros(offset_space(scene.asset).count, 3)
+    assert float(term.energy(params, latents, scene.project)) == 0
+
+    few = masks.copy()
+    few[np.arange(FRAMES) % 4 > 0] = 0
+    term.pictures = Pictures(scene.pictures.images, few, scene.pictures.crop)
+    told = term.light_of(params, scene.project)
+    whole = scene.term().light_of(params, scene.project)
+    assert np.abs(told - whole).max() < 0.5 * np.abs(whole - neutral.numpy()).max()
+    assert 0 < float(term.energy(params, latents, scene.project)) < np.inf
+    term.pictures = Pictures(scene.pictures.images, np.zeros_like(masks), scene.pictures.crop)
+    np.testing.assert_array_equal(term.light_of(params, scene.project), told)
+
+
 def test_a_photograph_shares_albedo_between_the_halves_of_the_face(scene: Scene) -> None:
     single = Pictures(scene.pictures.images[:1], scene.pictures.masks[:1], scene.pictures.crop)
     eyes = float(np.linalg.norm(scene.landmarks[0, 33] - scene.landmarks[0, 263]))
