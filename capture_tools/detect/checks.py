@@ -141,6 +141,14 @@ def _kinds(reasons: dict[int, str]) -> list[str]:
     return [held[kind][len(held[kind]) // 2] for kind, _ in counts.most_common()]
 
 
+def frames_by_reason(reasons: dict[int, str], fate: str = "left out") -> list[str]:
+    """A warning for each kind of reason, with its frames; `fate`: what was done with them."""
+    kinds: dict[str, list[int]] = {}
+    for index, reason in reasons.items():
+        kinds.setdefault(reason.split(" (")[0], []).append(index)
+    return [f"{len(held)} frames were {fate}, {kind}: {ranges(held)}" for kind, held in kinds.items()]
+
+
 def ranges(indices: list[int]) -> str:
     """Frame numbers in words: `3, 7-9, 12`."""
     parts: list[list[int]] = []

@@ -54,11 +54,16 @@ class LandmarkDetector:
 
         Returns (float32 `[478, 2]` pixels, the first pixel's centre at 0.5, or None; faces found).
         """
-        height, width = rgb.shape[:2]
-        faces = [face for face in self.detect_all(rgb) if share_inside(face, width, height) >= MINIMAL_INSIDE]
-        if not faces:
-            return None, 0
-        return choose_face(faces, None if self.static else self._last)[:, :2], len(faces)
+        face, shares = self.detect_with_shares(rgb)
+        return face, sum(share >= MINIMAL_INSIDE for share in shares)
+
+    def detect_with_shares(self, rgb: np.ndarray) -> tuple[np.ndarray | None, list[float]]:
+        """The face as from `detect`, and the share inside the picture of every face, those cut by its edge too."""
+        faces = self.detect_all(rgb)
+        shares = [share_inside(face, *rgb.shape[1::-1]) for face in faces]
+        whole = [face for face, share in zip(faces, shares, strict=True) if share >= MINIMAL_INSIDE]
+        face = choose_face(whole, None if self.static else self._last)[:, :2] if whole else None
+        return face, shares
 
     def detect_all(self, rgb: np.ndarray) -> list[np.ndarray]:
         """All faces as float32 `[478, 3]`: x, y in pixels, and MediaPipe's z (pixels, smaller is nearer).

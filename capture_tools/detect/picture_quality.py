@@ -69,35 +69,43 @@ def face_levels(image: np.ndarray, face: np.ndarray) -> FaceLevels:
 
 
 def picture_warnings(
-    images: Sequence[np.ndarray] | np.ndarray, faces: np.ndarray, details: np.ndarray, widths: np.ndarray
+    images: Sequence[np.ndarray] | np.ndarray,
+    faces: np.ndarray,
+    details: np.ndarray,
+    widths: np.ndarray,
+    *,
+    driver: bool = False,
 ) -> list[str]:
     """Warnings about N pictures of a face, for the user; the median frame decides.
 
-    images: uint8 `[N, H, W, 3]`. faces: `[N, 478, 2]` in their pixels. details: `[N]` sharpness.absolute_detail of the
-    faces as they were filmed. widths: `[N]` pixels across them, as filmed.
+    images: uint8, N times `[H, W, 3]`. faces: `[N, 478, 2]` in their pixels. details: `[N]` sharpness.absolute_detail
+    of the faces as they were filmed. widths: `[N]` pixels across them, as filmed. driver: the clip gives an avatar its
+    motion, not its looks.
     """
+    face = "the driver's face" if driver else "the face"
     rows = np.linspace(0, len(faces) - 1, min(len(faces), FRAMES)).round().astype(int)
     levels = np.array([face_levels(np.asarray(images[row]), faces[row]) for row in rows])
     darkest, brightest, clipped = np.median(levels, axis=0)
+    less_exact = "the avatar will follow it less exactly"
     warnings = []
     if brightest < DARK:
         warnings.append(
-            f"the face is very dark (its brightest part is at {brightest:.0f} of 255): film in more light, or brighten "
-            "the video; the avatar will be as dark"
+            f"{face} is very dark (its brightest part is at {brightest:.0f} of 255): film in more light, or brighten "
+            f"the video; {less_exact if driver else 'the avatar will be as dark'}"
         )
     elif brightest - darkest < LITTLE_CONTRAST:
         warnings.append(
-            f"the face has hardly any contrast ({brightest - darkest:.0f} of 255 levels between dark and bright): film "
+            f"{face} has hardly any contrast ({brightest - darkest:.0f} of 255 levels between dark and bright): film "
             "without haze or filters, with light from the front"
         )
     if clipped > BLOWN_OUT:
         warnings.append(
-            f"the face is overexposed ({clipped:.0%} of it at the end of the scale): film with less light or a lower "
+            f"{face} is overexposed ({clipped:.0%} of it at the end of the scale): film with less light or a lower "
             "exposure; what is white there cannot be brought back"
         )
     if float(np.median(widths)) >= JUDGED_WIDTH and float(np.nanmedian(details)) < OUT_OF_FOCUS:
         warnings.append(
-            "the face is out of focus in the whole clip: wipe the lens, let the camera focus on the face, film in more "
-            "light; the avatar will be as soft"
+            f"{face} is out of focus in the whole clip: wipe the lens, let the camera focus on the face, film in more "
+            f"light; {less_exact if driver else 'the avatar will be as soft'}"
         )
     return warnings

@@ -9,7 +9,7 @@ import numpy as np
 
 from avatar.flame.landmark_sets import inter_ocular_distance, lid_distance, lip_distance
 from capture_tools.camera.background import BackgroundMotion
-from capture_tools.detect.checks import ranges
+from capture_tools.detect.checks import frames_by_reason, ranges
 from capture_tools.detect.found_clip import FoundClip
 from capture_tools.detect.hands import hides_mouth
 from capture_tools.detect.picture_quality import picture_warnings
@@ -61,10 +61,7 @@ def capture_warnings(
             f"the video was cut: of its {len(clip.shots)} shots, shot {clip.shot + 1} is used "
             f"({begin:.2f} to {end:.2f} s); --shot N takes another, --start and --end more of its frames"
         )
-    kinds: dict[str, list[int]] = {}
-    for index, reason in clip.reasons.items():
-        kinds.setdefault(reason.split(" (")[0], []).append(index)
-    warnings += [f"{len(held)} frames were left out, {kind}: {ranges(held)}" for kind, held in kinds.items()]
+    warnings += frames_by_reason(clip.reasons)
     if motion.moves:
         warnings.append(
             f"the background moves by up to {motion.pixels:.1f} pixels ({motion.share:.1%} of the picture): the camera "

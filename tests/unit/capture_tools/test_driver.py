@@ -126,3 +126,22 @@ def test_the_sound_begins_with_the_first_frame_driven(painted: PaintedClip, head
     found = track_driver(clip, head, settings=QUICK, live=True)
     assert found.audio is None
     assert "written without sound" in found.notes[0]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_what_is_wrong_with_the_pictures_is_said(
+    painted: PaintedClip, head: HeadAsset, tmp_path: Path, live: bool
+) -> None:
+    """A dark clip in which the face slides over the picture's edge, and is gone in one frame."""
+    images = [((image.astype(float) - 127.5) * 0.35 + 127.5 - 0.35 * 255).clip(0, 255) for image in painted.images]
+    images = [image.astype(np.uint8) for image in images]
+    for index, edge in enumerate((40, 80, 110, 130, 150, 150, 130, 110, 80, 40), start=10):
+        images[index] = np.pad(images[index][:, edge:], ((0, 0), (0, edge), (0, 0)), "edge")
+    images[25] = np.zeros_like(images[25])
+    clip = write_video(tmp_path / "clip.mp4", images, 25, synthetic=True)
+    found = track_driver(clip, head, settings=QUICK, live=live)
+    dark, cut, gone = found.notes
+    assert dark.startswith("the driver's face is very dark")
+    assert "the avatar will be as" not in dark
+    assert "filled in from others, the face is cut by the picture's edge: 15-16" in cut
+    assert gone.endswith("no face was found: 25")
