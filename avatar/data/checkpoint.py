@@ -2,13 +2,15 @@
 
 The file's tensors are the scene (`scene.`), the identity's parameters (`params.`), the background (`plate`), and for
 resuming the optimiser (`optimizer.`), the sampler (`sampler.`) and the random generator (`generator`). What is not a
-tensor is JSON in the file's header. `checkpoints/latest` names the newest file; where that is damaged, the one before
-is taken. Nothing is pickled.
+tensor is JSON in the file's header, and beside it stands a checksum of it all. `checkpoints/latest` names the newest
+file; where that is damaged, the one before is taken. Nothing is pickled.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,8 @@ from avatar.geometry.cameras import Camera
 from avatar.kernels.runtime.device import pick_device
 
 FORMAT_VERSION = 3
-HEADER = "avatar"
+HEADER, CHECKSUM = "avatar", "crc32"
+"""Names in the file's metadata. Files of earlier versions have no checksum."""
 STORED_NAMES = {
     "radiance.blended.tables": "radiance.bank.tables",
     "occupancy.visibility": "occupancy.sight",
@@ -91,9 +94,10 @@ def save_checkpoint(run: Path, avatar: Avatar, state: TrainingState, keep: int) 
         "camera_mode": avatar.camera_mode,
         "blend": asdict(avatar.scene.blend),
     }
-    path = step_file(run, state.step)
+    path, text = step_file(run, state.step), json.dumps(header)
+    metadata = {HEADER: text, CHECKSUM: checksum(text, sorted(tensors.items()))}
     # serialised in memory: safetensors' own writer raises its own kind of error on a full disk, with the reason as text
-    write_bytes(path, save(tensors, metadata={HEADER: json.dumps(header)}))
+    write_bytes(path, save(tensors, metadata=metadata))
     write_text(path.with_name(LATEST), path.name + "\n")
     remove_old(run, state.step, keep, is_whole)
     return path
@@ -108,8 +112,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(HEADER, "null"))
+            metadata = file.metadata() or {}
+            header = json.loads(metadata.get(HEADER, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            _require_checksum(metadata, sorted(tensors.items()))
     except (OSError, SafetensorError, ValueError) as cause:
         raise DamagedCheckpointError("the checkpoint is damaged", where=path, found=cause, fix="train again") from cause
     if not isinstance(header, dict) or header.get("format_version") != FORMAT_VERSION:
@@ -125,14 +131,37 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint's file has the length that its header promises; its tensors are not looked at."""
+    """Whether a checkpoint's file has the length and, where it names a checksum, the content that was written."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            return HEADER in (file.metadata() or {})
+            metadata = file.metadata() or {}
+            _require_checksum(metadata, ((name, file.get_tensor(name)) for name in sorted(file.keys())))
+            return HEADER in metadata
     except (OSError, SafetensorError, ValueError):
         return False
+
+
+def checksum(text: str, tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """CRC-32, in hexadecimal, of the header's text and of the names and bytes of tensors in the order of their names.
+
+    The tensors must be contiguous and in main memory.
+    """
+    crc = zlib.crc32(text.encode())
+    for name, tensor in tensors:
+        crc = zlib.crc32(name.encode(), crc)
+        crc = zlib.crc32(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()), crc)
+    return f"{crc:08x}"
+
+
+def _require_checksum(metadata: dict[str, str], tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise ValueError unless the content is what the checksum was made of, where there is one.
+
+    A file of full length can hold zeros where a power cut kept the disk from being written.
+    """
+    if CHECKSUM in metadata and checksum(metadata.get(HEADER, ""), tensors) != metadata[CHECKSUM]:
+        raise ValueError("its content is not what was written, by its checksum")
 
 
 def read_newest(run: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:

@@ -7,13 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_clip import shrink
 
 from avatar.app.workflow import require_run
 from avatar.base.errors import RunError
 from avatar.config import load_preset
-from avatar.data.checkpoint import checkpoint_path, load_avatar, restore
+from avatar.data.checkpoint import checkpoint_path, is_whole, load_avatar, restore
 from avatar.data.checkpoint_files import has_checkpoint, step_files
 from avatar.training.trainer import train
 
@@ -45,7 +46,18 @@ def halve(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def blank(path: Path, share: float = 0.5, count: int = 64) -> None:
+    """Zeros over a few bytes at a share of the file, as a power cut leaves them; its length stays."""
+    content = bytearray(path.read_bytes())
+    place = int(share * len(content))
+    place = next(i for i in range(place, len(content)) if any(content[i : i + count]))
+    content[place : place + count] = bytes(count)
+    path.write_bytes(content)
+
+
 DAMAGE = {
+    "blank in the middle": lambda run: blank(newest(run)),
+    "blank at the end": lambda run: blank(newest(run), 0.95, 8),
     "halved": lambda run: halve(newest(run)),
     "emptied": lambda run: newest(run).write_bytes(b""),
     "zeros": lambda run: newest(run).write_bytes(bytes(newest(run).stat().st_size)),
@@ -90,6 +102,29 @@ def test_training_goes_on_from_the_one_before_and_keeps_it(run, tiny_capture, ca
     assert step_of_loaded(run) == 6
     steps = [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 4, 6]
+
+
+def test_a_checkpoint_with_other_content_is_not_kept_to_fall_back_on(run, tiny_capture, capsys):
+    """It has its full length, so only its checksum tells."""
+    blank(newest(run))
+    config = shrink(load_preset("cpu"))
+    config.training.steps = 6
+    train(tiny_capture, run, config, resume=True, progress=False)
+    assert "step_000004.safetensors is damaged (its content is not what was written" in capsys.readouterr().err
+    assert [path.name for path in step_files(run)] == ["step_000006.safetensors", "step_000002.safetensors"]
+
+
+def test_a_checkpoint_without_a_checksum_opens_as_before(run, capsys):
+    """As those of earlier versions. The checksum holds for the header too."""
+    with safe_open(newest(run), framework="pt") as file:
+        metadata = file.metadata()
+    save_file(load_file(newest(run)), newest(run), metadata={"avatar": metadata["avatar"]})
+    assert step_of_loaded(run) == 4
+    assert is_whole(newest(run))
+    assert capsys.readouterr().err == ""
+    save_file(load_file(newest(run)), newest(run), metadata=metadata | {"avatar": metadata["avatar"].replace("4", "5")})
+    assert not is_whole(newest(run))
+    assert step_of_loaded(run) == 2
 
 
 def test_what_is_not_ours_is_not_pruned(run, tiny_capture):
