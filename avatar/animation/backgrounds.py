@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avatar.base.errors import InputError
+from avatar.base.files import refuse_inputs
 from avatar.geometry.cameras import Camera
 from avatar.media.images import read_png
 from avatar.rendering.background import Background, blurred
@@ -29,7 +30,8 @@ Behind = Callable[[Camera], Tensor | None]
 
 
 def check_background(choice: str, out: Path) -> None:
-    """Raise InputError, before any work, for a choice that is none or that the output file cannot hold."""
+    """Raise, before any work, InputError for a choice that is none or that the output file cannot hold, OutputError
+    where it is the output file."""
     if choice == TRANSPARENT and Path(out).suffix.lower() != ".png":
         raise InputError(
             "only a PNG picture can be transparent",
@@ -39,6 +41,7 @@ def check_background(choice: str, out: Path) -> None:
         )
     if is_file(choice):
         read_png(Path(choice))
+        refuse_inputs(out, Path(choice))
     elif choice not in (SCENE, BLUR, TRANSPARENT):
         colour_of(choice)
 

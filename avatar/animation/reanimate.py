@@ -15,8 +15,9 @@ from avatar.animation.driver_files import DEFAULT_FPS, Driver
 from avatar.animation.driving import HeadMotion, expression_frames, retarget, smooth_tracking
 from avatar.base import limits
 from avatar.base.errors import InputError
-from avatar.base.files import refuse_existing_file
+from avatar.base.files import refuse_existing_file, refuse_inputs
 from avatar.base.progress import Progress
+from avatar.data.folders import refuse_own_places
 from avatar.flame.mean_pose import mean_pose
 from avatar.geometry.cameras import Camera
 from avatar.media.images import to_uint8, write_png
@@ -41,11 +42,10 @@ def reanimate(
     """Write the avatar performing what the driver does, with the driver's sound and the synthetic tag.
 
     background: see `backgrounds.choose_background`. Raises InputError for one that is unknown, OutputError where `out`
-    exists and `overwrite` is False, or cannot be written.
+    exists and `overwrite` is False, belongs to a capture or a run, or cannot be written.
     """
-    require_suffix(out, (".mp4",))
+    require_writable(out, (".mp4",), overwrite)
     check_background(background, out)
-    refuse_existing_file(out, overwrite)
     own = avatar.parameters
     params = retarget(own, smooth_tracking(driver.params.to(own.expr.device)), head_motion)
     cameras = [avatar.camera] * params.expr.shape[0]
@@ -95,14 +95,12 @@ def render_path(
 def require_renderable(
     out: Path, *, frames: int | None, fps: float, size: int | None, amplitude: float, overwrite: bool
 ) -> None:
-    """Raise, before any work, InputError for an ending that cannot be written, ConfigError for a number out of range,
-    OutputError where `out` exists and `overwrite` is False."""
-    require_suffix(out, (".mp4", ".png"))
+    """Raise, before any work, ConfigError for a number out of range, and as `require_writable`."""
     limits.RENDER_FRAMES.require("--frames", frames)
     limits.FPS.require("--fps", fps)
     limits.RENDER_SIZE.require("--size", size)
     limits.AMPLITUDE.require("--amplitude", amplitude)
-    refuse_existing_file(out, overwrite)
+    require_writable(out, (".mp4", ".png"), overwrite)
 
 
 def head_centre(avatar: Avatar) -> np.ndarray:
@@ -114,12 +112,16 @@ def head_centre(avatar: Avatar) -> np.ndarray:
     return (face.min(0) + face.max(0)) / 2
 
 
-def require_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
-    """Raise InputError unless the output file has one of the endings."""
+def require_writable(path: Path, suffixes: tuple[str, ...], overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Raise, before any work, InputError unless the output file has one of the endings, OutputError where it is one of
+    the `inputs`, belongs to a capture or a run, or exists and `overwrite` is False."""
     if Path(path).suffix.lower() not in suffixes:
         raise InputError(
             "the output file has an ending that cannot be written", where=path, expected=" or ".join(suffixes)
         )
+    refuse_inputs(path, *inputs)
+    refuse_own_places(path)
+    refuse_existing_file(path, overwrite)
 
 
 def _frame(

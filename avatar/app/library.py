@@ -14,7 +14,7 @@ from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName
 from avatar.animation.driver_files import DEFAULT_FPS, load_driver
 from avatar.animation.driving import HeadMotion
 from avatar.animation.reanimate import reanimate as write_reanimation
-from avatar.animation.reanimate import render_path
+from avatar.animation.reanimate import render_path, require_renderable, require_writable
 from avatar.app.workflow import capture_photo, capture_video, evaluate_run, track_driver, train_run
 from avatar.avatar import Avatar
 from avatar.base.folder_lock import locked_folder
@@ -71,6 +71,7 @@ def reanimate(
 
     driver: a video, a capture or run folder, or an .npz of parameters; the other options as in `avatar reanimate`.
     """
+    require_writable(Path(out), (".mp4",), overwrite, inputs=(Path(driver),))
     person = avatar if isinstance(avatar, Avatar) else load_avatar(Path(avatar))
     performance = load_driver(Path(driver), person.asset, start=start, end=end, live=live, track=track_driver)
     options = {"head_motion": head_motion, "background": background, "overwrite": overwrite}
@@ -94,6 +95,7 @@ def render(
 
     The options are those of `avatar render`. For single pictures as arrays there is `load_avatar(run).render(...)`.
     """
+    require_renderable(Path(out), frames=frames, fps=fps, size=size, amplitude=amplitude, overwrite=overwrite)
     person = avatar if isinstance(avatar, Avatar) else load_avatar(Path(avatar))
     return render_path(
         person,

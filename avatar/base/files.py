@@ -231,6 +231,19 @@ def describe_claim(claim: dict[str, Any]) -> str:
     return f"{claim.get('kind')} " + " ".join(f"{key}={value}" for key, value in sorted(identity.items()))
 
 
+def refuse_inputs(path: Path, *inputs: Path) -> None:
+    """Raise OutputError when the output file `path` is one of the files that the command reads."""
+    for given in inputs:
+        if Path(path).exists() and given.is_file() and os.path.samefile(path, given):
+            raise OutputError(
+                "the output file is one that the command reads",
+                where=path,
+                expected="another file: it would be replaced",
+                found=given,
+                fix="choose another --out",
+            )
+
+
 def refuse_existing_file(path: Path, overwrite: bool) -> None:
     """Raise OutputError when the output file `path` exists and `overwrite` was not asked for."""
     if Path(path).exists() and not overwrite:

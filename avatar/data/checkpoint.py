@@ -151,7 +151,7 @@ def checksum(text: str, tensors: Iterable[tuple[str, Tensor]]) -> str:
     crc = zlib.crc32(text.encode())
     for name, tensor in tensors:
         crc = zlib.crc32(name.encode(), crc)
-        crc = zlib.crc32(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()), crc)
+        crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, crc)
     return f"{crc:08x}"
 
 

@@ -6,11 +6,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from avatar.base.errors import CaptureError, InputError, RunError
+from avatar.base.errors import AvatarError, CaptureError, InputError, OutputError, RunError
+from avatar.base.files import CLAIM_FILE, LOCK_FILE, read_json
 from avatar.data.capture_reference import CAPTURE_FILE, read_capture_reference
 from avatar.data.capture_schema import TRANSFORMS
 
 CHECKPOINTS, SETTINGS, CAPTURE, STAGES = "checkpoints", "config.yaml", "capture", "stages"
+OF_A_RUN = (CHECKPOINTS, SETTINGS, CAPTURE, CAPTURE_FILE, CLAIM_FILE, LOCK_FILE, "eval", "previews", "tensorboard")
+"""What the program writes into a run and reads again, besides logs; anything else in it is the user's."""
 DEEPEST = 2
 """Folders above a path that are looked at: RUN/eval/val is deep enough."""
 MOST_SHOWN = 6
@@ -115,6 +118,32 @@ def refuse_other_sources(path: Path) -> None:
     else:
         fix = "give a video file; of single pictures make a video first"
     raise InputError("this is a folder, not a video", where=path, expected="a video file", found=_found(path), fix=fix)
+
+
+def refuse_own_places(out: Path) -> None:
+    """Raise OutputError where a video or picture would be written into a capture, or among a run's own files."""
+    out = Path(out)
+    place = out.absolute().parent.resolve()
+    for folder in (place, *place.parents):
+        inside = (place / out.name).relative_to(folder).parts[0]
+        if is_capture(folder) or _claimed_as(folder, "capture"):
+            what, found = "the output file would lie in a capture", f"the capture {folder}"
+        elif inside in OF_A_RUN and (is_run(folder) or _claimed_as(folder, "run")):
+            what, found = "the output file would lie among a run's own files", f"{inside} of the run {folder}"
+        else:
+            continue
+        raise OutputError(
+            what, where=out, expected="a place of its own", found=found, fix="choose another --out, such as out.mp4"
+        )
+
+
+def _claimed_as(folder: Path, kind: str) -> bool:
+    """Whether a command for a `kind` of folder began to write here."""
+    try:
+        claim = read_json(folder / CLAIM_FILE)
+    except AvatarError:  # none, or one that says nothing any more
+        return False
+    return isinstance(claim, dict) and claim.get("kind") == kind
 
 
 def _at_or_above(path: Path, fits: Callable[[Path], bool]) -> Path | None:

@@ -44,15 +44,13 @@ class Reanimate:
     def run(self) -> Outcome:
         from avatar.animation.backgrounds import check_background
         from avatar.animation.driver_files import find_driver, load_driver
-        from avatar.animation.reanimate import reanimate, require_suffix
+        from avatar.animation.reanimate import reanimate, require_writable
         from avatar.app.workflow import track_driver
-        from avatar.base.files import refuse_existing_file
         from avatar.data.checkpoint import load_avatar
         from avatar.data.folders import run_at
 
         # what can be told at once is told before anything is loaded or tracked
-        require_suffix(self.out, (".mp4",))
-        refuse_existing_file(self.out, self.overwrite)
+        require_writable(self.out, (".mp4",), self.overwrite, inputs=(self.driver,))
         check_background(self.background, self.out)
         source = find_driver(self.driver, start=self.start, end=self.end, live=self.live, rotate=self.rotate)
         run = run_at(self.run_folder)

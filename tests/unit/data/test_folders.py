@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from avatar import reanimate, render
 from avatar.app import cli
-from avatar.base.errors import AvatarError, CaptureError, InputError, RunError
-from avatar.data.folders import capture_at, find_capture, find_run, refuse_other_sources, run_at
+from avatar.base.errors import AvatarError, CaptureError, InputError, OutputError, RunError
+from avatar.data.folders import capture_at, find_capture, find_run, refuse_other_sources, refuse_own_places, run_at
+from avatar.media.images import write_png
 
 
 @pytest.fixture
@@ -142,6 +145,89 @@ def test_commands_name_the_right_thing(arguments, words, tmp_path, monkeypatch, 
     assert cli.main(arguments) == 1
     assert words in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["captured", "pictures"]
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("capture/out.mp4", "lie in a capture"),
+        ("capture/images/00000.png", "lie in a capture"),
+        ("capture/mine/deeper/still/out.mp4", "lie in a capture"),
+        ("config.yaml", "lie among a run's own files"),
+        ("checkpoints/out.mp4", "lie among a run's own files"),
+        ("eval/val/pred/00000.png", "lie among a run's own files"),
+        ("previews/../previews/step_000060.png", "found: previews of the run"),
+    ],
+)
+def test_a_video_is_not_written_among_our_files(run, tmp_path, out, words):
+    with pytest.raises(OutputError, match=words):
+        refuse_own_places(run / out)
+    (tmp_path / "link").symlink_to((run / out).parent.resolve(), target_is_directory=True)
+    with pytest.raises(OutputError, match=words):
+        refuse_own_places(tmp_path / "link" / Path(out).name)
+
+
+def test_a_video_may_be_written_beside_our_files(run, tmp_path, monkeypatch):
+    for out in (
+        run / "orbit.mp4",
+        run / "videos" / "orbit.mp4",
+        run.parent / "orbit.mp4",
+        tmp_path / "capture" / "o.png",
+    ):
+        refuse_own_places(out)
+    monkeypatch.chdir(run)
+    refuse_own_places(Path("out.mp4"))
+    with pytest.raises(OutputError):
+        refuse_own_places(Path("capture/out.mp4"))
+
+
+def test_what_was_begun_is_ours_too(tmp_path):
+    """Before the first file that tells, the folder's claim does; one that is damaged tells nothing."""
+    for kind, out in (("capture", "report/o.mp4"), ("run", "previews/o.png")):
+        (tmp_path / kind).mkdir()
+        claim = tmp_path / kind / ".avatar.json"
+        claim.write_text(json.dumps({"kind": kind, "identity": {}}))
+        with pytest.raises(OutputError):
+            refuse_own_places(tmp_path / kind / out)
+        claim.write_text("{")
+        refuse_own_places(tmp_path / kind / out)
+
+
+def test_what_a_command_reads_is_not_replaced(tmp_path, monkeypatch, capsys):
+    """With --overwrite too, in every spelling of the path, and before anything is loaded."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AVATAR_DEBUG", raising=False)
+    Path("you.mp4").write_bytes(b"a performance")
+    Path("link.mp4").symlink_to("you.mp4")
+    write_png(Path("wall.png"), np.zeros((4, 4, 3), np.uint8))
+    wall = Path("wall.png").read_bytes()
+    drive = ["reanimate", "none", "--driver", "you.mp4", "--overwrite", "--out"]
+    render = ["render", "none", "--background", "wall.png", "--overwrite", "--out"]
+    for out in ("you.mp4", "./you.mp4", str(tmp_path / "you.mp4"), "link.mp4"):
+        assert cli.main([*drive, out]) == 1
+        assert "the output file is one that the command reads" in capsys.readouterr().err
+    assert cli.main([*render, "wall.png"]) == 1
+    assert "the output file is one that the command reads" in capsys.readouterr().err
+    with pytest.raises(OutputError, match="that the command reads"):
+        reanimate("none", "you.mp4", "you.mp4", overwrite=True)
+    assert Path("you.mp4").read_bytes() == b"a performance"
+    assert wall == Path("wall.png").read_bytes()
+
+
+def test_commands_write_no_video_among_our_files(run, monkeypatch, capsys):
+    monkeypatch.chdir(run)
+    monkeypatch.delenv("AVATAR_DEBUG", raising=False)
+    Path("capture/images/00000.png").write_bytes(b"a frame")
+    for arguments in (
+        ["render", ".", "--overwrite", "--out", "capture/images/00000.png"],
+        ["render", ".", "--overwrite", "--out", "checkpoints/o.mp4"],
+        ["reanimate", ".", "--driver", "capture", "--overwrite", "--out", "capture/o.mp4"],
+    ):
+        assert cli.main(arguments) == 1
+        assert "the output file would lie" in capsys.readouterr().err
+    assert Path("capture/images/00000.png").read_bytes() == b"a frame"
+    with pytest.raises(OutputError, match="would lie in a capture"):
+        render(".", "capture/images/00000.png", overwrite=True)
 
 
 def test_training_takes_the_capture_of_a_run(run, monkeypatch):
