@@ -26,9 +26,9 @@ TAKEN = "a video, a capture folder, a run folder (its capture is taken) or an .n
 PARAMETER_KEYS = {"expr": ("expr", None), **{key: (name, size) for name, (key, size) in POSE_KEYS.items()}}
 """Key in a parameter file -> (field of HeadParameters, components; None means the head's expression count): those of a
 capture's flame_param files, stacked over frames. `expr` is needed."""
-TABLES = (".csv", ".tsv", ".txt", ".json", ".xlsx", ".bvh")
-PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".npy", ".mat")
-NPZ = ".npz"
+TABLES = (".csv", ".tsv", ".txt", ".json", ".xlsx", ".bvh", ".mat")
+PICKLES = (".pkl", ".pickle", ".pt", ".pth")
+NPZ, NPY = ".npz", ".npy"
 AS_NPZ = "save the numbers with numpy: np.savez('driver.npz', expr=EXPR, jaw_pose=JAW, fps=25) (docs/design.md)"
 
 
@@ -114,6 +114,13 @@ def _meant(source: Path) -> Path:
             expected=TAKEN,
             fix=AS_NPZ,
         )
+    if kind == NPY:
+        raise InputError(
+            "the driver is a NumPy array without a name",
+            where=source,
+            expected=TAKEN,
+            fix=f"name it: np.savez('driver.npz', expr=np.load('{source.name}'), fps=25) (docs/design.md)",
+        )
     if kind in TABLES:
         raise InputError("the driver is a table, which cannot be read yet", where=source, expected=TAKEN, fix=AS_NPZ)
     return source
@@ -183,7 +190,7 @@ def read_parameter_file(path: Path, asset: HeadAsset) -> Driver:
         arrays = read_npz(path)
     except (OSError, ValueError) as cause:
         raise InputError(
-            "the parameter file cannot be read", where=path, expected="an .npz of arrays", found=cause
+            "the parameter file cannot be read", where=path, expected="an .npz of arrays", found=cause, fix=AS_NPZ
         ) from cause
     if "expr" not in arrays:
         raise InputError(
@@ -201,6 +208,7 @@ def read_parameter_file(path: Path, asset: HeadAsset) -> Driver:
             where=path,
             expected="[N, E], or [E] of a single frame",
             found=list(arrays["expr"].shape),
+            fix=AS_NPZ,
         )
     if "head_fingerprint" in arrays and str(arrays["head_fingerprint"]) != asset.fingerprint:
         raise HeadModelError(
@@ -208,6 +216,7 @@ def read_parameter_file(path: Path, asset: HeadAsset) -> Driver:
             where=path,
             expected=f"{asset.name} {asset.fingerprint}",
             found=str(arrays["head_fingerprint"]),
+            fix="parameters of one head mean nothing in another: track the performance with the avatar's own head",
         )
     frames = arrays["expr"].shape[0]
     DRIVER_FRAMES.require("the driver's length", frames, error=InputError, where=path)
@@ -221,13 +230,24 @@ def read_parameter_file(path: Path, asset: HeadAsset) -> Driver:
             arrays[key] = arrays[key][None]
         if arrays[key].shape != expected:
             error = HeadModelError if key == "expr" else InputError
+            columns = f"a row per frame and {expected[1]} columns, one for each of the expressions of {asset.name}"
+            rows = f"{frames} rows of {expected[1]}, one for each row of expr; leave {key} out where there is none"
             raise error(
-                f"{key} has the wrong shape for this head model", where=path, expected=expected, found=arrays[key].shape
+                f"{key} has the wrong shape for this head model",
+                where=path,
+                expected=expected,
+                found=arrays[key].shape,
+                fix=f"give {columns if key == 'expr' else rows}",
             )
         values = _numbers(arrays[key], key, path)
         if not np.isfinite(values).all():
             bad = int(np.argwhere(~np.isfinite(values))[0, 0])
-            raise InputError(f"{key} holds a value that is not a finite number", where=path, frame=bad)
+            raise InputError(
+                f"{key} holds a value that is not a finite number",
+                where=path,
+                frame=bad,
+                fix="leave such frames out of every array, or fill them in from the frames around them",
+            )
         chosen[field] = torch.tensor(values, dtype=params.expr.dtype)
     fps = float(_numbers(arrays["fps"], "fps", path).reshape(-1)[0]) if "fps" in arrays else DEFAULT_FPS
     FPS.require("fps", fps, error=InputError, where=path)
@@ -237,5 +257,5 @@ def read_parameter_file(path: Path, asset: HeadAsset) -> Driver:
 def _numbers(array: np.ndarray, key: str, path: Path) -> np.ndarray:
     """The array as float64; InputError where it holds something else than numbers."""
     if array.dtype.kind not in "fiu" or array.size == 0:
-        raise InputError(f"{key} does not hold numbers", where=path, found=f"{array.dtype} {array.shape}")
+        raise InputError(f"{key} does not hold numbers", where=path, found=f"{array.dtype} {array.shape}", fix=AS_NPZ)
     return array.astype(np.float64)

@@ -117,7 +117,10 @@ def require_writable(path: Path, suffixes: tuple[str, ...], overwrite: bool, inp
     the `inputs`, belongs to a capture or a run, or exists and `overwrite` is False."""
     if Path(path).suffix.lower() not in suffixes:
         raise InputError(
-            "the output file has an ending that cannot be written", where=path, expected=" or ".join(suffixes)
+            "the output file has an ending that cannot be written",
+            where=path,
+            expected=" or ".join(suffixes),
+            fix=f"give it one of these: --out {Path(path).with_suffix(suffixes[0]) if Path(path).name else 'out.mp4'}",
         )
     refuse_inputs(path, *inputs)
     refuse_own_places(path)

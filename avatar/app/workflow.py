@@ -163,12 +163,15 @@ def train_run(
     config: by default the preset for this machine, on resuming the run's own. `capture` may be a run too, whose capture
     is taken. Raises CaptureError for a folder that is no capture, OutputError where `out` holds something else, or a
     training and `resume` was not asked for, or is being written by another command, RunError where there is nothing to
-    resume.
+    resume and nothing being made.
     """
     check_minutes(minutes)
     capture, out = capture_at(capture), Path(out)
     head = read_json(capture / "transforms.json", CaptureError).get("head_model")
     if resume and not has_checkpoint(out):
+        if (out / LOCK_FILE).exists():  # a training that has left nothing yet may be at work: it is named then
+            with locked_folder(out):
+                pass
         raise RunError("there is nothing to resume", where=out, expected="checkpoints/latest", fix="leave out --resume")
     if config is None:
         config = read_config(out / "config.yaml") if resume else pick_config("auto")

@@ -161,7 +161,14 @@ def safe_join(root: Path, relative: str, error: type[AvatarError] = AvatarError)
     root = Path(root).resolve()
     path = (root / relative).resolve()
     if not path.is_relative_to(root):
-        raise error("a path leaves its folder", where=root, expected="a path inside the folder", found=relative)
+        raise error(
+            "a path leaves its folder",
+            where=root,
+            expected="a path inside the folder",
+            found=f"{relative}, which is {path}",
+            fix="where that is a link, put what it leads to in its place; any other such path was not written by this "
+            "program: make the folder again",
+        )
     return path
 
 

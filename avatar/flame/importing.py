@@ -25,6 +25,7 @@ EXPRESSION_COUNT = 100
 NEEDED = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
 OWN = {"template", "joint_regressor"}
 """What a head written by `save_head` has."""
+DOWNLOAD = f"download the model itself, a .pkl or the .zip it comes in, from {SITE}"
 OTHER_MODELS = {16: "MANO, a hand", 24: "SMPL, a body", 52: "SMPL-H, a body", 55: "SMPL-X, a body"}
 """Relatives of FLAME by their number of joints, which people take for it."""
 _NUMPY_MODULES = (
@@ -107,7 +108,11 @@ def read_pickle(stream: BinaryIO, path: Path) -> dict[str, Any]:
         ) from cause
     if not isinstance(content, dict):
         raise HeadModelError(
-            "the file is no FLAME model", where=path, expected="a dictionary", found=type(content).__name__
+            "the file is no FLAME model",
+            where=path,
+            expected="a dictionary",
+            found=type(content).__name__,
+            fix=DOWNLOAD,
         )
     return {str(key): value for key, value in content.items()}
 
@@ -182,7 +187,11 @@ def _read_npz(file: BinaryIO, path: Path) -> dict[str, Any]:
         return read_npz(file, {*NEEDED, *OWN})  # SMPL-X's files hold objects besides
     except ValueError as cause:
         raise HeadModelError(
-            "the head model's file is damaged", where=path, expected="an .npz of plain arrays", found=cause
+            "the head model's file is damaged",
+            where=path,
+            expected="an .npz of plain arrays",
+            found=cause,
+            fix=DOWNLOAD,
         ) from cause
 
 
@@ -191,12 +200,18 @@ def from_flame_arrays(name: str, content: dict[str, Any], where: Path | str) -> 
     missing = [key for key in NEEDED if key not in content]
     if missing:
         raise HeadModelError(
-            "the file is no FLAME model", where=where, expected=", ".join(NEEDED), found=f"no {', '.join(missing)}"
+            "the file is no FLAME model",
+            where=where,
+            expected=", ".join(NEEDED),
+            found=f"no {', '.join(missing)}",
+            fix=DOWNLOAD,
         )
     try:
         arrays = {key: to_array(content[key], key) for key in NEEDED}
     except Exception as cause:  # the attributes of stand-ins are the file's, and may be anything
-        raise HeadModelError("an array of the FLAME file cannot be read", where=where, found=cause) from cause
+        raise HeadModelError(
+            "an array of the FLAME file cannot be read", where=where, found=cause, fix=DOWNLOAD
+        ) from cause
     parents = arrays["kintree_table"].astype(np.int64)
     other = OTHER_MODELS.get(parents.shape[-1] if parents.ndim else 0)
     if other is not None:
@@ -205,7 +220,7 @@ def from_flame_arrays(name: str, content: dict[str, Any], where: Path | str) -> 
             where=where,
             expected="FLAME, a head",
             found=other,
-            fix=f"download FLAME from {SITE}",
+            fix=DOWNLOAD,
         )
     parents = tuple(int(p) if 0 <= p < 5 else -1 for p in parents[0]) if parents.ndim == 2 else ()
     shapedirs = arrays["shapedirs"]
@@ -215,6 +230,7 @@ def from_flame_arrays(name: str, content: dict[str, Any], where: Path | str) -> 
             where=where,
             expected=f"joints {PARENTS} and more than {EXPRESSION_COUNT} shape directions",
             found=f"joints {parents}, shape directions {list(shapedirs.shape)}",
+            fix=DOWNLOAD,
         )
     return make_head(
         name,

@@ -50,6 +50,7 @@ def test_a_run_and_what_lies_in_a_capture_mean_the_capture(run, given):
         ("a.TSV", ["a table"]),
         ("a.pkl", ["never read", "np.savez"]),
         ("a.pt", ["never read"]),
+        ("a.npy", ["a NumPy array without a name", "np.savez('driver.npz', expr=np.load('a.npy'), fps=25)"]),
         ("a.jpg", ["a picture", "avatar capture --image", "--driver CAPTURE"]),
         ("a.PNG", ["a picture"]),
         ("folder", ["without a capture", "me.wav"]),
@@ -105,8 +106,13 @@ def test_a_single_frame_may_leave_out_its_first_dimension(head, tmp_path):
     [
         ({"expr": np.float32(1)}, InputError, ["expr has the wrong shape", "[]"]),
         ({"expr": np.zeros((2, 3, 4))}, InputError, ["expr has the wrong shape", "[2, 3, 4]"]),
-        ({"expr": np.zeros(7)}, HeadModelError, ["(1, 7)"]),
-        ({"jaw_pose": np.zeros(3)}, InputError, ["jaw_pose has the wrong shape", "(3,)"]),
+        ({"expr": np.zeros(7)}, HeadModelError, ["(1, 7)", "52 columns", "open-head"]),
+        ({"expr": np.zeros(51)}, HeadModelError, ["(1, 51)", "52 columns"]),
+        ({"expr": np.zeros((0, 52))}, InputError, ["expr has the wrong shape", "[0, 52]", "np.savez"]),
+        ({"expr": np.full((2, 52), np.nan)}, InputError, ["not a finite number", "frame 0"]),
+        ({"expr": np.array([["a"] * 52] * 2)}, InputError, ["expr does not hold numbers"]),
+        ({"head_fingerprint": np.array("f00")}, HeadModelError, ["another head model"]),
+        ({"jaw_pose": np.zeros(3)}, InputError, ["jaw_pose has the wrong shape", "(3,)", "2 rows of 3"]),
         ({"expr": np.zeros((MOST_FRAMES + 1, 52))}, InputError, ["length is out of range", "36,000"]),
         ({"fps": np.float32(np.nan)}, InputError, ["fps is out of range"]),
         ({"fps": np.float32(1e9)}, InputError, ["fps is out of range"]),
@@ -116,8 +122,20 @@ def test_the_shape_that_was_found_is_printed(head, tmp_path, changes, error, wor
     np.savez(tmp_path / "p.npz", **{"expr": np.zeros((2, 52), np.float32)} | changes)
     with pytest.raises(error) as caught:
         read_parameter_file(tmp_path / "p.npz", head)
-    for word in words:
+    for word in (*words, "what to do"):
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive"])
+def test_a_file_without_arrays_is_told_how_to_be_made(head, tmp_path, content):
+    (tmp_path / "p.npz").write_bytes(content)
+    with pytest.raises(InputError, match="the parameter file cannot be read") as caught:
+        read_parameter_file(tmp_path / "p.npz", head)
+    assert "np.savez" in str(caught.value.fix)
+    np.savez(tmp_path / "none.npz")
+    with pytest.raises(InputError, match="has no expressions") as caught:
+        read_parameter_file(tmp_path / "none.npz", head)
+    assert "np.savez" in str(caught.value.fix)
 
 
 def test_a_file_without_expressions_lists_what_it_has(head, run):

@@ -1,6 +1,7 @@
 """Reanimation and rendering with a stand-in for the trained field: its pictures tell what it was asked for."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
@@ -98,8 +99,15 @@ def test_a_failure_while_rendering_leaves_nothing(avatar, head, tmp_path, monkey
 
 @pytest.mark.parametrize("name", ["o.avi", "o", "o.png"])
 def test_reanimate_writes_mp4_only(avatar, head, tmp_path, name):
-    with pytest.raises(InputError, match="ending"):
+    with pytest.raises(InputError, match="ending") as caught:
         reanimate(avatar, Driver(performance(head), 25.0, None), tmp_path / name)
+    assert caught.value.fix == f"give it one of these: --out {tmp_path / 'o.mp4'}"
+
+
+def test_a_path_without_a_name_has_no_ending_either(avatar):
+    with pytest.raises(InputError, match="ending") as caught:
+        render_path(avatar, Path("."))
+    assert caught.value.fix == "give it one of these: --out out.mp4"
 
 
 def test_render_sweeps_along_an_orbit(avatar, head, tmp_path):

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from avatar.app import cli
-from avatar.base.errors import OutputError
+from avatar.app.workflow import train_run
+from avatar.base.errors import OutputError, RunError
 from avatar.base.folder_lock import claimed_folder, locked_folder
 from avatar.media.video import write_video
 
@@ -49,6 +50,24 @@ def hold() -> Iterator[Callable[[Path], subprocess.Popen]]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+def test_to_resume_what_another_command_has_just_begun_is_refused_with_its_name(hold, tmp_path):
+    """It has left no checkpoint yet; what a killed one left of its lock is no command."""
+    capture, run = tmp_path / "capture", tmp_path / "run"
+    capture.mkdir()
+    (capture / "transforms.json").write_text(json.dumps({"head_model": {}}))
+    with pytest.raises(RunError, match="nothing to resume"):
+        train_run(capture, run, resume=True)
+    assert not run.exists()
+    first = hold(run)
+    with pytest.raises(OutputError, match=f"(?s)another command is writing.*process {first.pid}"):
+        train_run(capture, run, resume=True)
+    first.kill()
+    first.wait()
+    assert (run / ".avatar.lock").exists()
+    with pytest.raises(RunError, match="nothing to resume"):
+        train_run(capture, run, resume=True)
 
 
 def test_the_second_is_told_who_is_first(hold, tmp_path):

@@ -176,6 +176,16 @@ def test_no_path_leaves_the_folder(capture_folder, path):
         read_capture(capture_folder)
 
 
+@pytest.mark.parametrize("name", ["images", "flame_param"])
+def test_a_link_to_another_folder_is_named_with_what_to_do(capture_folder, name):
+    elsewhere = (capture_folder / name).rename(capture_folder.parent / "elsewhere")
+    (capture_folder / name).symlink_to(elsewhere)
+    with pytest.raises(CaptureError, match="leaves its folder") as caught:
+        read_capture(capture_folder)
+    assert str(elsewhere) in str(caught.value)
+    assert "where that is a link, put what it leads to in its place" in str(caught.value.fix)
+
+
 @pytest.mark.parametrize("key", ["schema_version", "head_model", "camera_mode", "fps", "frames"])
 def test_a_missing_key_is_named(capture_folder, key):
     edit_json(capture_folder / "transforms.json", lambda v: v.pop(key))

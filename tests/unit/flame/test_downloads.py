@@ -76,6 +76,14 @@ def test_nothing_is_written_wherever_a_name_points(tmp_path, content, name):
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "a", inside, path]
 
 
+def test_an_archive_of_arrays_that_are_no_model_is_told_where_the_model_is(tmp_path):
+    np.savez(tmp_path / "a.npz", a=np.zeros(3))
+    (tmp_path / "a.npz").rename(tmp_path / "textures.zip")
+    with pytest.raises(HeadModelError, match="the file is no FLAME model") as caught:
+        importing.read_flame(tmp_path / "textures.zip")
+    assert downloads.SITE in str(caught.value.fix)
+
+
 def test_archives_from_which_nothing_is_taken(tmp_path, content):
     model = pickle.dumps(content)
     cases = {

@@ -138,7 +138,7 @@ def test_what_is_not_ours_is_not_pruned(run, tiny_capture):
     assert [path.name for path in step_files(run)] == ["step_000006.safetensors", "step_000004.safetensors"]
 
 
-def test_none_that_can_be_read(run):
+def test_none_that_can_be_read(run, tiny_capture):
     for path in step_files(run):
         halve(path)
     with pytest.raises(RunError) as error:
@@ -147,11 +147,15 @@ def test_none_that_can_be_read(run):
     assert "none of the run's checkpoints can be read" in message
     assert "step_000004.safetensors is damaged" in message
     assert "step_000002.safetensors is damaged" in message
-    assert "train again" in message
+    assert f"train again: remove {run / 'checkpoints'} and give the command that made the run" in message
     shutil.rmtree(run / "checkpoints")
     assert not has_checkpoint(run)
     with pytest.raises(RunError, match="not a run folder"):
         load_avatar(run, device="cpu")
+    config = shrink(load_preset("cpu"))
+    config.training.steps = 2
+    train(tiny_capture, run, config, progress=False)  # as the message says
+    assert step_of_loaded(run) == 2
 
 
 def test_a_checkpoint_asked_for_by_name_is_not_replaced(run):
