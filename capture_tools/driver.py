@@ -54,6 +54,8 @@ class DriverTrack(NamedTuple):
     """Seconds from the first frame of the file to the start of the performance."""
     notes: tuple[str, ...] = ()
     """Notes for the user, a sentence each."""
+    rotate: int = 0
+    """Degrees by which the file's frames were turned clockwise."""
 
 
 def track_driver(
@@ -105,7 +107,7 @@ def track_driver(
         steady = np.arange(round((times[-1] - times[0]) * fps) + 1) / fps + times[0]
         params, pixels = resample_parameters(params, times, steady), resample_points(pixels, times, steady)
     audio = video if info.has_audio else None
-    return DriverTrack(params, fps, audio, pixels, float(times[0]), tuple(notes))
+    return DriverTrack(params, fps, audio, pixels, float(times[0]), tuple(notes), int(selection.rotate))
 
 
 def picture_notes(video: Path, selection: FrameSelection, pixels: np.ndarray) -> list[str]:

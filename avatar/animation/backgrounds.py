@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from avatar.avatar import Avatar
 
 SCENE, BLUR, TRANSPARENT = "scene", "blur", "transparent"
+HOLD_ALPHA = (".png", ".webm", ".mov")
+"""Endings of files that can be transparent."""
 BLUR_SIGMA = 0.025
 """Blur of the scene, in longer sides of the picture: a lens that is open wide."""
 SAME_SHAPE = 0.02
@@ -32,12 +34,12 @@ Behind = Callable[[Camera], Tensor | None]
 def check_background(choice: str, out: Path) -> None:
     """Raise, before any work, InputError for a choice that is none or that the output file cannot hold, OutputError
     where it is the output file."""
-    if choice == TRANSPARENT and Path(out).suffix.lower() != ".png":
+    if choice == TRANSPARENT and Path(out).suffix.lower() not in HOLD_ALPHA:
         raise InputError(
-            "only a PNG picture can be transparent",
+            "this kind of file cannot be transparent",
             where=out,
-            expected="--out OUT.png with --background transparent",
-            fix="choose a colour such as --background lime, which an editor can key out",
+            expected=f"an ending of {', '.join(HOLD_ALPHA)} with --background transparent",
+            fix="choose such an ending, or a colour such as --background lime, which an editor can key out",
         )
     if is_file(choice):
         read_png(Path(choice))

@@ -43,6 +43,10 @@ class Driver:
     """Seconds from the first picture of the file with the sound to the one at which the performance begins."""
     notes: tuple[str, ...] = ()
     """What a person should be told, a sentence each."""
+    filmed: Path | None = None
+    """The video file or capture folder that the performance was tracked in; None for parameters from elsewhere."""
+    rotate: int = 0
+    """Degrees by which that video's frames are turned clockwise."""
 
 
 class TrackVideo(Protocol):
@@ -176,7 +180,7 @@ def _driver_from_capture(folder: Path, asset: HeadAsset) -> Driver:
     from avatar.data.capture import read_capture
 
     capture = read_capture(folder, expect_head=asset)
-    return Driver(capture.parameters(), capture.fps, None)
+    return Driver(capture.parameters(), capture.fps, None, filmed=folder)
 
 
 def read_parameter_file(path: Path, asset: HeadAsset) -> Driver:

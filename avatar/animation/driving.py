@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
 from avatar.animation.expressions import ExpressionVector, expression_vector, jaw_share_of, parse_amounts
+from avatar.animation.transfer import HeadMotion
 from avatar.base.errors import ConfigError
 from avatar.flame.mean_pose import mean_pose, mean_rotation
 from avatar.flame.model import HeadParameters
@@ -17,7 +18,6 @@ from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 if TYPE_CHECKING:
     from avatar.flame.assets import HeadAsset
 
-HeadMotion = Literal["driver", "still"]
 POSE_QUANTILE = 0.98
 POSE_SLACK = 1.25
 """A driven head pose may exceed the training clip's range by this factor, with a soft limit."""
@@ -28,13 +28,16 @@ SMOOTHING = {"rotation": 0.01, "translation": 0.002, "neck": 0.01, "expr": 0.05,
 """Size of frame-to-frame changes taken for tracking noise: radians, metres, expression units."""
 
 
-def retarget(avatar: HeadParameters, driver: HeadParameters, head_motion: HeadMotion = "driver") -> HeadParameters:
+def retarget(
+    avatar: HeadParameters, driver: HeadParameters, head_motion: HeadMotion = "driver", gain: float = 1.0
+) -> HeadParameters:
     """The driver's performance on the avatar's identity. Shapes follow the driver's N frames.
 
-    avatar: the parameters of the avatar's training clip; its shape and static offset are kept.
-    driver: tracked with the same head model. Expression, jaw and eyes are taken as they are. Head rotation and
-    translation are taken relative to the driver's mean pose, put on the avatar's mean pose, and limited to a little
-    beyond what the training clip showed; `head_motion` "still" leaves the avatar's mean pose.
+    avatar: the parameters of the avatar's training clip; its shape and static offset are kept. driver: tracked with the
+    same head model. Expression, jaw and eyes are taken as they are. Head rotation and translation are taken relative to
+    the driver's mean pose, put on the avatar's mean pose, and limited to a little beyond what the training clip showed;
+    `head_motion` "still" leaves the avatar's mean pose, "avatar" takes the training clip's own poses, to and fro. gain:
+    factor on the driver's head motion.
     """
     frames = driver.expr.shape[0]
     rest = mean_pose(avatar)
@@ -43,13 +46,17 @@ def retarget(avatar: HeadParameters, driver: HeadParameters, head_motion: HeadMo
     )
     if head_motion == "driver":
         seen_rotation, seen_translation = _relative_pose(avatar)
-        relative, offset = _relative_pose(driver)
+        relative, offset = (gain * part for part in _relative_pose(driver))
         relative = soft_limit(relative, _range_of(seen_rotation, LEAST_ROTATION))
         offset = soft_limit(offset, _range_of(seen_translation, LEAST_TRANSLATION))
         rotation = matrix_to_axis_angle(axis_angle_to_matrix(relative) @ axis_angle_to_matrix(rest.rotation))
         translation = translation + offset
         neck_rotation = axis_angle_to_matrix(driver.neck) @ mean_rotation(driver.neck).T
         neck = matrix_to_axis_angle(neck_rotation @ axis_angle_to_matrix(rest.neck))
+    elif head_motion == "avatar":
+        there_and_back = torch.cat([torch.arange(len(avatar)), torch.arange(len(avatar) - 2, 0, -1)])
+        row = there_and_back[torch.arange(frames) % len(there_and_back)].to(avatar.rotation.device)
+        rotation, neck, translation = avatar.rotation[row], avatar.neck[row], avatar.translation[row]
     return dataclasses.replace(
         driver,
         shape=avatar.shape,

@@ -11,23 +11,26 @@ import torch
 
 from avatar.animation.backgrounds import SCENE, TRANSPARENT, Behind, check_background, choose_background
 from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName, camera_path
+from avatar.animation.comparison import beside, driver_pictures, require_filmed
 from avatar.animation.driver_files import DEFAULT_FPS, Driver
-from avatar.animation.driving import HeadMotion, expression_frames, retarget, smooth_tracking
+from avatar.animation.driving import expression_frames, retarget, smooth_tracking
+from avatar.animation.transfer import Retarget, parse_gains, transfer_expression
 from avatar.base import limits
-from avatar.base.errors import InputError
+from avatar.base.errors import ConfigError, InputError
 from avatar.base.files import refuse_existing_file, refuse_inputs
 from avatar.base.progress import Progress
 from avatar.data.folders import refuse_own_places
 from avatar.flame.mean_pose import mean_pose
 from avatar.geometry.cameras import Camera
 from avatar.media.images import to_uint8, write_png
-from avatar.media.video import write_video
+from avatar.media.video import FORMS, write_video
 
 if TYPE_CHECKING:
     from avatar.avatar import Avatar
     from avatar.flame.model import HeadParameters
 
 DEFAULT_FRAMES = 100
+VIDEO_ENDINGS = tuple(FORMS)
 
 
 def reanimate(
@@ -35,21 +38,48 @@ def reanimate(
     driver: Driver,
     out: Path,
     *,
-    head_motion: HeadMotion = "driver",
+    settings: Retarget | None = None,
     background: str = SCENE,
+    compare: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """Write the avatar performing what the driver does, with the driver's sound and the synthetic tag.
 
-    background: see `backgrounds.choose_background`. Raises InputError for one that is unknown, OutputError where `out`
-    exists and `overwrite` is False, belongs to a capture or a run, or cannot be written.
+    settings: how the performance is put on the avatar. background: see `backgrounds.choose_background`. compare: with
+    the driver's own pictures at the left. Raises InputError for a background that is unknown, ConfigError for settings
+    that do not fit the driver, OutputError where `out` exists and `overwrite` is False, belongs to a capture or a run,
+    or cannot be written.
     """
-    require_writable(out, (".mp4",), overwrite)
+    settings = settings or Retarget()
+    require_writable(out, VIDEO_ENDINGS, overwrite)
     check_background(background, out)
+    if compare:
+        require_comparable(driver, background)
     own = avatar.parameters
-    params = retarget(own, smooth_tracking(driver.params.to(own.expr.device)), head_motion)
+    relative = settings.transfer == "relative" or (settings.transfer == "auto" and driver.filmed is not None)
+    meant = transfer_expression(
+        own,
+        smooth_tracking(driver.params.to(own.expr.device)),
+        avatar.asset,
+        settings,
+        relative=relative,
+        fps=driver.fps,
+    )
+    params = retarget(own, meant, settings.head_motion, parse_gains(settings.gain)["head"])
     cameras = [avatar.camera] * params.expr.shape[0]
-    return _write(avatar, params, cameras, out, driver, "reanimate", choose_background(avatar, background))
+    beside_it = driver_pictures(driver) if compare else None
+    return _write(
+        *(avatar, params, cameras, out, driver, "reanimate", choose_background(avatar, background)),
+        transparent=background == TRANSPARENT,
+        driver_pictures=beside_it,
+    )
+
+
+def require_comparable(driver: Driver, background: str) -> None:
+    """Raise ConfigError where the driver has no pictures, or the avatar's would be transparent beside them."""
+    require_filmed(driver)
+    if background == TRANSPARENT:
+        raise ConfigError("--compare shows the driver's whole pictures", found="--background transparent")
 
 
 def render_path(
@@ -65,11 +95,11 @@ def render_path(
     background: str = SCENE,
     overwrite: bool = False,
 ) -> Path:
-    """Write the avatar with a chosen expression along a camera path, as .mp4, or its first frame as .png.
+    """Write the avatar with a chosen expression along a camera path, as a video, or its first frame as .png.
 
     expression: see `driving.expression_frames`. size: longer side in pixels, the captured size by default.
     frames: 100 by default, the clip's own number for the expression `clip`; in a .png a sweep is at its fullest.
-    background: see `backgrounds.choose_background`; `transparent` for a .png only.
+    background: see `backgrounds.choose_background`; `transparent` for .png, .webm and .mov.
     Raises ConfigError for unknown names and as `require_renderable`.
     """
     require_renderable(out, frames=frames, fps=fps, size=size, amplitude=amplitude, overwrite=overwrite)
@@ -89,7 +119,8 @@ def render_path(
     if still:
         picture = _frame(avatar, params, 0, cameras[0], behind, transparent=background == TRANSPARENT)
         return write_png(out, picture, synthetic=True)
-    return _write(avatar, params, cameras, out, Driver(params, fps, None), "render", behind)
+    source = Driver(params, fps, None)
+    return _write(avatar, params, cameras, out, source, "render", behind, transparent=background == TRANSPARENT)
 
 
 def require_renderable(
@@ -100,7 +131,7 @@ def require_renderable(
     limits.FPS.require("--fps", fps)
     limits.RENDER_SIZE.require("--size", size)
     limits.AMPLITUDE.require("--amplitude", amplitude)
-    require_writable(out, (".mp4", ".png"), overwrite)
+    require_writable(out, (*VIDEO_ENDINGS, ".png"), overwrite)
 
 
 def head_centre(avatar: Avatar) -> np.ndarray:
@@ -148,13 +179,22 @@ def _write(
     source: Driver,
     label: str,
     behind: Behind,
+    *,
+    transparent: bool = False,
+    driver_pictures: Iterator[np.ndarray] | None = None,
 ) -> Path:
-    """Render the frames into `out`, at the rate and with the sound of `source`."""
+    """Render the frames into `out`, at the rate and with the sound of `source`, beside the driver's pictures if any."""
 
     def images() -> Iterator[np.ndarray]:
         with Progress(label, len(cameras)) as bar:
             for index, camera in enumerate(cameras):
-                yield _frame(avatar, params, index, camera, behind)
+                image = _frame(avatar, params, index, camera, behind, transparent=transparent)
+                if driver_pictures is not None:
+                    filmed = next(driver_pictures, None)
+                    if filmed is None:
+                        return
+                    image = beside(filmed, image)
+                yield image
                 bar.update(index + 1)
 
     return write_video(

@@ -12,9 +12,9 @@ from typing import Any
 
 from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName
 from avatar.animation.driver_files import DEFAULT_FPS, load_driver
-from avatar.animation.driving import HeadMotion
 from avatar.animation.reanimate import reanimate as write_reanimation
 from avatar.animation.reanimate import render_path, require_renderable, require_writable
+from avatar.animation.transfer import Retarget
 from avatar.app.workflow import capture_photo, capture_video, evaluate_run, track_driver, train_run
 from avatar.avatar import Avatar
 from avatar.base.folder_lock import locked_folder
@@ -60,21 +60,22 @@ def reanimate(
     driver: str | Path,
     out: str | Path,
     *,
-    head_motion: HeadMotion = "driver",
+    settings: Retarget | None = None,
+    compare: bool = False,
     start: float | None = None,
     end: float | None = None,
     live: bool = False,
     background: str = "scene",
     overwrite: bool = False,
 ) -> Path:
-    """Write the avatar (or that of a run folder) performing what a driver does, as mp4; returns the file.
+    """Write the avatar (or that of a run folder) performing what a driver does, as a video; returns the file.
 
     driver: a video, a capture or run folder, or an .npz of parameters; the other options as in `avatar reanimate`.
     """
     require_writable(Path(out), (".mp4",), overwrite, inputs=(Path(driver),))
     person = avatar if isinstance(avatar, Avatar) else load_avatar(Path(avatar))
     performance = load_driver(Path(driver), person.asset, start=start, end=end, live=live, track=track_driver)
-    options = {"head_motion": head_motion, "background": background, "overwrite": overwrite}
+    options = {"settings": settings, "background": background, "compare": compare, "overwrite": overwrite}
     return write_reanimation(person, performance, Path(out), **options)
 
 

@@ -147,7 +147,7 @@ def track_driver(
     from capture_tools.driver import track_driver as track
 
     found = track(video, asset, start=start, end=end, live=live, rotate=rotate)
-    return Driver(found.params, found.fps, found.audio, found.audio_start, found.notes)
+    return Driver(found.params, found.fps, found.audio, found.audio_start, found.notes, video, found.rotate)
 
 
 def train_run(

@@ -71,6 +71,7 @@ MINUTES = Limits(0, 10_080, "minutes (a week)", "5 to 10 suit most clips", above
 SECONDS = Limits(0, 360_000, "seconds", "count in seconds from the beginning of the video")
 SHOT = Limits(1, 10_000, "", "1 is the first shot; without --shot the one with most frames of a face is taken")
 SEED = Limits(0, 2**32 - 2, "", "any whole number in this range will do")
+GAIN = Limits(0, 3, "", "1 leaves a region as the driver moves it, 0 keeps it still")
 AMPLITUDE = Limits(
     0, 60, "degrees", "a clip shows the face from the front; keep near the angles it was filmed from", above=True
 )

@@ -1,6 +1,6 @@
 """Sound of a video file: the track that players choose, and its transfer into a file that is being written.
 
-Sound is always decoded, aligned with the pictures' clock, and encoded as AAC. Copied packets could only be
+Sound is always decoded, aligned with the pictures' clock, and encoded as AAC or Opus. Copied packets could only be
 aligned to a packet's length (64 ms at 16 kHz), and gaps and late starts would be left to the player.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
 
+SoundCodec = Literal["aac", "libopus"]
+"""Encoders: AAC for mp4 and mov, Opus for webm."""
 BIT_RATE = 128_000
 """Bits per second and channel."""
 OTHER_RATE = 48000
-"""Samples per second where AAC does not support the source's rate."""
+"""Samples per second where the encoder does not support the source's rate."""
 SLACK = 0.02
 """Seconds by which a track's timestamps may differ from the count of its samples before samples are moved: files round
 times to milliseconds, and their clocks wander."""
@@ -44,26 +46,29 @@ def sound_track(path: Path) -> int | None:
 
 
 @contextmanager
-def carried_sound(out: OutputContainer, source: Path | None, start: float) -> Iterator[Callable[[float], None]]:
+def carried_sound(
+    out: OutputContainer, source: Path | None, start: float, codec: SoundCodec = "aac"
+) -> Iterator[Callable[[float], None]]:
     """A function that carries the sound of `source` into `out`, up to a time in seconds of `out`, so that the streams
     interleave. What was carried is complete in the file when the context ends.
 
     `start`: seconds after the first picture of `source` (for a file of sound alone: after its first sample) that become
     0 in `out`. Sound from before is cut; sound that begins later, and gaps in it, are preceded by silence. A source
-    without sound that can be decoded gives none. Raises InputError where the source cannot be opened.
+    without sound that can be decoded gives none. `codec`: the encoder's name. Raises InputError where the source cannot
+    be opened.
     """
     index = None if source is None else sound_track(source)
     if source is None or index is None:
         yield lambda until: None
         return
-    rate, layout = _written_form(source, index)
+    rate, layout = _written_form(source, index, codec)
     pieces = _placed(source, index, rate, layout, start)
     first = next(pieces, None)
     if first is None:  # the sound ends before `start`
         yield lambda until: None
         return
     channels = len(first)
-    target = out.add_stream("aac", rate=rate, layout=layout, bit_rate=BIT_RATE * channels)
+    target = out.add_stream(codec, rate=rate, layout=layout, bit_rate=BIT_RATE * channels)
     waiting, sent = first, 0
 
     def carry_until(seconds: float) -> None:
@@ -86,14 +91,14 @@ def _audio_stream(container: InputContainer, index: int) -> AudioStream:
     return next(stream for stream in container.streams.audio if stream.index == index)
 
 
-def _written_form(path: Path, index: int) -> tuple[int, str]:
+def _written_form(path: Path, index: int, codec: SoundCodec) -> tuple[int, str]:
     """Samples per second and layout in which a track is written. They are asked of its first frame: what the container
     says is wrong for some kinds of AAC, which are decoded at twice the rate."""
     import av
 
     with opened(path, need_video=False) as (container, _):
         frame = next(decoded(container, _audio_stream(container, index), path))
-    known = av.Codec("aac", "w").audio_rates or [OTHER_RATE]
+    known = av.Codec(codec, "w").audio_rates or [OTHER_RATE]
     rate = frame.sample_rate if frame.sample_rate in known else OTHER_RATE
     return rate, "mono" if frame.layout.nb_channels == 1 else "stereo"
 

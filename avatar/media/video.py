@@ -19,7 +19,7 @@ from avatar.base.errors import InputError
 from avatar.base.files import atomic_write
 from avatar.media.focal_metadata import read_focal_35mm
 from avatar.media.hdr import is_plain, to_srgb
-from avatar.media.sound import carried_sound, sound_track
+from avatar.media.sound import SoundCodec, carried_sound, sound_track
 from avatar.media.streams import (
     CUT_SHARE,
     DEFAULT_RATE,
@@ -65,6 +65,31 @@ class VideoInfo:
     """Focal length in millimetres as of 35 mm film (by the diagonal), where the file says it."""
     has_unreadable_sound: bool = False
     """It has sound tracks, and none of them can be decoded."""
+
+
+@dataclass(frozen=True)
+class VideoForm:
+    """How a kind of video file is written."""
+
+    container: str
+    codec: str
+    pixels: str
+    sound: SoundCodec
+    alpha: bool
+    options: dict[str, str]
+    container_options: dict[str, str]
+
+
+FORMS = {
+    ".mp4": VideoForm(
+        "mp4", "libx264", "yuv420p", "aac", False, {"crf": "17", "preset": "fast"}, {"movflags": "+faststart"}
+    ),
+    ".webm": VideoForm(
+        "webm", "libvpx-vp9", "yuva420p", "libopus", True, {"crf": "20", "b": "0", "row-mt": "1", "cpu-used": "4"}, {}
+    ),
+    ".mov": VideoForm("mov", "prores_ks", "yuva444p10le", "aac", True, {"profile": "4444"}, {}),
+}
+"""Endings of video files that are written."""
 
 
 def probe_video(path: Path, *, rotate: int = 0) -> VideoInfo:
@@ -162,8 +187,9 @@ def write_video(
     audio_start: float = 0.0,
     synthetic: bool,
 ) -> Path:
-    """Write uint8 `[H, W, 3]` frames as H.264 (yuv420p, BT.709, CRF 17) in an mp4, atomically.
+    """Write uint8 `[H, W, 3]` frames, or `[H, W, 4]` ones with straight alpha, atomically; the ending says how.
 
+    `.mp4`: H.264 (yuv420p, BT.709, CRF 17), without alpha. `.webm`: VP9 and `.mov`: ProRes 4444, both with alpha.
     Odd sizes are padded by repeating the last row or column. `audio_from`: the sound of that video or sound file, from
     `audio_start` seconds after its first picture on, cut to the length of the pictures written; files without sound
     that can be decoded are accepted (`VideoInfo.has_audio` tells).
@@ -172,28 +198,32 @@ def write_video(
     """
     import av
 
+    form = FORMS[Path(path).suffix.lower()]
+
     def write(part: Path) -> None:
         iterator = iter(frames)
         first = next(iterator, None)
         if first is None:
             raise ValueError("write_video needs at least one frame")
-        height, width = first.shape[:2]
+        height, width, channels = first.shape
+        if channels == 4 and not form.alpha:
+            raise ValueError(f"{form.container} holds no alpha")
         rate = Fraction(fps).limit_denominator(1001)
-        with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as out:
+        with av.open(str(part), "w", format=form.container, options=form.container_options) as out:
             _tag(out, path, synthetic)
-            stream = out.add_stream("libx264", rate=rate)
+            stream = out.add_stream(form.codec, rate=rate)
             stream.width, stream.height = width + width % 2, height + height % 2
-            stream.pix_fmt = "yuv420p"
-            stream.options = {"crf": "17", "preset": "fast"}
+            stream.pix_fmt = form.pixels
+            stream.options = form.options
             context = stream.codec_context
             context.colorspace, context.color_range, context.color_primaries, context.color_trc = 1, 1, 1, 1
-            with carried_sound(out, audio_from, audio_start) as carry_sound_until:
+            with carried_sound(out, audio_from, audio_start, form.sound) as carry_sound_until:
                 for count, image in enumerate(_chain(first, iterator)):
                     if image.shape != first.shape or image.dtype != np.uint8:
                         raise ValueError(f"frame {count} is {image.dtype} {image.shape}, the first was {first.shape}")
                     padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-                    frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
-                    frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+                    frame = av.VideoFrame.from_ndarray(padded, format="rgba" if channels == 4 else "rgb24")
+                    frame = frame.reformat(format=form.pixels, dst_colorspace="ITU709", dst_color_range="MPEG")
                     frame.pts = count
                     frame.time_base = 1 / rate
                     out.mux(stream.encode(frame))

@@ -23,9 +23,19 @@ class Reanimate:
     `expr [N, E]` and where wanted `jaw_pose`, `eyes_pose`, `neck_pose`, `rotation`, `translation` and `fps`
     (docs/design.md)."""
     out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4")]
-    """Video to write, with the driver's sound."""
-    head_motion: Literal["driver", "still"] = "driver"
-    """Move the head as the driver does, within the range of the training clip, or keep it still."""
+    """Video to write, with the driver's sound: .mp4, or .webm (VP9) and .mov (ProRes 4444), which can be
+    transparent."""
+    transfer: Literal["auto", "relative", "absolute"] = "auto"
+    """relative: what changes from the driver's own neutral face, on the avatar's. absolute: the driver's coefficients
+    as they are. auto: relative for videos and captures, absolute for an .npz."""
+    neutral: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
+    """Second of the driver at which its face is neutral. Found among its calmest frames by default."""
+    gain: Annotated[str, tyro.conf.arg(metavar="REGION=G,...")] = ""
+    """How strong regions move: all=1.2 or mouth=0.8,brows=1.5; of brows, eyes, gaze, cheeks, jaw, mouth, head."""
+    head_motion: Literal["driver", "avatar", "still"] = "driver"
+    """Move the head as the driver does, within the range of the training clip, as that clip did, or keep it still."""
+    compare: bool = False
+    """Show the driver's own pictures at the left."""
     start: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
     """Leave out what comes before this second of the driver's video."""
     end: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
@@ -33,9 +43,9 @@ class Reanimate:
     rotate: Rotate = "auto"
     """Degrees by which the driver's frames are turned clockwise, after what the file says; auto sets a face upright
     that lies on its side or upside down."""
-    background: Annotated[str, tyro.conf.arg(metavar="scene|blur|COLOUR|FILE")] = "scene"
-    """What stands behind the person: the clip's own scene, that scene blurred, a colour (white, #00ff00) or a picture
-    file."""
+    background: Annotated[str, tyro.conf.arg(metavar="scene|blur|COLOUR|transparent|FILE")] = "scene"
+    """What stands behind the person: the clip's own scene, that scene blurred, a colour (white, #00ff00), nothing
+    (transparent, for .webm and .mov) or a picture file."""
     live: bool = False
     """Track the driver's video frame by frame, as if it came from a camera: much faster, a little less exact."""
     overwrite: bool = False
@@ -44,13 +54,15 @@ class Reanimate:
     def run(self) -> Outcome:
         from avatar.animation.backgrounds import check_background
         from avatar.animation.driver_files import find_driver, load_driver
-        from avatar.animation.reanimate import reanimate, require_writable
+        from avatar.animation.reanimate import VIDEO_ENDINGS, reanimate, require_writable
+        from avatar.animation.transfer import Retarget, parse_gains
         from avatar.app.workflow import track_driver
         from avatar.data.checkpoint import load_avatar
         from avatar.data.folders import run_at
 
         # what can be told at once is told before anything is loaded or tracked
-        require_writable(self.out, (".mp4",), self.overwrite, inputs=(self.driver,))
+        require_writable(self.out, VIDEO_ENDINGS, self.overwrite, inputs=(self.driver,))
+        parse_gains(self.gain)
         check_background(self.background, self.out)
         source = find_driver(self.driver, start=self.start, end=self.end, live=self.live, rotate=self.rotate)
         run = run_at(self.run_folder)
@@ -58,8 +70,9 @@ class Reanimate:
         driver = load_driver(
             source, avatar.asset, start=self.start, end=self.end, live=self.live, rotate=self.rotate, track=track_driver
         )
-        options = {"head_motion": self.head_motion, "background": self.background, "overwrite": self.overwrite}
-        written = reanimate(avatar, driver, self.out, **options)
+        settings = Retarget(self.transfer, self.neutral, self.gain, self.head_motion)
+        options = {"background": self.background, "compare": self.compare, "overwrite": self.overwrite}
+        written = reanimate(avatar, driver, self.out, settings=settings, **options)
         notes = [f"driver: {shown(source)}"] if source != self.driver else []
         files = [(written, "tagged as synthetic in its metadata")]
         return Outcome(files, f"watch {shown(written)}", [*notes, *(f"warning: {note}" for note in driver.notes)])
@@ -72,7 +85,7 @@ class Render:
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """Run folder, made by `avatar create` or `avatar train`."""
     out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4|OUT.png")]
-    """Video to write, or one picture."""
+    """Video to write (.mp4, .webm, .mov), or one picture (.png)."""
     path: Literal["still", "orbit", "spiral"] = "orbit"
     """How the camera moves."""
     expression: Annotated[str, tyro.conf.arg(metavar="E")] = "neutral"
@@ -88,7 +101,7 @@ class Render:
     """How far the camera swings to each side, in degrees."""
     background: Annotated[str, tyro.conf.arg(metavar="scene|blur|COLOUR|transparent|FILE")] = "scene"
     """What stands behind the person: the clip's own scene, that scene blurred, a colour (white, #00ff00), nothing
-    (transparent, for a PNG) or a picture file."""
+    (transparent, for .png, .webm and .mov) or a picture file."""
     overwrite: bool = False
     """Replace the output file if it exists."""
 

@@ -70,7 +70,8 @@ def test_what_is_no_background_is_named_before_any_work(avatar, choice, tmp_path
         choose_background(avatar, choice)
 
 
-def test_only_a_png_can_be_transparent():
-    check_background("transparent", Path("out.PNG"))
-    with pytest.raises(InputError, match="only a PNG"):
+def test_an_mp4_cannot_be_transparent():
+    for ending in (".PNG", ".webm", ".mov"):
+        check_background("transparent", Path(f"out{ending}"))
+    with pytest.raises(InputError, match="cannot be transparent"):
         check_background("transparent", Path("out.mp4"))

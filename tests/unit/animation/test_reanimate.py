@@ -10,21 +10,23 @@ import torch
 
 from avatar.animation.driver_files import Driver, load_driver, read_parameter_file
 from avatar.animation.reanimate import head_centre, reanimate, render_path
+from avatar.animation.transfer import Retarget
 from avatar.base.errors import ConfigError, HeadModelError, InputError, OutputError
 from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.cameras import Camera, look_at
 from avatar.media.images import read_png
-from avatar.media.video import has_synthetic_tag, probe_video, read_video
+from avatar.media.video import has_synthetic_tag, probe_video, read_video, write_video
 
 
 @dataclass
 class Shown:
     image: torch.Tensor
+    opacity: torch.Tensor
 
 
 class GreyAvatar:
-    """Answers every request with a grey picture: brightness is the jaw's angle, brighter on the left for a camera
+    """Answers every request with a grey picture: brightness is twice the jaw's angle, brighter on the left for a camera
     that has moved to +x."""
 
     def __init__(self, asset):
@@ -32,12 +34,13 @@ class GreyAvatar:
         pose = np.asarray(look_at((0.0, 0.0, 1.0), (0.0, 0.0, 0.0)), dtype=np.float64)
         self.camera = Camera(48, 32, 80.0, 80.0, 24.0, 16.0, pose)
         self.parameters = HeadParameters.neutral(asset, 4)
+        self.device = torch.device("cpu")
         self.asked = []
 
     def render_frame(self, params, camera, *, deform_code=None, background=None):
         self.asked.append((params, camera))
-        image = torch.full((camera.height, camera.width, 3), float(params.jaw[0, 0]).__abs__())
-        return Shown(image)
+        image = torch.full((camera.height, camera.width, 3), 2 * abs(float(params.jaw[0, 0])))
+        return Shown(image, torch.full(image.shape[:2], 0.5))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,7 @@ def avatar(head):
 
 def performance(head, frames=6):
     params = HeadParameters.neutral(head, frames)
-    params.jaw[:, 0] = torch.linspace(0.0, 0.9, frames)
+    params.jaw[:, 0] = torch.linspace(0.0, 0.4, frames)
     params.shape[:] = 1.0
     return params
 
@@ -70,7 +73,7 @@ def test_reanimate_writes_every_frame_with_the_drivers_rate_and_the_tag(avatar, 
     assert info.fps == pytest.approx(12.5)
     assert has_synthetic_tag(out)
     brightness = [float(image.mean()) / 255 for _, image in read_video(out)]
-    np.testing.assert_allclose(brightness, np.linspace(0, 0.9, 6), atol=0.04)
+    np.testing.assert_allclose(brightness, np.linspace(0, 0.8, 6), atol=0.04)
     for params, camera in avatar.asked:
         assert camera is avatar.camera
         assert not params.shape.any()  # the avatar's identity, not the driver's
@@ -220,3 +223,50 @@ def test_live_reaches_the_tracker(head, tmp_path, monkeypatch):
         load_driver(save_parameters(tmp_path / "p.npz", head), head, rotate=0)
     with pytest.raises(ConfigError, match="--live"):
         load_driver(save_parameters(tmp_path / "p.npz", head), head, live=True)
+
+
+@pytest.mark.parametrize("ending", [".webm", ".mov"])
+def test_a_transparent_video_keeps_its_alpha(avatar, head, tmp_path, ending):
+    """Half opaque, of premultiplied brightness: straight colours are twice as bright, as far as they go."""
+    out = reanimate(avatar, Driver(performance(head), 25.0, None), tmp_path / f"o{ending}", background="transparent")
+    assert has_synthetic_tag(out)
+    import av
+
+    with av.open(str(out)) as container:
+        decoder = "libvpx-vp9" if ending == ".webm" else None  # ffmpeg's own VP9 decoder drops the alpha
+        stream = container.streams.video[0]
+        context = stream.codec_context if decoder is None else av.CodecContext.create(decoder, "r")
+        packets = container.demux(stream)
+        frames = [frame for packet in packets if packet.size for frame in context.decode(packet)]
+        frames += context.decode(None) if decoder else []
+    pictures = [frame.to_ndarray(format="rgba") for frame in frames]
+    assert len(pictures) >= 5
+    assert all(abs(float(picture[..., 3].mean()) - 127.5) < 4 for picture in pictures)
+    assert float(pictures[-1][..., :3].mean()) > 1.5 * float(pictures[1][..., :3].mean())
+
+
+def test_the_drivers_pictures_stand_beside_the_avatar(avatar, head, tmp_path):
+    """A driver filmed at another size and rate, from its second second on: each frame with the picture of its time."""
+    filmed = tmp_path / "driver.mp4"
+    pictures = [np.full((64, 40, 3), 4 * index, np.uint8) for index in range(50)]
+    write_video(filmed, pictures, 25.0, synthetic=False)
+    driver = Driver(performance(head, 10), 12.5, None, audio_start=1.0, filmed=filmed)
+    out = reanimate(avatar, driver, tmp_path / "o.mp4", compare=True)
+    shown = [image for _, image in read_video(out)]
+    assert len(shown) == 10
+    assert shown[0].shape == (32, 20 + 48, 3)
+    left = [float(image[:, :18].mean()) for image in shown]
+    np.testing.assert_allclose(left, [4 * (25 + 2 * index) for index in range(10)], atol=6)
+    assert float(shown[-1][:, 24:].mean()) > float(shown[0][:, 24:].mean()) + 100
+    with pytest.raises(ConfigError, match="pictures"):
+        reanimate(avatar, Driver(performance(head), 25.0, None), tmp_path / "p.mp4", compare=True)
+
+
+def test_the_head_moves_as_in_the_avatars_own_clip(avatar, head, tmp_path):
+    avatar.parameters.rotation[:, 1] = torch.tensor([0.0, 0.1, 0.2, 0.3])
+    reanimate(
+        *(avatar, Driver(performance(head, 7), 25.0, None), tmp_path / "o.mp4"),
+        settings=Retarget(head_motion="avatar"),
+    )
+    turned = [float(params.rotation[0, 1]) for params, _ in avatar.asked]
+    assert turned == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.2, 0.1, 0.0])

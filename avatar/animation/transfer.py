@@ -1,0 +1,162 @@
+"""Transfer of a driver's expressions: relative to the driver's own neutral face, by region, within soft limits.
+
+Two faces at rest are tracked with different coefficients: one person's mouth corners hang, another's lids are half
+shut. What counts is the change from a person's own neutral (Deng and Noh 2007, "Computer facial animation: a survey",
+section on performance retargeting). A lid's way from there to shut is mapped onto the avatar's, so that a blink closes
+both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from avatar.animation.expressions import jaw_open_angle
+from avatar.base.errors import ConfigError
+from avatar.base.limits import GAIN
+from avatar.flame.assets import HeadAsset
+from avatar.flame.model import HeadParameters
+
+HeadMotion = Literal["driver", "avatar", "still"]
+Transfer = Literal["auto", "relative", "absolute"]
+REGIONS = ("brows", "eyes", "gaze", "cheeks", "jaw", "mouth", "head")
+"""What a gain can be given for, besides `all`."""
+PREFIXES = {
+    "brow": "brows",
+    "eyeLook": "gaze",
+    "eye": "eyes",
+    "cheek": "cheeks",
+    "nose": "cheeks",
+    "jaw": "jaw",
+    "mouth": "mouth",
+    "tongue": "mouth",
+}
+"""Beginnings of the names of actions and their regions, the more special first."""
+CALM_SHARE = 0.1
+"""Share of the frames, the calmest ones, whose median is a person's neutral."""
+AROUND = 0.1
+"""Seconds around a given moment from which the neutral is taken."""
+BOUND, SLACK = 1.0, 0.15
+"""Actions beyond the first bend softly towards the sum of both."""
+LEAST_SPAN = 0.2
+"""Of a lid between neutral and shut; a person whose lids are nearly shut at rest is not stretched any further."""
+OPENING = 0.42
+"""Widest opening of the jaw's joint in radians; more bends softly towards a seventh beyond."""
+
+
+@dataclass(frozen=True)
+class Retarget:
+    """How a driver's performance is put on an avatar."""
+
+    transfer: Transfer = "auto"
+    """relative: the change from the driver's own neutral, on the avatar's. absolute: the driver's coefficients as they
+    are. auto: relative for what was tracked in pictures, absolute for parameter files."""
+    neutral: float | None = None
+    """Second of the driver at which its face is neutral; found among its calmest frames by default."""
+    gain: str = ""
+    """How strong regions move: all=1.2,mouth=0.8; regions are brows, eyes, gaze, cheeks, jaw, mouth, head."""
+    head_motion: HeadMotion = "driver"
+    """Whose head motion: the driver's, within the training clip's range; the avatar's own clip, to and fro; or none."""
+
+
+@dataclass
+class Neutral:
+    """A face at rest."""
+
+    expr: Tensor
+    """`[E]`."""
+    jaw: Tensor
+    """`[3]` radians."""
+    eyes: Tensor
+    """`[6]` radians."""
+
+
+def parse_gains(text: str) -> dict[str, float]:
+    """`"all=1.2,mouth=0.8"` as a gain for each of REGIONS; 1 where nothing is said.
+
+    Raises ConfigError for a part that cannot be read, an unknown region or a gain out of range.
+    """
+    given: dict[str, float] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        try:
+            gain = float(value) if equals else float("nan")
+        except ValueError:
+            gain = float("nan")
+        if name not in ("all", *REGIONS) or gain != gain:
+            raise ConfigError(
+                "--gain cannot be read",
+                expected=f"REGION=GAIN of all, {', '.join(REGIONS)}, joined by commas",
+                found=part,
+            )
+        GAIN.require("--gain", gain)
+        given[name] = gain
+    return {region: given.get(region, given.get("all", 1.0)) for region in REGIONS}
+
+
+def region_of(action: str) -> str:
+    """The region of a named action; `mouth` for an action that is numbered only, as FLAME's are."""
+    return next((region for start, region in PREFIXES.items() if action.startswith(start)), "mouth")
+
+
+def neutral_of(params: HeadParameters, asset: HeadAsset, fps: float, moment: float | None = None) -> Neutral:
+    """The face at rest of a clip: the median of its calmest tenth, or of the frames around `moment` (seconds).
+
+    Raises ConfigError for a moment outside the clip.
+    """
+    count = len(params)
+    if moment is not None:
+        middle = round(moment * fps)
+        if not 0 <= middle < count:
+            raise ConfigError(
+                "--neutral is outside the driver", expected=f"0 to {(count - 1) / fps:.2f} s", found=moment
+            )
+        reach = max(1, round(AROUND * fps))
+        chosen = torch.arange(max(0, middle - reach), min(count, middle + reach + 1))
+    else:
+        counted = [i for i, name in enumerate(asset.expression_names) if region_of(name) not in ("gaze", "eyes")]
+        opening = params.jaw[:, 0].abs() / jaw_open_angle(asset)
+        activity = params.expr[:, counted].abs().sum(-1) + opening
+        chosen = activity.argsort(stable=True)[: max(1, round(CALM_SHARE * count))]
+    eyes = params.eyes.median(0).values if moment is None else params.eyes[chosen].median(0).values
+    return Neutral(params.expr[chosen].median(0).values, params.jaw[chosen].median(0).values, eyes)
+
+
+def transfer_expression(
+    avatar: HeadParameters, driver: HeadParameters, asset: HeadAsset, settings: Retarget, *, relative: bool, fps: float
+) -> HeadParameters:
+    """The driver's N frames with expression, jaw and eyes meant for the avatar.
+
+    avatar: parameters of the training clip. relative: as `Retarget.transfer`, decided. fps: the driver's rate.
+    Raises ConfigError as `parse_gains` and `neutral_of`.
+    """
+    gains = parse_gains(settings.gain)
+    bounded = not asset.expression_names[0].startswith("expression_")
+    expr, jaw, eyes = driver.expr, driver.jaw, driver.eyes
+    zero = Neutral(torch.zeros_like(expr[0]), torch.zeros_like(jaw[0]), torch.zeros_like(eyes[0]))
+    own = neutral_of(avatar, asset, 25.0) if relative else zero
+    theirs = neutral_of(driver, asset, fps, settings.neutral) if relative else zero
+    gain = expr.new_tensor([gains[region_of(name)] for name in asset.expression_names])
+    change = expr - theirs.expr
+    if relative and bounded:
+        lids = [i for i, name in enumerate(asset.expression_names) if name.startswith("eyeBlink")]
+        change[:, lids] *= (1 - own.expr[lids]) / (1 - theirs.expr[lids]).clamp_min(LEAST_SPAN)
+    expr = own.expr + gain * change
+    jaw = own.jaw + gains["jaw"] * (jaw - theirs.jaw)
+    eyes = own.eyes + gains["gaze"] * (eyes - theirs.eyes)
+    if bounded:
+        expr = bent(expr, BOUND, SLACK)
+    jaw = torch.cat([bent(jaw[:, :1], OPENING, OPENING / 7), jaw[:, 1:]], 1)
+    return dataclasses.replace(driver, expr=expr, jaw=jaw, eyes=eyes)
+
+
+def bent(values: Tensor, bound: float, slack: float) -> Tensor:
+    """Values that bend softly from `bound` on towards `bound + slack`; on the negative side the slack alone counts."""
+    above = (values - bound).clamp_min(0)
+    below = (-values).clamp_min(0)
+    kept = values.clamp(0, bound)
+    return kept + slack * torch.tanh(above / slack) - slack * torch.tanh(below / slack)
