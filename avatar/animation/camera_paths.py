@@ -8,7 +8,7 @@ of the clip.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -16,16 +16,25 @@ from avatar.base.errors import ConfigError
 from avatar.base.limits import AMPLITUDE
 from avatar.geometry.cameras import Camera, turn_camera
 
-PathName = Literal["still", "orbit", "spiral"]
+PathName = Literal["still", "orbit", "spiral", "dolly"]
+PATHS: tuple[PathName, ...] = get_args(PathName)
 DEFAULT_AMPLITUDE_DEGREES = 20.0
 ELEVATION_SHARE = 0.3
 """An orbit nods by this share of its sideways swing; a spiral's circle is this much flatter than wide."""
 SPIRAL_DOLLY = 0.08
 """A spiral moves this share of the distance towards the head and away from it."""
+DOLLY = 0.25
+"""A dolly moves this share of the distance towards the head and away from it."""
+
+
+def require_path(name: str) -> None:
+    """Raise ConfigError unless `name` is one of PATHS."""
+    if name not in PATHS:
+        raise ConfigError("unknown camera path", expected=f"{', '.join(PATHS)} or a .json file", found=name)
 
 
 def camera_path(
-    name: PathName, camera: Camera, target: np.ndarray, frames: int, amplitude: float = DEFAULT_AMPLITUDE_DEGREES
+    name: str, camera: Camera, target: np.ndarray, frames: int, amplitude: float = DEFAULT_AMPLITUDE_DEGREES
 ) -> list[Camera]:
     """`frames` cameras of the trajectory `name`, closed so that a video of them loops.
 
@@ -33,10 +42,9 @@ def camera_path(
     amplitude: the largest sideways angle in degrees.
     Raises ConfigError for an unknown name or an amplitude outside (0, 60].
     """
+    require_path(name)
     if name == "still":
         return [camera] * frames
-    if name not in ("orbit", "spiral"):
-        raise ConfigError("unknown camera path", expected="still, orbit or spiral", found=name)
     AMPLITUDE.require("--amplitude", amplitude)
     swing = math.radians(amplitude)
     cameras = []
@@ -44,6 +52,8 @@ def camera_path(
         phase = 2 * math.pi * frame / frames
         if name == "orbit":  # to one side, through the front, to the other; up at one side, down at the other
             azimuth, elevation, scale = swing * math.sin(phase), ELEVATION_SHARE * swing * math.sin(2 * phase), 1.0
+        elif name == "dolly":  # towards the face and back, through further away
+            azimuth, elevation, scale = 0.0, 0.0, 1.0 - DOLLY * math.sin(phase)
         else:  # a circle that opens from the captured view and closes again, moving in and out
             radius = swing * math.sin(phase / 2)
             azimuth, elevation = radius * math.sin(2 * phase), 2 * ELEVATION_SHARE * radius * math.cos(2 * phase)

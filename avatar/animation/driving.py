@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from avatar.animation.expressions import ExpressionVector, expression_vector, jaw_share_of, parse_amounts
+from avatar.animation.keyframes import expression_at, is_keyframe_file, read_keyframes
 from avatar.animation.transfer import HeadMotion
 from avatar.base.errors import ConfigError
 from avatar.flame.mean_pose import mean_pose, mean_rotation
@@ -108,13 +110,20 @@ def keep_large_changes(values: torch.Tensor, noise: float) -> torch.Tensor:
     return local + rest * rest.square() / (rest.square() + noise**2)
 
 
-def expression_frames(text: str, avatar: HeadParameters, asset: HeadAsset, frames: int) -> HeadParameters:
+def expression_frames(
+    text: str, avatar: HeadParameters, asset: HeadAsset, frames: int, fps: float = 25.0
+) -> HeadParameters:
     """`frames` frames of the avatar at its mean pose with the expressions that `text` names.
 
     text: `neutral`; an expression such as `smile` or `smile=0.7,jawOpen=0.3`, held throughout; `sweep:A` or
-    `sweep:A,B`, each from nothing to full and back, one after the other; `clip`, the training clip's own frames.
-    avatar: the parameters of the training clip. Raises ConfigError for unknown names.
+    `sweep:A,B`, each from nothing to full and back, one after the other; `clip`, the training clip's own frames; a file
+    of keyframes (`animation.keyframes`), at `fps` frames per second.
+    avatar: the parameters of the training clip. Raises ConfigError for unknown names, InputError for a file that cannot
+    be read.
     """
+    if is_keyframe_file(text):
+        keyframes = read_keyframes(Path(text), asset, jaw_share_of(avatar, asset))
+        return posed(mean_pose(avatar), [expression_at(keyframes, frame / fps) for frame in range(frames)])
     if text == "clip":
         return avatar.select(torch.arange(frames) % len(avatar))
     kind, colon, rest = text.partition(":")

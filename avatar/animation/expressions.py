@@ -58,6 +58,9 @@ class ExpressionVector:
     jaw: torch.Tensor
     eyes: torch.Tensor
 
+    def parts(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return self.expr, self.jaw, self.eyes
+
     def scaled(self, amount: float) -> ExpressionVector:
         return ExpressionVector(self.expr * amount, self.jaw * amount, self.eyes * amount)
 

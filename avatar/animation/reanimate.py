@@ -10,10 +10,12 @@ import numpy as np
 import torch
 
 from avatar.animation.backgrounds import SCENE, TRANSPARENT, Behind, check_background, choose_background
-from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName, camera_path
+from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, camera_path, require_path
 from avatar.animation.comparison import beside, driver_pictures, require_filmed
 from avatar.animation.driver_files import DEFAULT_FPS, Driver
 from avatar.animation.driving import expression_frames, retarget, smooth_tracking
+from avatar.animation.keyframes import frame_count, is_keyframe_file, read_keyframes
+from avatar.animation.path_files import read_camera_path, require_in_view
 from avatar.animation.transfer import Retarget, parse_gains, transfer_expression
 from avatar.base import limits
 from avatar.base.errors import ConfigError, InputError
@@ -86,7 +88,7 @@ def render_path(
     avatar: Avatar,
     out: Path,
     *,
-    path: PathName = "orbit",
+    path: str = "orbit",
     expression: str = "neutral",
     frames: int | None = None,
     fps: float = DEFAULT_FPS,
@@ -98,24 +100,35 @@ def render_path(
     """Write the avatar with a chosen expression along a camera path, as a video, or its first frame as .png.
 
     expression: see `driving.expression_frames`. size: longer side in pixels, the captured size by default.
-    frames: 100 by default, the clip's own number for the expression `clip`; in a .png a sweep is at its fullest.
+    path: a name (`camera_paths`) or a .json file (`path_files`), whose frames per second count.
+    frames: by default as many as the path's file has, else the expression's own number (`clip`, keyframes), else 100;
+    in a .png a sweep is at its fullest.
     background: see `backgrounds.choose_background`; `transparent` for .png, .webm and .mov.
     Raises ConfigError for unknown names and as `require_renderable`.
     """
     require_renderable(out, frames=frames, fps=fps, size=size, amplitude=amplitude, overwrite=overwrite)
     check_background(background, out)
+    if not is_path_file(path):
+        require_path(path)
     behind = choose_background(avatar, background)
     still = Path(out).suffix.lower() == ".png"
     if still:
         frames, expression = 1, expression.removeprefix("sweep:")
-    elif frames is None:
-        frames = avatar.parameters.expr.shape[0] if expression == "clip" else DEFAULT_FRAMES
-    params = expression_frames(expression, avatar.parameters, avatar.asset, frames)
-    camera = avatar.camera
+    camera, from_file = avatar.camera, None
+    if is_path_file(path):
+        from_file, stored_fps = read_camera_path(Path(path), camera)
+        require_in_view(from_file, head_centre(avatar), Path(path))
+        fps = stored_fps or fps
+    if frames is None:
+        frames = len(from_file) if from_file is not None else natural_length(avatar, expression, fps)
+    params = expression_frames(expression, avatar.parameters, avatar.asset, frames, fps)
     if size is not None:
-        scale = size / max(camera.width, camera.height)
-        camera = camera.scaled(max(2, round(camera.width * scale)), max(2, round(camera.height * scale)))
-    cameras = camera_path(path, camera, head_centre(avatar), frames, amplitude)
+        camera = at_scale(camera, size / max(camera.width, camera.height))
+    if from_file is None:
+        cameras = camera_path(path, camera, head_centre(avatar), frames, amplitude)
+    else:
+        share = camera.height / avatar.camera.height
+        cameras = [at_scale(from_file[min(i, len(from_file) - 1)], share) for i in range(frames)]
     if still:
         picture = _frame(avatar, params, 0, cameras[0], behind, transparent=background == TRANSPARENT)
         return write_png(out, picture, synthetic=True)
@@ -132,6 +145,25 @@ def require_renderable(
     limits.RENDER_SIZE.require("--size", size)
     limits.AMPLITUDE.require("--amplitude", amplitude)
     require_writable(out, (*VIDEO_ENDINGS, ".png"), overwrite)
+
+
+def is_path_file(path: str) -> bool:
+    """Whether a camera path is meant as a file."""
+    return Path(path).suffix.lower() == ".json"
+
+
+def natural_length(avatar: Avatar, expression: str, fps: float) -> int:
+    """Frames that an expression lasts: the clip's, up to the last keyframe, or DEFAULT_FRAMES."""
+    if expression == "clip":
+        return avatar.parameters.expr.shape[0]
+    if is_keyframe_file(expression):
+        return frame_count(read_keyframes(Path(expression), avatar.asset, 1.0), fps)
+    return DEFAULT_FRAMES
+
+
+def at_scale(camera: Camera, scale: float) -> Camera:
+    """The camera with a picture `scale` times as large, at least 2 pixels."""
+    return camera.scaled(max(2, round(camera.width * scale)), max(2, round(camera.height * scale)))
 
 
 def head_centre(avatar: Avatar) -> np.ndarray:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName
+from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES
 from avatar.animation.driver_files import DEFAULT_FPS, load_driver
 from avatar.animation.reanimate import reanimate as write_reanimation
 from avatar.animation.reanimate import render_path, require_renderable, require_writable
@@ -83,7 +83,7 @@ def render(
     avatar: Avatar | str | Path,
     out: str | Path,
     *,
-    path: PathName = "orbit",
+    path: str = "orbit",
     expression: str = "neutral",
     frames: int | None = None,
     fps: float = DEFAULT_FPS,

@@ -86,11 +86,11 @@ class Render:
     """Run folder, made by `avatar create` or `avatar train`."""
     out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4|OUT.png")]
     """Video to write (.mp4, .webm, .mov), or one picture (.png)."""
-    path: Literal["still", "orbit", "spiral"] = "orbit"
-    """How the camera moves."""
+    path: Annotated[str, tyro.conf.arg(metavar="still|orbit|spiral|dolly|PATH.json")] = "orbit"
+    """How the camera moves; a file is a camera path as avatar view or nerfstudio's viewer saves it."""
     expression: Annotated[str, tyro.conf.arg(metavar="E")] = "neutral"
     """neutral; a name such as smile, or a mix such as smile=0.7,jawOpen=0.3; sweep:NAME (also sweep:A,B) from nothing
-    to full and back; clip for the training clip's own."""
+    to full and back; clip for the training clip's own; a .yaml file of keyframes."""
     frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Frames to render. 100 by default, for the expression clip as many as it has."""
     fps: Annotated[float, tyro.conf.arg(metavar="F")] = 25.0
@@ -107,13 +107,16 @@ class Render:
 
     def run(self) -> Outcome:
         from avatar.animation.backgrounds import check_background
-        from avatar.animation.reanimate import render_path, require_renderable
+        from avatar.animation.camera_paths import require_path
+        from avatar.animation.reanimate import is_path_file, render_path, require_renderable
         from avatar.data.checkpoint import load_avatar
         from avatar.data.folders import run_at
 
         numbers = {"frames": self.frames, "fps": self.fps, "size": self.size, "amplitude": self.amplitude}
         require_renderable(self.out, **numbers, overwrite=self.overwrite)
         check_background(self.background, self.out)
+        if not is_path_file(self.path):
+            require_path(self.path)
         avatar = load_avatar(run_at(self.run_folder))
         options = {"path": self.path, "expression": self.expression, "background": self.background}
         written = render_path(avatar, self.out, **options, **numbers, overwrite=self.overwrite)

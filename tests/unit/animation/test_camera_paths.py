@@ -28,7 +28,7 @@ def test_still_path_is_the_captured_camera(camera):
     assert camera_path("still", camera, TARGET, 3) == [camera] * 3
 
 
-@pytest.mark.parametrize("name", ["orbit", "spiral"])
+@pytest.mark.parametrize("name", ["orbit", "spiral", "dolly"])
 def test_paths_begin_with_the_captured_view_and_close(camera, name):
     path = camera_path(name, camera, TARGET, 48, 20.0)
     np.testing.assert_allclose(path[0].world_from_cam, camera.world_from_cam, atol=1e-9)

@@ -1,5 +1,6 @@
 """Reanimation and rendering with a stand-in for the trained field: its pictures tell what it was asked for."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -270,3 +271,24 @@ def test_the_head_moves_as_in_the_avatars_own_clip(avatar, head, tmp_path):
     )
     turned = [float(params.rotation[0, 1]) for params, _ in avatar.asked]
     assert turned == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.2, 0.1, 0.0])
+
+
+def test_a_path_and_keyframes_from_files(avatar, tmp_path):
+    """Three cameras of twice the size asked for, and a mouth that opens over a second of ten frames."""
+    frames = [
+        {"camera_to_world": avatar.camera.to_transform_matrix().tolist(), "fov": fov, "aspect": 1.5}
+        for fov in (20.0, 30.0, 40.0)
+    ]
+    path, face = tmp_path / "path.json", tmp_path / "face.yaml"
+    path.write_text(json.dumps({"camera_path": frames, "fps": 10}))
+    face.write_text("keyframes: [{time: 0, expression: neutral}, {time: 1, expression: jawOpen}]")
+    out = render_path(avatar, tmp_path / "o.mp4", path=str(path), expression=str(face), size=24)
+    assert probe_video(out).frame_count == 3
+    assert probe_video(out).fps == pytest.approx(10)
+    assert [camera.width for _, camera in avatar.asked] == [24] * 3
+    focal = [camera.fl_y for _, camera in avatar.asked]
+    assert focal[0] > focal[1] > focal[2]
+    opening = [float(params.jaw[0, 0]) for params, _ in avatar.asked]
+    assert 0 == opening[0] < opening[1] < opening[2]
+    render_path(avatar, tmp_path / "p.mp4", path="still", expression=str(face), fps=10)
+    assert probe_video(tmp_path / "p.mp4").frame_count == 11

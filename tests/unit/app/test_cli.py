@@ -85,7 +85,6 @@ def test_arguments_reach_the_command():
         ["create", "--out", "x"],
         ["create", "me.mp4", "--out", "x", "--preset", "best"],
         ["create", "me.mp4", "--out", "x", "--minutes", "long"],
-        ["render", "run", "--out", "o.mp4", "--path", "zigzag"],
         ["model"],
         ["view", "run"],
     ],
@@ -188,3 +187,10 @@ def test_any_setting_can_be_given():
     wrong = cli.parse(["train", "cap", "--out", "r", "--training.steps", "-1"])
     with pytest.raises(ConfigError, match=r"training\.steps is out of range \(the command line\)"):
         with_overrides(load_preset("cpu"), wrong.settings)
+
+
+def test_an_unknown_camera_path_is_told_before_anything_is_opened(capsys):
+    assert main(["render", "run", "--out", "o.mp4", "--path", "zigzag"]) == 1
+    said = capsys.readouterr().err
+    assert "unknown camera path" in said
+    assert "still, orbit, spiral, dolly or a .json file" in said
