@@ -190,7 +190,7 @@ def test_any_setting_can_be_given():
 
 
 def test_an_unknown_camera_path_is_told_before_anything_is_opened(capsys):
-    assert main(["render", "run", "--out", "o.mp4", "--path", "zigzag"]) == 1
+    assert cli.main(["render", "run", "--out", "o.mp4", "--path", "zigzag"]) == 1
     said = capsys.readouterr().err
     assert "unknown camera path" in said
     assert "still, orbit, spiral, dolly or a .json file" in said
