@@ -14,6 +14,7 @@ from avatar.base.files import atomic_write, read_json, require_free_space
 from avatar.base.folder_lock import claimed_folder
 from avatar.base.limits import CAPTURE_SIZE, DEMO_DRIVER_FRAMES, DEMO_FRAMES, SEED
 from avatar.base.progress import Progress, clock
+from capture_tools.detect.tflite_models import require_networks
 from capture_tools.settings import CaptureSettings
 
 EXPRESSION = "sweep:smile,open_mouth,surprise,blink"
@@ -36,6 +37,7 @@ def demo(
     DEMO_DRIVER_FRAMES.require("--driver-frames", driver_frames)
     SEED.require("--seed", seed)
     check_minutes(minutes)
+    require_networks()
     out = Path(out)
     preset = pick_config(preset).preset
     identity = {"size": size, "frames": frames, "driver_frames": driver_frames, "preset": preset, "seed": seed}

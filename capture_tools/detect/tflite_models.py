@@ -44,6 +44,11 @@ def model_bytes(name: str) -> bytes:
         ) from error
 
 
+def require_networks() -> None:
+    """Raise MissingDependencyError, before any work, where the networks are not installed; they come all at once."""
+    model_bytes("face_detection_short_range.tflite")
+
+
 def _files_of_the_wheel() -> list[Path]:
     try:
         files = importlib.metadata.distribution(WHEEL).files or []
