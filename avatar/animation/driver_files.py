@@ -1,4 +1,4 @@
-"""Drivers: reading a performance from a video, a capture folder or an .npz of parameters."""
+"""Drivers: reading a performance from a video, a capture folder, an .npz of parameters or a Live Link Face CSV."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from avatar.animation.live_link import has_columns, read_live_link
 from avatar.base.errors import ConfigError, HeadModelError, InputError
 from avatar.base.limits import DRIVER_FRAMES, FPS, require_clip_part
 from avatar.base.npz import read_npz
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from avatar.flame.assets import HeadAsset
 
 DEFAULT_FPS = 25.0
-TAKEN = "a video, a capture folder, a run folder (its capture is taken) or an .npz of parameters"
+TAKEN = "a video, a capture folder, a run folder (its capture is taken), a Live Link Face .csv or an .npz of parameters"
 PARAMETER_KEYS = {"expr": ("expr", None), **{key: (name, size) for name, (key, size) in POSE_KEYS.items()}}
 """Key in a parameter file -> (field of HeadParameters, components; None means the head's expression count): those of a
 capture's flame_param files, stacked over frames. `expr` is needed."""
-TABLES = (".csv", ".tsv", ".txt", ".json", ".xlsx", ".bvh", ".mat")
+TABLES = (".tsv", ".txt", ".json", ".xlsx", ".bvh", ".mat")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth")
-NPZ, NPY = ".npz", ".npy"
+NPZ, NPY, CSV = ".npz", ".npy", ".csv"
 AS_NPZ = "save the numbers with numpy: np.savez('driver.npz', expr=EXPR, jaw_pose=JAW, fps=25) (docs/design.md)"
 
 
@@ -81,7 +82,7 @@ def find_driver(
     require_clip_part(start, end)
     found = _meant(source)
     asked = start is not None or end is not None or live or rotate != "auto"
-    if asked and (found.is_dir() or found.suffix.lower() == NPZ):
+    if asked and (found.is_dir() or found.suffix.lower() in (NPZ, CSV)):
         raise ConfigError("--start, --end, --live and --rotate are for a driver that is a video", found=source)
     return found
 
@@ -125,8 +126,9 @@ def _meant(source: Path) -> Path:
             expected=TAKEN,
             fix=f"name it: np.savez('driver.npz', expr=np.load('{source.name}'), fps=25) (docs/design.md)",
         )
-    if kind in TABLES:
-        raise InputError("the driver is a table, which cannot be read yet", where=source, expected=TAKEN, fix=AS_NPZ)
+    if kind in TABLES or (kind == CSV and not has_columns(source)):
+        what = "the driver is a table without the columns of Live Link Face" if kind == CSV else "the driver is a table"
+        raise InputError(what, where=source, expected=TAKEN, fix=AS_NPZ)
     return source
 
 
@@ -145,12 +147,14 @@ def load_driver(
     live: bool = False,
     rotate: str | int = "auto",
     track: TrackVideo | None = None,
+    jaw_share: float = 1.0,
 ) -> Driver:
-    """A driver from a video (tracked now), a capture folder or a run's, or an .npz of parameters.
+    """A driver from a video (tracked now), a capture folder or a run's, an .npz of parameters or a Live Link Face CSV.
 
     start, end: seconds of a video between which it drives. live: track it as if it came from a camera.
     rotate: degrees (0, 90, 180, 270) by which its frames are turned clockwise, "auto" sets the face upright.
-    track: follows the head through a video (`avatar.app.workflow.track_driver`). Raises as
+    track: follows the head through a video (`avatar.app.workflow.track_driver`). jaw_share: of a CSV's JawOpen, how
+    much the jaw joint gets (`expressions.jaw_share_of` the avatar's clip); the direction gets the rest. Raises as
     `find_driver`, InputError for a file that cannot be read or is too long, CaptureError for a damaged capture,
     HeadModelError where a capture or parameter file belongs to another head model than `asset`.
     """
@@ -159,6 +163,9 @@ def load_driver(
         return _driver_from_capture(found, asset)
     if found.suffix.lower() == NPZ:
         return read_parameter_file(found, asset)
+    if found.suffix.lower() == CSV:
+        performance = read_live_link(found, asset, jaw_share)
+        return Driver(performance.params, performance.fps, None, notes=performance.notes)
     if found.suffix.lower() not in VIDEOS:
         _require_video(found)
     if track is None:
