@@ -11,15 +11,27 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from avatar.base.conventions import VERSION
+
+__version__ = VERSION
 
 if TYPE_CHECKING:
-    from avatar.app.library import capture, evaluate, reanimate, render, train
+    from avatar.app.library import capture, evaluate, export_avatar, reanimate, render, train
     from avatar.data.capture import read_capture
     from avatar.data.checkpoint import load_avatar
     from avatar.flame.library import load_head
 
-__all__ = ["capture", "evaluate", "load_avatar", "load_head", "read_capture", "reanimate", "render", "train"]
+__all__ = [
+    "capture",
+    "evaluate",
+    "export_avatar",
+    "load_avatar",
+    "load_head",
+    "read_capture",
+    "reanimate",
+    "render",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

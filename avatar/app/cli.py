@@ -18,6 +18,7 @@ import tyro
 
 from avatar import __version__
 from avatar.app.commands.build import Capture, Create, Eval, Train
+from avatar.app.commands.export import Export
 from avatar.app.commands.manage import Demo, Doctor, Model
 from avatar.app.commands.show import Reanimate, Render
 from avatar.base.errors import AvatarError
@@ -30,6 +31,7 @@ Command = (
     | Annotated[Eval, tyro.conf.subcommand("eval", prefix_name=False)]
     | Annotated[Reanimate, tyro.conf.subcommand("reanimate", prefix_name=False)]
     | Annotated[Render, tyro.conf.subcommand("render", prefix_name=False)]
+    | Annotated[Export, tyro.conf.subcommand("export", prefix_name=False)]
     | Annotated[Model, tyro.conf.subcommand("model", prefix_name=False)]
     | Annotated[Doctor, tyro.conf.subcommand("doctor", prefix_name=False)]
     | Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]

@@ -1,7 +1,7 @@
 """The front door for other programs: the commands as functions that take and return Python values.
 
 They raise the same typed errors as the commands (`avatar.base.errors`), print progress to standard error only, and
-lock the folders they write into. `from avatar import capture, train, evaluate, reanimate, render`.
+lock the folders they write into. `from avatar import capture, train, evaluate, reanimate, render, export_avatar`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES
-from avatar.animation.driver_files import DEFAULT_FPS, load_driver
+from avatar.animation.driver_files import DEFAULT_FPS, Driver, find_driver, load_driver
+from avatar.animation.expressions import jaw_share_of
+from avatar.animation.reanimate import VIDEO_ENDINGS, render_path, require_renderable, require_writable
 from avatar.animation.reanimate import reanimate as write_reanimation
-from avatar.animation.reanimate import render_path, require_renderable, require_writable
 from avatar.animation.transfer import Retarget
 from avatar.app.workflow import capture_photo, capture_video, evaluate_run, track_driver, train_run
 from avatar.avatar import Avatar
@@ -21,7 +22,8 @@ from avatar.base.folder_lock import locked_folder
 from avatar.config import Config
 from avatar.data.capture import Capture, read_capture
 from avatar.data.checkpoint import load_avatar
-from avatar.data.folders import PICTURES
+from avatar.data.folders import PICTURES, run_at
+from avatar.export.formats import Exported, Format, check_export, export_run
 from capture_tools.settings import CaptureSettings
 
 
@@ -70,13 +72,42 @@ def reanimate(
 ) -> Path:
     """Write the avatar (or that of a run folder) performing what a driver does, as a video; returns the file.
 
-    driver: a video, a capture or run folder, or an .npz of parameters; the other options as in `avatar reanimate`.
+    driver: a video, a capture or run folder, a Live Link Face CSV or an .npz of parameters; the other options as in
+    `avatar reanimate`.
     """
-    require_writable(Path(out), (".mp4",), overwrite, inputs=(Path(driver),))
+    require_writable(Path(out), VIDEO_ENDINGS, overwrite, inputs=(Path(driver),))
     person = avatar if isinstance(avatar, Avatar) else load_avatar(Path(avatar))
-    performance = load_driver(Path(driver), person.asset, start=start, end=end, live=live, track=track_driver)
+    performance = driver_for(person, Path(driver), start=start, end=end, live=live)
     options = {"settings": settings, "background": background, "compare": compare, "overwrite": overwrite}
     return write_reanimation(person, performance, Path(out), **options)
+
+
+def driver_for(avatar: Avatar, source: Path, **part: Any) -> Driver:
+    """The performance of a driver for an avatar, whose mouth a CSV opens as its own clip did; `part`: as `load_driver`
+    takes it (start, end, live, rotate)."""
+    share = jaw_share_of(avatar.parameters, avatar.asset)
+    return load_driver(source, avatar.asset, **part, track=track_driver, jaw_share=share)
+
+
+def export_avatar(
+    run: str | Path,
+    out: str | Path,
+    format: Format,
+    *,
+    driver: str | Path | None = None,
+    points: bool = False,
+    overwrite: bool = False,
+) -> Exported:
+    """Write a run as glb, arkit-csv, npz, capture or ply; returns the path and what there is to say about it.
+
+    driver: a performance in place of the run's clip. points: of ply, the surface's points alone. Not called `export`,
+    which is the package of the formats.
+    """
+    check_export(format, Path(out), driven=driver is not None, points=points, overwrite=overwrite)
+    source = None if driver is None else find_driver(Path(driver))
+    load = None if source is None else lambda avatar: driver_for(avatar, source)
+    options = {"load_avatar": load_avatar, "load_driver": load, "points": points, "overwrite": overwrite}
+    return export_run(run_at(Path(run)), Path(out), format, **options)
 
 
 def render(

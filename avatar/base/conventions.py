@@ -7,6 +7,8 @@ NeRF's `transform_matrix` (OpenGL camera-to-world). Pixel centres lie at +0.5.
 
 from __future__ import annotations
 
+VERSION = "0.1.0"
+"""Of the program; `avatar.__version__`."""
 SCHEMA_VERSION = 1
 LANDMARK_COUNT = 478
 """MediaPipe's face mesh: 468 points of the face and 10 of the irises."""

@@ -39,16 +39,21 @@ def write_png(path: Path, image: np.ndarray, *, synthetic: bool = False) -> Path
 
     synthetic: say in its metadata that it was rendered.
     """
+    return write_bytes(path, png_bytes(image, synthetic=synthetic))
+
+
+def png_bytes(image: np.ndarray, *, synthetic: bool = False) -> bytes:
+    """The PNG file that `write_png` writes."""
     import imageio.v3 as iio
     from PIL.PngImagePlugin import PngInfo
 
     if image.dtype != np.uint8:
-        raise TypeError(f"write_png takes uint8, got {image.dtype}")
+        raise TypeError(f"a PNG file takes uint8, got {image.dtype}")
     info = PngInfo()
     if synthetic:
         info.add_text("Comment", f"{SYNTHETIC_TAG}: a rendered avatar, not a recording of a person")
     # encoded in memory: imageio's writer that meets a full disk complains once more when it is collected
-    return write_bytes(path, iio.imwrite("<bytes>", image, extension=".png", compress_level=1, pnginfo=info))
+    return iio.imwrite("<bytes>", image, extension=".png", compress_level=1, pnginfo=info)
 
 
 def read_png(path: Path, error: type[AvatarError] = InputError) -> np.ndarray:

@@ -26,6 +26,7 @@ LAYERS = (
     "capture_tools",
     "avatar.training",
     "avatar.animation",
+    "avatar.export",
     "avatar.app",
 )
 """Packages from the lowest up; a module may import from its own layer and from those below it."""

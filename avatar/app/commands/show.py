@@ -18,10 +18,10 @@ class Reanimate:
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """Run folder, made by `avatar create` or `avatar train`."""
-    driver: Annotated[Path, tyro.conf.arg(metavar="VIDEO|CAPTURE|RUN|PARAMS.npz")]
-    """The performance: a video, a capture folder, a run folder (the clip it was made from), or an .npz with
-    `expr [N, E]` and where wanted `jaw_pose`, `eyes_pose`, `neck_pose`, `rotation`, `translation` and `fps`
-    (docs/design.md)."""
+    driver: Annotated[Path, tyro.conf.arg(metavar="VIDEO|CAPTURE|RUN|PARAMS.npz|FACE.csv")]
+    """The performance: a video, a capture folder, a run folder (the clip it was made from), a CSV of Live Link Face, or
+    an .npz with `expr [N, E]` and where wanted `jaw_pose`, `eyes_pose`, `neck_pose`, `rotation`, `translation` and
+    `fps` (docs/design.md)."""
     out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4")]
     """Video to write, with the driver's sound: .mp4, or .webm (VP9) and .mov (ProRes 4444), which can be
     transparent."""
@@ -53,10 +53,10 @@ class Reanimate:
 
     def run(self) -> Outcome:
         from avatar.animation.backgrounds import check_background
-        from avatar.animation.driver_files import find_driver, load_driver
+        from avatar.animation.driver_files import find_driver
         from avatar.animation.reanimate import VIDEO_ENDINGS, reanimate, require_writable
         from avatar.animation.transfer import Retarget, parse_gains
-        from avatar.app.workflow import track_driver
+        from avatar.app.library import driver_for
         from avatar.data.checkpoint import load_avatar
         from avatar.data.folders import run_at
 
@@ -67,9 +67,8 @@ class Reanimate:
         source = find_driver(self.driver, start=self.start, end=self.end, live=self.live, rotate=self.rotate)
         run = run_at(self.run_folder)
         avatar = load_avatar(run)
-        driver = load_driver(
-            source, avatar.asset, start=self.start, end=self.end, live=self.live, rotate=self.rotate, track=track_driver
-        )
+        part = {"start": self.start, "end": self.end, "live": self.live, "rotate": self.rotate}
+        driver = driver_for(avatar, source, **part)
         settings = Retarget(self.transfer, self.neutral, self.gain, self.head_motion)
         options = {"background": self.background, "compare": self.compare, "overwrite": self.overwrite}
         written = reanimate(avatar, driver, self.out, settings=settings, **options)

@@ -9,6 +9,7 @@ import pytest
 from avatar import __version__
 from avatar.app import cli
 from avatar.app.commands.build import Create, Eval, Train
+from avatar.app.commands.export import Export
 from avatar.app.commands.manage import Doctor, ModelImport
 from avatar.app.commands.show import Reanimate, Render
 from avatar.app.outcome import Outcome
@@ -17,7 +18,19 @@ from avatar.app.summaries import metric_lines
 from avatar.base.errors import ConfigError, InputError
 from avatar.config import Config, load_preset
 
-COMMANDS = ["create", "capture", "train", "eval", "reanimate", "render", "model", "model import", "doctor", "demo"]
+COMMANDS = [
+    "create",
+    "capture",
+    "train",
+    "eval",
+    "reanimate",
+    "render",
+    "export",
+    "model",
+    "model import",
+    "doctor",
+    "demo",
+]
 
 
 def test_help_answers_within_a_second_and_loads_nothing_heavy():
@@ -72,6 +85,14 @@ def test_arguments_reach_the_command():
     )
     assert isinstance(render, Render)
     assert (render.path, render.expression, render.overwrite) == ("spiral", "sweep:smile", True)
+    export = cli.parse(["export", "run", "--format", "arkit-csv", "--out", "o.csv", "--driver", "you.mp4"])
+    assert isinstance(export, Export)
+    assert (export.format, str(export.driver), export.points, export.overwrite) == (
+        "arkit-csv",
+        "you.mp4",
+        False,
+        False,
+    )
     model = cli.parse(["model", "import", "flame.pkl", "--name", "mine"])
     assert isinstance(model.action, ModelImport)
     assert model.action.name == "mine"
@@ -87,6 +108,8 @@ def test_arguments_reach_the_command():
         ["create", "me.mp4", "--out", "x", "--minutes", "long"],
         ["model"],
         ["view", "run"],
+        ["export", "run", "--format", "fbx", "--out", "o.fbx"],
+        ["export", "run", "--out", "o.glb"],
     ],
 )
 def test_wrong_usage_is_status_2_with_a_message_and_no_traceback(arguments, capsys):

@@ -1,0 +1,111 @@
+"""The formats of `avatar export`, each by its name: what is checked before any work, and the writing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+from avatar.base.errors import ConfigError, InputError
+from avatar.base.files import refuse_existing_file
+
+if TYPE_CHECKING:
+    from avatar.animation.driver_files import Driver
+    from avatar.avatar import Avatar
+
+Format = Literal["glb", "arkit-csv", "npz", "capture", "ply"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+SUFFIXES: dict[str, str] = {"glb": ".glb", "arkit-csv": ".csv", "npz": ".npz", "ply": ".ply"}
+"""Ending of the file of each format; a capture is a folder."""
+DRIVEN = ("glb", "arkit-csv", "npz")
+"""Formats that hold a performance: the run's clip, or a driver's."""
+
+
+class Exported(NamedTuple):
+    """What an export wrote."""
+
+    path: Path
+    notes: tuple[str, ...]
+    """What a person should be told, a sentence each."""
+
+
+def check_export(format: str, out: Path, *, driven: bool, points: bool, overwrite: bool) -> None:
+    """Raise, before any work, what an export cannot do.
+
+    ConfigError for an unknown format or an option that is not the format's, InputError for an ending that the file
+    cannot have, OutputError where `out` exists (a file, and `overwrite` is False).
+    """
+    if format not in FORMATS:
+        raise ConfigError("the format is unknown", expected=", ".join(FORMATS), found=format)
+    if driven and format not in DRIVEN:
+        raise ConfigError(f"--driver is for {', '.join(DRIVEN)}: the others hold no performance", found=format)
+    if points and format != "ply":
+        raise ConfigError("--points is for ply", found=format)
+    if format == "capture":
+        from avatar.export.capture_copy import require_new_folder
+
+        return require_new_folder(out)
+    if Path(out).suffix.lower() != SUFFIXES[format]:
+        expected = f"a name ending in {SUFFIXES[format]}"
+        raise InputError("the output file has another ending than the format", where=out, expected=expected)
+    return refuse_existing_file(out, overwrite)
+
+
+def export_run(
+    run: Path,
+    out: Path,
+    format: Format,
+    *,
+    load_avatar: Callable[[Path], Avatar],
+    load_driver: Callable[[Avatar], Driver] | None = None,
+    points: bool = False,
+    overwrite: bool = False,
+) -> Exported:
+    """Write a run in one of the formats.
+
+    load_avatar: opens a run (`avatar.data.checkpoint.load_avatar`); a capture is copied without it. load_driver: the
+    performance for an avatar, in place of the run's clip; as it is in arkit-csv and npz, put on the avatar as
+    `reanimate` does in glb. points: of ply, the surface's points without faces. Raises as `check_export`, RunError,
+    CaptureError and HeadModelError where run or capture are damaged, OutputError where nothing can be written.
+    """
+    run, out = Path(run), Path(out)
+    check_export(format, out, driven=load_driver is not None, points=points, overwrite=overwrite)
+    if format == "capture":
+        from avatar.data.capture_reference import open_run_capture
+        from avatar.export.capture_copy import copy_capture
+
+        return Exported(copy_capture(open_run_capture(run), out), ())
+    avatar = load_avatar(run)
+    if format == "ply":
+        from avatar.export.ply import write_ply
+        from avatar.export.surface import field_surface
+
+        return Exported(write_ply(out, field_surface(avatar), points=points), ())
+    return _performance(run, out, format, avatar, None if load_driver is None else load_driver(avatar))
+
+
+def _performance(run: Path, out: Path, format: Format, avatar: Avatar, driver: Driver | None) -> Exported:
+    """Write the clip of a run, or a driver's, in one of the formats that hold a performance."""
+    from dataclasses import replace
+
+    from avatar.export.clip import clip_of_driver, clip_of_run
+
+    own = clip_of_run(run, avatar)
+    clip = own if driver is None else clip_of_driver(driver)
+    if format == "arkit-csv":
+        from avatar.export.arkit_csv import write_arkit_csv
+
+        return Exported(write_arkit_csv(out, clip, avatar.asset), clip.notes)
+    if format == "npz":
+        from avatar.export.npz import write_parameters
+
+        return Exported(write_parameters(out, clip, avatar.asset), clip.notes)
+    from avatar.animation.driving import retarget, smooth_tracking
+    from avatar.export.appearance import read_appearance
+    from avatar.export.glb import write_glb
+
+    if driver is not None:
+        clip = replace(clip, params=retarget(own.params, smooth_tracking(clip.params)))
+    appearance = read_appearance(own.capture, avatar.asset)
+    notes = (*clip.notes, *([appearance.note] if appearance.note else []))
+    return Exported(write_glb(out, clip, avatar.identity.params, avatar.asset, appearance), notes)
