@@ -19,9 +19,9 @@ import torch
 
 from avatar.animation.expressions import jaw_open_angle
 from avatar.base.files import write_bytes
+from avatar.base.provenance import PROGRAM, provenance
 from avatar.export.appearance import SKIN, Appearance
 from avatar.export.gltf import INDICES, VERTICES, Buffer, glb
-from avatar.export.provenance import PROGRAM, provenance
 from avatar.flame.assets import JOINT_NAMES
 from avatar.flame.lbs import blend, pose_features
 from avatar.flame.model import HeadModel, HeadParameters

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from avatar.base.files import write_bytes
-from avatar.export.provenance import MEANING, provenance
+from avatar.base.provenance import MEANING, provenance
 
 if TYPE_CHECKING:
     from avatar.export.surface import Surface

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from avatar.base.conventions import SYNTHETIC_TAG
 from avatar.base.errors import AvatarError, InputError
 from avatar.base.files import write_bytes
 from avatar.base.limits import PICTURE_PIXELS, require_picture_size
+from avatar.base.provenance import provenance_line
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def png_bytes(image: np.ndarray, *, synthetic: bool = False) -> bytes:
         raise TypeError(f"a PNG file takes uint8, got {image.dtype}")
     info = PngInfo()
     if synthetic:
-        info.add_text("Comment", f"{SYNTHETIC_TAG}: a rendered avatar, not a recording of a person")
+        info.add_text("Comment", provenance_line())
     # encoded in memory: imageio's writer that meets a full disk complains once more when it is collected
     return iio.imwrite("<bytes>", image, extension=".png", compress_level=1, pnginfo=info)
 

@@ -17,6 +17,7 @@ import numpy as np
 from avatar.base.conventions import SYNTHETIC_TAG
 from avatar.base.errors import InputError
 from avatar.base.files import atomic_write
+from avatar.base.provenance import provenance_line
 from avatar.media.focal_metadata import read_focal_35mm
 from avatar.media.hdr import is_plain, to_srgb
 from avatar.media.sound import SoundCodec, carried_sound, sound_track
@@ -277,8 +278,7 @@ def _duration(stream: VideoStream) -> float | None:
 def _tag(out: Any, path: Path, synthetic: bool) -> None:
     if synthetic:
         out.metadata["title"] = f"{Path(path).stem} ({SYNTHETIC_TAG})"
-        out.metadata["comment"] = f"{SYNTHETIC_TAG}: a rendered avatar, not a recording of a person"
-        out.metadata["description"] = f"{SYNTHETIC_TAG} video made with flame-avatar"
+        out.metadata["comment"] = out.metadata["description"] = provenance_line()
 
 
 def _chain(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
