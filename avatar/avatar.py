@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -67,6 +67,25 @@ class Picture(NamedTuple):
     """`[H, W]` float32 expected distance along the ray in metres, zero where the opacity is."""
 
 
+class Posed:
+    """One frame of the head: what pictures of it from any camera have in common, computed once (`Avatar.pose`)."""
+
+    def __init__(self, avatar: Avatar, params: HeadParameters, deform_code: Tensor | None = None) -> None:
+        """params: one frame (`N = 1`). deform_code: `[code]`, or None for the mean of the training codes."""
+        self.avatar, self.params = avatar, params
+        self.states = avatar.scene.mean_states(avatar.identity.frame_data(params), deform_code)
+
+    @cached_property
+    def cells(self) -> Tensor:
+        """Cells `[X, Y, Z]` bool that hold something of this frame, dilated by one."""
+        return self.avatar.scene.dilated_occupancy(self.states.grids)
+
+    @cached_property
+    def cells_beyond(self) -> Tensor:
+        """`cells`, continued beyond the captured picture: for cameras that see past it."""
+        return self.avatar.continued(self.cells)
+
+
 class Avatar:
     """The field of one person with its head model, background and the parameters of its training frames."""
 
@@ -120,6 +139,21 @@ class Avatar:
         query = MeshQuery(self.identity.query.faces, self.device).update(neutral)
         near = (query.closest_points(centres, HAIR).face >= 0).view(grid.counts)
         return grid.occupied & (near | dilate(grid.visible, SHELL))
+
+    @cached_property
+    def edge(self) -> PictureEdge | None:
+        """Continues the person beyond the captured picture, for other cameras."""
+        return PictureEdge.of(self.camera, self.device, fade=self.camera_mode == "static")
+
+    @cached_property
+    def known_cells_beyond(self) -> Tensor:
+        """`known_cells`, continued beyond the captured picture."""
+        return self.continued(self.known_cells)
+
+    def continued(self, cells: Tensor) -> Tensor:
+        """Cells `[X, Y, Z]` bool of the occupancy grid, continued beyond the captured picture."""
+        grid = self.scene.occupancy
+        return cells if self.edge is None else self.edge.continued(cells, grid.centres(), grid.low, grid.cell)
 
     @cached_property
     def reference_vertices(self) -> Tensor:
@@ -181,27 +215,34 @@ class Avatar:
         return Picture(*(part.float().cpu().numpy() for part in (shown.image, shown.opacity, shown.depth)))
 
     @torch.no_grad()
+    def pose(self, params: HeadParameters) -> Posed:
+        """One frame (`N = 1`) for several calls of `render_frame`: half a small picture's work is done here."""
+        return Posed(self, params)
+
+    @torch.no_grad()
     def render_frame(
         self,
-        params: HeadParameters,
+        params: HeadParameters | Posed,
         camera: Camera,
         *,
         deform_code: Tensor | None = None,
         background: Tensor | None = None,
+        between: Callable[[], None] | None = None,
     ) -> RenderedFrame:
         """Render one frame.
 
         Args:
             params: one frame (`N = 1`) of this head model, on any identity: `shape` and `static_offset` are replaced by
-                the avatar's.
+                the avatar's; or that frame as `pose` prepared it.
             camera: any camera; the background is exact for the captured one (see `avatar.rendering.background`).
             deform_code: `[code]`, or None for the mean of the training codes.
             background: `[H, W, 3]` sRGB in [0, 1] in place of the captured background, or of the surroundings in the
                 field.
+            between: called a few times in between; what it raises ends the work on a picture nobody waits for any more.
         """
-        mask = self.identity.silhouette(params, camera)
-        states = self.scene.mean_states(self.identity.frame_data(params), deform_code)
-        rendered = self.render_states(states, camera, mask, include_unbounded=background is None)
+        posed = params if isinstance(params, Posed) else Posed(self, params, deform_code)
+        mask = self.identity.silhouette(posed.params, camera)
+        rendered = self.render_posed(posed, camera, mask, include_unbounded=background is None, between=between)
         size = (camera.height, camera.width)
         if background is None and self.scene.room is not None:
             image = self._in_room(self.scene.room, camera, rendered)
@@ -212,37 +253,40 @@ class Avatar:
             image.view(*size, 3).clamp(0, 1), rendered["opacity"].view(size), mask, rendered["depth"].view(size)
         )
 
-    def render_states(
-        self, states: FrameStates, camera: Camera, mask: Tensor, *, include_unbounded: bool = True
+    def render_posed(
+        self,
+        posed: Posed,
+        camera: Camera,
+        mask: Tensor,
+        *,
+        include_unbounded: bool = True,
+        between: Callable[[], None] | None = None,
     ) -> dict[str, Tensor]:
         """Colour `[P, 3]`, opacity `[P]` and depth `[P]` (metres) of all pixels of one frame, in chunks of rays.
 
-        states: of one frame. mask: `[H, W]` bool silhouette. include_unbounded: also sample an unbounded field outside
-        the person's box.
+        mask: `[H, W]` bool silhouette. include_unbounded: also sample an unbounded field outside the person's box.
+        between: called before each chunk and each burst of samples.
         """
+        states, between = posed.states, between or (lambda: None)
         origins, directions = (part.reshape(-1, 3) for part in image_rays(camera, device=self.device))
-        occupancy = self.config.render.sampling == "occupancy"
-        dilated = self.scene.dilated_occupancy(states.grids) if occupancy else None
-        seen_from, edge, occupied = None, None, None
-        static = self.camera_mode == "static"
+        seen_from, edge, occupied, dilated = None, None, None, None
         if not self.is_captured(camera):
-            edge = PictureEdge.of(self.camera, self.device, fade=static)
-            if static:
+            edge = self.edge
+            if self.camera_mode == "static":
                 position = torch.tensor(self.camera.position, dtype=torch.float32, device=self.device)
                 seen_from = position.expand_as(origins)
-        if edge is not None and dilated is not None:
-            grid = self.scene.occupancy
-            occupied, dilated = (
-                edge.continued(cells, grid.centres(), grid.low, grid.cell) for cells in (self.known_cells, dilated)
-            )
+        if self.config.render.sampling == "occupancy":
+            dilated = posed.cells if edge is None else posed.cells_beyond
+            occupied = None if edge is None else self.known_cells_beyond
         parts = []
         for begin in range(0, len(origins), self.config.render.chunk):
+            between()
             part = slice(begin, begin + self.config.render.chunk)
             frame = torch.zeros(len(origins[part]), dtype=torch.int64, device=self.device)
             looks = None if seen_from is None else seen_from[part]
             rays = states.carry(Rays(origins[part], directions[part], frame, mask.reshape(-1)[part], looks))
             parts.append(
-                self._render_marched(states, rays, dilated, occupied, edge)
+                self._render_marched(states, rays, dilated, occupied, edge, between)
                 if dilated is not None
                 else self._render_dense(states, rays, include_unbounded)
             )
@@ -258,7 +302,7 @@ class Avatar:
         return self._in_room(self.scene.room, camera, nobody).view(camera.height, camera.width, 3).clamp(0, 1)
 
     def _in_room(self, room: RoomField, camera: Camera, person: dict[str, Tensor]) -> Tensor:
-        """Colours `[P, 3]` of all pixels: the person, as `render_states` gives it, in the room.
+        """Colours `[P, 3]` of all pixels: the person, as `render_posed` gives it, in the room.
 
         What no training frame saw of the room continues smoothly what is seen beside it.
         """
@@ -289,7 +333,13 @@ class Avatar:
         return {"colour": seen.colour, "opacity": seen.opacity, "depth": seen.depth}
 
     def _render_marched(
-        self, states: FrameStates, rays: Rays, dilated: Tensor, occupied: Tensor | None, edge: PictureEdge | None
+        self,
+        states: FrameStates,
+        rays: Rays,
+        dilated: Tensor,
+        occupied: Tensor | None,
+        edge: PictureEdge | None,
+        between: Callable[[], None],
     ) -> dict[str, Tensor]:
         """Ray march in bursts of a few samples: most rays are opaque after the first burst and end there.
 
@@ -304,6 +354,7 @@ class Avatar:
         going = (far > near).nonzero().squeeze(1)
         left = self.config.render.max_samples
         while len(going) and left > 0:
+            between()
             burst = min(self.config.render.burst, left)
             part = rays.select(going)
             middle = torch.full_like(near[going], 0.5)
