@@ -27,6 +27,7 @@ LAYERS = (
     "avatar.training",
     "avatar.animation",
     "avatar.export",
+    "avatar.viewer",
     "avatar.app",
 )
 """Packages from the lowest up; a module may import from its own layer and from those below it."""
@@ -42,6 +43,7 @@ ONLY_WHERE_USED = {
     "anny",
     "smplx",
     "viser",
+    "websockets",
 }
 """Never imported at module level: optional, or slow to start."""
 MOST_LINES = 400

@@ -107,7 +107,6 @@ def test_arguments_reach_the_command():
         ["create", "me.mp4", "--out", "x", "--preset", "best"],
         ["create", "me.mp4", "--out", "x", "--minutes", "long"],
         ["model"],
-        ["view", "run"],
         ["export", "run", "--format", "fbx", "--out", "o.fbx"],
         ["export", "run", "--out", "o.glb"],
     ],

@@ -1,0 +1,43 @@
+"""The command that opens an avatar in the browser."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import tyro
+
+from avatar.app.outcome import Outcome
+
+
+@dataclass
+class View:
+    """Look at an avatar in the browser: turn it, change its expression, play a clip with it, record.
+
+    Prints the address to open, and runs until it is interrupted (Ctrl-C). A run that is still training is followed.
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """Run folder, made by `avatar create` or `avatar train`."""
+    port: Annotated[int, tyro.conf.arg(metavar="P")] = 8080
+    """Port of the page; 0 takes any that is free."""
+    host: Annotated[str, tyro.conf.arg(metavar="H")] = "127.0.0.1"
+    """Address to listen on. On any but this machine's own the printed URL holds a token, without which nobody is let
+    in; it travels unencrypted, so in a network you do not trust rather use `ssh -L`."""
+
+    def run(self) -> Outcome:
+        from avatar.viewer.viewer import Viewer
+
+        viewer = Viewer(self.run_folder, host=self.host, port=self.port)
+        try:
+            print(f"open {viewer.url}\nCtrl-C ends the viewer", flush=True)
+            Event().wait()
+        except KeyboardInterrupt:
+            print(file=sys.stderr)  # the terminal has put ^C into the line
+        finally:
+            viewer.close()
+        folder = viewer.session.run / "view"
+        return Outcome(files=[(folder, "what was recorded")] if folder.is_dir() else [], lines=["the viewer is closed"])

@@ -1,0 +1,120 @@
+"""The server without a browser: its page, its port, its token, and that nothing of it stays."""
+
+import http.client
+import threading
+from urllib.parse import urlsplit
+
+import pytest
+from view_parts import GreyAvatar, make_run, wait_for
+
+from avatar.app import cli
+from avatar.base.errors import InputError, RunError
+from avatar.flame.library import load_head
+from avatar.viewer.viewer import Viewer
+
+
+@pytest.fixture(scope="module")
+def head():
+    return load_head()
+
+
+@pytest.fixture
+def open_viewer(head, tmp_path):
+    opened = []
+
+    def run(**options):
+        viewer = Viewer(make_run(tmp_path / "run"), port=0, avatar=GreyAvatar(head), **options)
+        opened.append(viewer)
+        return viewer
+
+    yield run
+    for viewer in opened:
+        viewer.close()
+
+
+def get(port, target="/", **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", target, headers=headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode(errors="replace"), dict(answer.getheaders())
+
+
+def test_the_page_is_served_and_the_first_picture_waits_for_it(open_viewer, capfd):
+    viewer = open_viewer()
+    assert viewer.url.startswith("http://127.0.0.1:")
+    status, page, _ = get(urlsplit(viewer.url).port)
+    assert (status, "<html" in page) == (200, True)
+    assert wait_for(lambda: viewer.session.worker.pictures >= 1)
+    assert capfd.readouterr().out == "", "viser's own lines are kept off the terminal"
+
+
+def test_another_site_is_refused(open_viewer):
+    port = urlsplit(open_viewer().url).port
+    assert get(port, Host="evil.example")[0] == 403
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Origin": "http://evil.example"}
+    key = {"Sec-WebSocket-Key": "x3JJHMbDL1EzLkh9GBhXDw==", "Sec-WebSocket-Version": "13"}
+    assert get(port, Host=f"127.0.0.1:{port}", **upgrade, **key)[0] == 403
+
+
+def test_on_another_address_a_token_is_needed(open_viewer):
+    viewer = open_viewer(host="0.0.0.0")
+    address = urlsplit(viewer.url)
+    status, text, _ = get(address.port)
+    assert status == 403
+    assert "token" in text
+    status, _, fields = get(address.port, f"/?{address.query}")
+    assert status == 303
+    cookie = fields["Set-Cookie"].partition(";")[0]
+    assert get(address.port, Cookie=cookie)[0] == 200
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    assert get(address.port, **upgrade, **{"Sec-WebSocket-Key": "x3JJHMbDL1EzLkh9GBhXDw=="})[0] == 403
+
+
+def test_nothing_stays_after_it_is_closed(open_viewer):
+    before = set(threading.enumerate())
+    viewer = open_viewer()
+    get(urlsplit(viewer.url).port)
+    viewer.session.painter.avatar.seconds = 30.0
+    viewer.session.store.update(fov=0.5)
+    assert set(threading.enumerate()) - before
+    viewer.close()
+    assert wait_for(lambda: not set(threading.enumerate()) - before, 5)
+    with pytest.raises(ConnectionRefusedError):
+        get(urlsplit(viewer.url).port)
+
+
+def test_the_share_button_is_dead(open_viewer):
+    assert open_viewer().server.request_share_url() is None
+
+
+def test_a_busy_port_is_one_plain_message(open_viewer, head, tmp_path):
+    port = urlsplit(open_viewer().url).port
+    with pytest.raises(InputError, match=rf"port {port} is in use[^$]*--port \d+"):
+        Viewer(make_run(tmp_path / "other"), port=port, avatar=GreyAvatar(head))
+
+
+def test_a_run_without_a_checkpoint_is_told_before_anything(tmp_path):
+    with pytest.raises(RunError, match="not a run folder"):
+        Viewer(tmp_path)
+
+
+def test_the_command_opens_closes_and_says_so(head, tmp_path, monkeypatch, capsys):
+    """Ctrl-C ends it with status 0."""
+    from avatar.viewer import viewer as module
+
+    monkeypatch.setattr(module, "load_avatar", lambda run: GreyAvatar(head))
+
+    class Interrupted(threading.Event):
+        def wait(self, timeout=None):
+            raise KeyboardInterrupt
+
+    from avatar.app.commands import view
+
+    monkeypatch.setattr(view, "Event", Interrupted)
+    assert cli.main(["view", str(make_run(tmp_path / "run")), "--port", "0"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("open http://127.0.0.1:")
+    assert printed[-1] == "the viewer is closed"
+    assert cli.main(["view", str(tmp_path)]) == 1
+    assert cli.main(["view", str(tmp_path / "run"), "--port", "99999"]) == 1
+    assert "--port is out of range" in capsys.readouterr().err
