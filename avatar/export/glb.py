@@ -2,10 +2,9 @@
 
 The person's identity is baked into the mesh: base = template + shape + static offset, joints likewise. Morph targets
 are the head's expression directions, added before skinning as in FLAME. Pose correctives depend on joints, which glTF
-cannot express; those of the jaw's opening are one target more, `jawCorrective`, after the named ones, which the
-animation drives with the jaw. Expressions move FLAME's joints a little: the nodes' translations carry it, so that the
-clip's frames are the head model's to 1e-5 m. (Of FLAME's files the jaw's other correctives, the eyes' and the neck's
-are left out.)
+cannot express. Without the jaw's, an opened mouth is off by millimetres, so where the head has the direction `jawOpen`,
+which opens the mouth to the same shape as joint and corrective, the animation opens it by that. Expressions move
+FLAME's joints a little: the nodes' translations carry it. (Of FLAME's files all correctives are left out.)
 """
 
 from __future__ import annotations
@@ -23,19 +22,17 @@ from avatar.base.provenance import PROGRAM, provenance
 from avatar.export.appearance import SKIN, Appearance
 from avatar.export.gltf import INDICES, VERTICES, Buffer, glb
 from avatar.flame.assets import JOINT_NAMES
-from avatar.flame.lbs import blend, pose_features
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.meshes import vertex_normals
-from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from avatar.geometry.rotations import matrix_to_axis_angle
 from avatar.media.images import png_bytes
 
 if TYPE_CHECKING:
     from avatar.export.clip import Clip
     from avatar.flame.assets import HeadAsset
 
-CORRECTIVE = "jawCorrective"
 SMALLEST = 1e-6
-"""Metres: smaller correctives, and smaller motions of a joint in its parent, are left out."""
+"""Metres: smaller motions of a joint in its parent are left out."""
 LINEAR_FILTER, MIPMAPS, CLAMP = 9729, 9987, 33071
 ROUGHNESS = 0.7
 MOST_WEIGHTS = 4
@@ -64,9 +61,10 @@ def write_glb(path: Path, clip: Clip, identity: HeadParameters, asset: HeadAsset
 def head_glb(clip: Clip, identity: HeadParameters, asset: HeadAsset, appearance: Appearance) -> bytes:
     """The bytes that `write_glb` writes."""
     params = replace(clip.params, shape=identity.shape, static_offset=identity.static_offset).detach().to("cpu")
+    params = opened_by_direction(params, asset)
     base = base_vertices(params, asset)
     joints = (asset.joint_regressor.astype(np.float64) @ base).astype(np.float32)
-    names, directions = morph_targets(asset)
+    names, directions = list(asset.expression_names), asset.exprdirs.transpose(2, 0, 1).astype(np.float32)
     layout = split_at_seams(asset)
     buffer = Buffer()
     attributes = _attributes(buffer, base, layout, asset, appearance)
@@ -86,7 +84,7 @@ def head_glb(clip: Clip, identity: HeadParameters, asset: HeadAsset, appearance:
         "nodes": [{"name": "head", "mesh": 0, "skin": 0}, *joint_nodes(joints, asset.parents, first)],
         "meshes": [mesh | {"extras": {"targetNames": names}}],
         "skins": [skin | {"inverseBindMatrices": buffer.accessor(inverse)}],
-        "animations": [animation(buffer, params, clip.times, joints, asset, len(names), first)],
+        "animations": [animation(buffer, params, clip.times, joints, asset, first)],
     }
     return glb(document | _material(buffer, appearance), buffer)
 
@@ -97,26 +95,14 @@ def base_vertices(params: HeadParameters, asset: HeadAsset) -> np.ndarray:
     return shaped if params.static_offset is None else shaped + params.static_offset.double().numpy()
 
 
-def morph_targets(asset: HeadAsset) -> tuple[list[str], np.ndarray]:
-    """Names and offsets `[K, V, 3]` float32 of the expressions, and of the jaw's corrective where the head has one."""
-    names, directions = list(asset.expression_names), [*asset.exprdirs.transpose(2, 0, 1)]
-    corrective = jaw_corrective(asset)
-    if np.abs(corrective).max() > SMALLEST:
-        names, directions = [*names, CORRECTIVE], [*directions, corrective]
-    return names, np.stack(directions).astype(np.float32)
-
-
-def jaw_corrective(asset: HeadAsset) -> np.ndarray:
-    """Pose corrective `[V, 3]` of the jaw opened wide about x, metres."""
-    pose = torch.zeros(1, len(JOINT_NAMES), 3)
-    pose[0, JOINT_NAMES.index("jaw"), 0] = jaw_open_angle(asset)
-    features = pose_features(axis_angle_to_matrix(pose))
-    return blend(torch.as_tensor(asset.posedirs), features)[0].numpy()
-
-
-def corrective_weights(jaw: np.ndarray, asset: HeadAsset) -> np.ndarray:
-    """Weights `[N]` of the jaw's corrective at jaw rotations `[N, 3, 3]`: the share of the wide opening's sine."""
-    return (jaw[:, 2, 1] - jaw[:, 1, 2]) / (2 * np.sin(jaw_open_angle(asset)))
+def opened_by_direction(params: HeadParameters, asset: HeadAsset) -> HeadParameters:
+    """The same frames with the jaw opened by the direction `jawOpen` instead of its joint, where the head has it."""
+    if "jawOpen" not in asset.expression_names:
+        return params
+    expr, jaw = params.expr.clone(), params.jaw.clone()
+    expr[:, asset.expression_index("jawOpen")] += jaw[:, 0] / jaw_open_angle(asset)
+    jaw[:, 0] = 0
+    return replace(params, expr=expr, jaw=jaw)
 
 
 def split_at_seams(asset: HeadAsset) -> Layout:
@@ -157,7 +143,6 @@ def animation(
     times: np.ndarray,
     joints: np.ndarray,
     asset: HeadAsset,
-    targets: int,
     first: int,
 ) -> dict[str, Any]:
     """The animation `clip`: rotations and, where they move, translations of the joints, and the morph weights."""
@@ -178,11 +163,7 @@ def animation(
         places = local[:, index, :3, 3]
         if index == 0 or np.ptp(places, axis=0).max() > SMALLEST:
             channel(first + index, "translation", places)
-    weights = params.expr.double().numpy()
-    if targets > weights.shape[1]:
-        jaw = axis_angle_to_matrix(params.jaw.double()).numpy()
-        weights = np.concatenate([weights, corrective_weights(jaw, asset)[:, None]], 1)
-    channel(0, "weights", weights.reshape(-1))
+    channel(0, "weights", params.expr.double().numpy().reshape(-1))
     return {"name": "clip", "samplers": samplers, "channels": channels}
 
 

