@@ -107,7 +107,7 @@ def test_the_animation(written):
     assert len({(c["target"]["node"], c["target"]["path"]) for c in clip["channels"]}) == len(clip["channels"])
 
 
-@pytest.mark.parametrize(("jaw", "tolerance"), [(0.0, 1e-4), (0.4, 2.5e-3)])
+@pytest.mark.parametrize(("jaw", "tolerance"), [(0.0, 1e-4), (0.4, 3e-3)])
 def test_posed_as_a_viewer_does_it_is_the_head_model(head, tmp_path, jaw, tolerance):
     params = performance(head, jaw=jaw)
     found = Glb(write_glb(tmp_path / "a.glb", clip_of(params), params, head, Appearance()))
