@@ -37,8 +37,9 @@ LEAST_PIXELS = 20
 """Pixels of a part in the frames looked at from which on the clip tells its brightness."""
 FRAMES = 12
 """Frames, those with the widest mouths, from which brightness is taken."""
-WIDER, WIDEST = 1.2, 0.42
-"""Openings start at this multiple of the clip's, and end at this angle of the jaw, radians."""
+WIDER, LEAST, WIDEST = 1.5, 0.2, 0.42
+"""Openings start at this multiple of the clip's widest, not below the second, and end at the third; radians. Nearer to
+the clip's they would argue with its own pictures, where the mesh's lips are a pixel beside the person's."""
 OPENINGS = 6
 RAYS = 256
 """Rays of a step of the prior."""
@@ -67,7 +68,7 @@ class MouthPrior:
             return None
         opening = openings(identity.params, asset)
         widest = int(opening.argmax())
-        first = WIDER * float(opening[widest])
+        first = max(WIDER * float(opening[widest]), LEAST)
         if first >= WIDEST:
             return None
         camera = training.frames.cameras[widest]
