@@ -144,7 +144,7 @@ def _guarded(listener: socket.socket, gate: Gate) -> Iterator[threading.Event]:
 
     serve, started = websockets_server.serve, threading.Event()
 
-    def guarded(handler: Any, host: Any, port: Any, *, process_request: Callable[..., Any], **options: Any) -> Any:
+    def guarded(handler: Any, *address: Any, process_request: Callable[..., Any], **options: Any) -> Any:
         def checked(connection: Any, request: Any) -> Any:
             headers: dict[str, str] = {}
             for name, value in request.headers.raw_items():
@@ -157,7 +157,8 @@ def _guarded(listener: socket.socket, gate: Gate) -> Iterator[threading.Event]:
             return Response(answer.status, answer.status.phrase, Headers([*fields, *answer.headers]), body)
 
         started.set()
-        return serve(handler, sock=listener, process_request=checked, **options)
+        ours = options | {"sock": listener, "process_request": checked}
+        return serve(handler, **{name: value for name, value in ours.items() if name not in ("host", "port")})
 
     websockets_server.serve = guarded  # type: ignore[assignment]
     try:

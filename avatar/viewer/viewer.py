@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 JPEG_MOVING, JPEG_AT_REST = 80, 95
 """Quality of the pictures sent to the page."""
 TOKEN_BYTES = 16
+EVERY_ADDRESS = ("0.0.0.0", "::")
+"""Hosts to listen on that are none to open."""
 
 
 class Viewer:
@@ -47,7 +50,8 @@ class Viewer:
         except BaseException:
             listener.close()
             raise
-        shown = f"[{host}]" if ":" in host else host
+        name = socket.gethostname() if host in EVERY_ADDRESS else host
+        shown = f"[{name}]" if ":" in name else name
         self.url = f"http://{shown}:{self.server.get_port()}/" + (f"?token={token}" if token else "")
         session, server = self.session, self.server
         self._set_scene()
