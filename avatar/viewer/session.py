@@ -56,6 +56,8 @@ class Session:
         self.first = first
         self.player = Player()
         self.keyframes: list[ViewState] = []
+        self.written: list[Path] = []
+        """Files written into RUN/view, in order."""
         self.seconds = 2.0
         """From one keyframe to the next."""
         self.shown: Callable[[np.ndarray, bool], None] = lambda image, full: None
@@ -157,7 +159,8 @@ class Session:
     def save_path(self) -> Path:
         """Write the keyframes and the path between them."""
         path = self._new_file("path", ".json")
-        return write_path(path, self.keyframes, self.seconds, self.worker.quality.at_rest)
+        self.written.append(write_path(path, self.keyframes, self.seconds, self.worker.quality.at_rest))
+        return path
 
     def open_path(self, name: str) -> int:
         """Read the keyframes of a file in RUN/view and show the first; returns how many there are."""
@@ -174,7 +177,7 @@ class Session:
 
         def job() -> None:
             image = self.painter.draw(state, self.worker.quality.at_rest, self.worker.go_on)
-            self.told(f"wrote {write_png(self._new_file('screenshot', '.png'), image, synthetic=True)}", False)
+            self._wrote(write_png(self._new_file("screenshot", ".png"), image, synthetic=True))
 
         self.worker.post(job)
 
@@ -210,10 +213,13 @@ class Session:
                 self.progressed((number + 1) / len(states))
 
         try:
-            path = write_video(self._new_file("video", ".mp4"), images(), fps, synthetic=True)
-            self.told(f"wrote {path}", False)
+            self._wrote(write_video(self._new_file("video", ".mp4"), images(), fps, synthetic=True))
         finally:
             self.progressed(1.0)
+
+    def _wrote(self, path: Path) -> None:
+        self.written.append(path)
+        self.told(f"wrote {path}", False)
 
     def _new_file(self, kind: str, suffix: str) -> Path:
         """The next free name in RUN/view. Raises OutputError where that is a link."""

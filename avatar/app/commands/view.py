@@ -39,5 +39,6 @@ class View:
             print(file=sys.stderr)  # the terminal has put ^C into the line
         finally:
             viewer.close()
-        folder = viewer.session.run / "view"
-        return Outcome(files=[(folder, "what was recorded")] if folder.is_dir() else [], lines=["the viewer is closed"])
+        kinds = {".json": "a camera path"}
+        files = [(path, kinds.get(path.suffix, "tagged as synthetic")) for path in viewer.session.written]
+        return Outcome(files=files, lines=["the viewer is closed"])

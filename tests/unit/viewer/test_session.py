@@ -161,6 +161,7 @@ def test_a_screenshot_and_a_video_are_written_and_tagged(session, told):
     session.record()
     assert wait_for(lambda: len(told) == 3)
     assert probe_video(video.with_name("video_002.mp4")).frame_count == 6
+    assert session.written == [shot, video, video.with_name("video_002.mp4")]
 
 
 def test_a_recording_can_be_stopped_and_leaves_nothing(session):
