@@ -29,6 +29,7 @@ from avatar.media.video import FORMS, write_video
 
 if TYPE_CHECKING:
     from avatar.avatar import Avatar
+    from avatar.flame.assets import HeadAsset
     from avatar.flame.model import HeadParameters
 
 DEFAULT_FRAMES = 100
@@ -57,17 +58,7 @@ def reanimate(
     check_background(background, out)
     if compare:
         require_comparable(driver, background)
-    own = avatar.parameters
-    relative = settings.transfer == "relative" or (settings.transfer == "auto" and driver.filmed is not None)
-    meant = transfer_expression(
-        own,
-        smooth_tracking(driver.params.to(own.expr.device)),
-        avatar.asset,
-        settings,
-        relative=relative,
-        fps=driver.fps,
-    )
-    params = retarget(own, meant, settings.head_motion, parse_gains(settings.gain)["head"])
+    params = performed(avatar.parameters, driver, avatar.asset, settings)
     cameras = [avatar.camera] * params.expr.shape[0]
     beside_it = driver_pictures(driver) if compare else None
     return _write(
@@ -75,6 +66,17 @@ def reanimate(
         transparent=background == TRANSPARENT,
         driver_pictures=beside_it,
     )
+
+
+def performed(own: HeadParameters, driver: Driver, asset: HeadAsset, settings: Retarget) -> HeadParameters:
+    """The driver's N frames as an avatar shows them. own: the parameters of the avatar's training clip.
+
+    Raises ConfigError for settings that do not fit the driver.
+    """
+    relative = settings.transfer == "relative" or (settings.transfer == "auto" and driver.filmed is not None)
+    steady = smooth_tracking(driver.params.to(own.expr.device))
+    meant = transfer_expression(own, steady, asset, settings, relative=relative, fps=driver.fps)
+    return retarget(own, meant, settings.head_motion, parse_gains(settings.gain)["head"])
 
 
 def require_comparable(driver: Driver, background: str) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from avatar.animation.backgrounds import Behind, choose_background
-from avatar.animation.driving import retarget, smooth_tracking
 from avatar.animation.expressions import ExpressionVector, expression_vector, jaw_share_of
+from avatar.animation.reanimate import performed
+from avatar.animation.transfer import Retarget
 from avatar.flame.mean_pose import mean_pose
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera
@@ -60,7 +61,7 @@ class Painter:
 
     def add_driver(self, name: str, driver: Driver) -> None:
         """Make a driver's performance available under a name, as `avatar reanimate` would show it."""
-        params = retarget(self.own, smooth_tracking(driver.params.to(self.own.expr.device)))
+        params = performed(self.own, driver, self.avatar.asset, Retarget())
         self.drivers[name] = driver
         self.performances[name] = Performance(params, driver.fps)
 

@@ -8,23 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from avatar.animation.expressions import AMOUNT_LIMIT, JOINT_CONTROLS, PRESETS, SIDES
+from avatar.animation.transfer import region_of
 
 if TYPE_CHECKING:
     from avatar.flame.assets import HeadAsset
 
-REGIONS = ("Brows", "Eyes", "Gaze", "Cheeks and nose", "Jaw", "Mouth", "Other")
-PREFIXES = {
-    "brow": "Brows",
-    "eyeLook": "Gaze",
-    "look": "Gaze",
-    "eye": "Eyes",
-    "cheek": "Cheeks and nose",
-    "nose": "Cheeks and nose",
-    "jaw": "Jaw",
-    "mouth": "Mouth",
-    "tongue": "Mouth",
-}
-"""Beginning of a name -> region; the first that fits."""
+OTHER = "Other"
+TITLES = {"brows": "Brows", "eyes": "Eyes", "gaze": "Gaze", "cheeks": "Cheeks and nose", "jaw": "Jaw", "mouth": "Mouth"}
+"""Regions (`animation.transfer`) as people read them, in the order of the page."""
 WORDS = {
     "browDown": "Brow down",
     "browInnerUp": "Inner brows up",
@@ -85,17 +76,17 @@ def slider_groups(asset: HeadAsset) -> dict[str, list[Slider]]:
     Directions without a name people know (an imported head numbers its own) are under "Other", from -2 to 2.
     """
     names = [*asset.expression_names, *(name for name in JOINT_CONTROLS if name not in asset.expression_names)]
-    groups: dict[str, list[Slider]] = {region: [] for region in REGIONS}
+    groups: dict[str, list[Slider]] = {title: [] for title in (*TITLES.values(), OTHER)}
     for name in names:
         known = stem_of(name) in WORDS
         low, high = (0.0, 1.0) if known else (-AMOUNT_LIMIT, AMOUNT_LIMIT)
-        groups[region_of(name) if known else "Other"].append(Slider(name, label_of(name), low, high))
+        groups[title_of(name) if known else OTHER].append(Slider(name, label_of(name), low, high))
     return {region: sliders for region, sliders in groups.items() if sliders}
 
 
-def region_of(name: str) -> str:
-    """The region of an expression's name, "Other" where nothing is known of it."""
-    return next((region for prefix, region in PREFIXES.items() if name.startswith(prefix)), "Other")
+def title_of(name: str) -> str:
+    """The title of the region of an expression or a joint control."""
+    return TITLES["gaze" if name.startswith("look") else region_of(name)]
 
 
 def stem_of(name: str) -> str:

@@ -7,7 +7,7 @@ import torch
 
 from avatar.animation.expressions import JOINT_CONTROLS, PRESETS, expression_vector
 from avatar.flame.library import load_head
-from avatar.viewer.sliders import REGIONS, label_of, preset_amounts, slider_groups
+from avatar.viewer.sliders import OTHER, TITLES, label_of, preset_amounts, slider_groups
 
 
 def numbered(count):
@@ -22,7 +22,7 @@ def test_every_expression_has_one_slider(asset):
     assert sorted(names) == sorted([*asset.expression_names, *extra])
     labels = [slider.label for sliders in groups.values() for slider in sliders]
     assert len(set(labels)) == len(labels)
-    assert set(groups) <= set(REGIONS)
+    assert set(groups) <= {*TITLES.values(), OTHER}
 
 
 def test_the_open_head_needs_no_region_for_the_rest():
