@@ -53,6 +53,11 @@ class Identity:
         """Any person's frames with this identity's `shape` and `static_offset`."""
         return replace(params.to(self.device), shape=self.params.shape, static_offset=self.params.static_offset)
 
+    def frames_by_yaw(self, most: int) -> list[int]:
+        """At most `most` of the training frames, spread evenly over the head's yaw, by rising yaw."""
+        order = torch.argsort(self.params.rotation[:, 1])
+        return order[torch.linspace(0, len(order) - 1, min(most, len(order))).round().long()].tolist()
+
     @torch.no_grad()
     def neutral(self) -> Tensor:
         """Vertices `[V, 3]` of the neutral head in skull coordinates, metres."""

@@ -39,10 +39,8 @@ def hair_heights(identity: Identity, frames: FrameSet) -> Tensor:
     scalp = torch.as_tensor(asset.regions.get("scalp", np.zeros(asset.vertex_count, bool)))
     scalp = scalp.to(identity.device)
     heights = torch.linspace(0, HIGHEST, STEPS, device=identity.device)
-    order = torch.argsort(identity.params.rotation[:, 1])
-    chosen = order[torch.linspace(0, len(order) - 1, min(FRAMES, len(order))).round().long()].tolist()
     found, shown = [], torch.zeros_like(scalp)
-    for index in chosen:
+    for index in identity.frames_by_yaw(FRAMES):
         vertices = identity.head(identity.params.frame(index)).vertices[0]
         normals = vertex_normals(vertices, faces)
         camera = frames.cameras[index]

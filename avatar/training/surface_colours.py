@@ -85,9 +85,7 @@ def observe(training: TrainingData) -> tuple[Tensor, Tensor, Tensor]:
     identity, frames = training.identity, training.frames
     query = MeshQuery(identity.query.faces, identity.device)
     colours, weights, directions = [], [], []
-    order = torch.argsort(identity.params.rotation[:, 1])
-    count = min(FRAMES, len(order))
-    chosen = order[torch.linspace(0, len(order) - 1, count).round().long()].tolist()
+    chosen = identity.frames_by_yaw(FRAMES)
     for index in chosen:
         vertices = identity.head(identity.params.frame(index)).vertices[0]
         normals = vertex_normals(vertices, query.faces)
@@ -115,7 +113,7 @@ def observe(training: TrainingData) -> tuple[Tensor, Tensor, Tensor]:
         weights.append(shown * facing.clamp_min(0).square())
         directions.append(normals)
     colour, weight = torch.stack(colours), torch.stack(weights)
-    best = weight.sort(0, descending=True).values[min(SEEN_FRAMES, count) - 1].sqrt()
+    best = weight.sort(0, descending=True).values[min(SEEN_FRAMES, len(chosen)) - 1].sqrt()
     share = ((best - SEEN_AT) / (SEEN_WELL - SEEN_AT)).clamp(0, 1)
     kept = weight
     for _ in range(3):

@@ -16,6 +16,7 @@ from avatar.animation.transfer import Retarget
 from avatar.flame.mean_pose import mean_pose
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera
+from avatar.geometry.meshes import face_normals
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from avatar.media.images import to_uint8
 from avatar.viewer.cameras import view_camera
@@ -108,9 +109,7 @@ class Painter:
         vertices = self.avatar.head(identity.with_identity(params)).vertices[0]
         seen = rasterize(identity.query, vertices, camera, backend=identity.rasteriser)
         mask = seen.mask.cpu().numpy()
-        corners = vertices[torch.as_tensor(self.avatar.asset.faces, device=vertices.device).long()]
-        normals = torch.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0], dim=-1)
-        normals = torch.nn.functional.normalize(normals, dim=-1)
+        normals = torch.nn.functional.normalize(face_normals(vertices, identity.query.faces), dim=-1)
         forward = torch.tensor(camera.world_from_cam[:3, 2].copy(), dtype=normals.dtype, device=normals.device)
         shade = (0.25 + 0.75 * (normals @ forward).abs())[seen.face.clamp_min(0).long()].cpu().numpy() * 255
         mixed = (1 - MESH_SHARE) * image + MESH_SHARE * shade[..., None]
