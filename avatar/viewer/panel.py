@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from avatar.animation.expressions import known_names
+from avatar.animation.sliders import Slider, preset_amounts, slider_groups
 from avatar.base.errors import AvatarError
 from avatar.viewer.session import Session
-from avatar.viewer.sliders import Slider, preset_amounts, slider_groups
 from avatar.viewer.state import AT_REST, OWN_CLIP, SCENE
 
 if TYPE_CHECKING:
