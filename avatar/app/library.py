@@ -23,7 +23,7 @@ from avatar.config import Config
 from avatar.data.capture import Capture, read_capture
 from avatar.data.checkpoint import load_avatar
 from avatar.data.folders import PICTURES, run_at
-from avatar.export.formats import Exported, Format, check_export, export_run
+from avatar.export.formats import Exported, Format, Terms, check_export, export_run
 from capture_tools.settings import CaptureSettings
 
 
@@ -96,18 +96,22 @@ def export_avatar(
     *,
     driver: str | Path | None = None,
     points: bool = False,
+    author: str | None = None,
+    licence: str | None = None,
     overwrite: bool = False,
 ) -> Exported:
-    """Write a run as glb, arkit-csv, npz, capture or ply; returns the path and what there is to say about it.
+    """Write a run in one of the formats; returns the path and what there is to say about it.
 
-    driver: a performance in place of the run's clip. points: of ply, the surface's points alone. Not called `export`,
-    which is the package of the formats.
+    driver: a performance in place of the run's clip. points: of ply, the surface's points alone. author, licence: of
+    vrm, who made the avatar and the web address of its terms of use. Not called `export`, which is the package of the
+    formats.
     """
-    check_export(format, Path(out), driven=driver is not None, points=points, overwrite=overwrite)
+    terms = Terms(author, licence)
+    check_export(format, Path(out), driven=driver is not None, points=points, overwrite=overwrite, terms=terms)
     source = None if driver is None else find_driver(Path(driver))
     load = None if source is None else lambda avatar: driver_for(avatar, source)
     options = {"load_avatar": load_avatar, "load_driver": load, "points": points, "overwrite": overwrite}
-    return export_run(run_at(Path(run)), Path(out), format, **options)
+    return export_run(run_at(Path(run)), Path(out), format, terms=terms, **options)
 
 
 def render(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
@@ -13,11 +14,18 @@ if TYPE_CHECKING:
     from avatar.animation.driver_files import Driver
     from avatar.avatar import Avatar
 
-Format = Literal["glb", "arkit-csv", "npz", "capture", "ply"]
+Format = Literal["glb", "arkit-csv", "npz", "capture", "ply", "html", "vrm"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-SUFFIXES: dict[str, str] = {"glb": ".glb", "arkit-csv": ".csv", "npz": ".npz", "ply": ".ply"}
+SUFFIXES: dict[str, str] = {
+    "glb": ".glb",
+    "arkit-csv": ".csv",
+    "npz": ".npz",
+    "ply": ".ply",
+    "html": ".html",
+    "vrm": ".vrm",
+}
 """Ending of the file of each format; a capture is a folder."""
-DRIVEN = ("glb", "arkit-csv", "npz")
+DRIVEN = ("glb", "arkit-csv", "npz", "html")
 """Formats that hold a performance: the run's clip, or a driver's."""
 
 
@@ -29,7 +37,23 @@ class Exported(NamedTuple):
     """What a person should be told, a sentence each."""
 
 
-def check_export(format: str, out: Path, *, driven: bool, points: bool, overwrite: bool) -> None:
+class Terms(NamedTuple):
+    """Who made an avatar, and the web address of its terms of use; either may be left out."""
+
+    author: str | None = None
+    licence: str | None = None
+
+    def check(self) -> None:
+        """Raise ConfigError for an empty author or a licence that is no web address."""
+        if self.author is not None and not self.author.strip():
+            raise ConfigError("--author is empty", expected="a name, or no --author", found=repr(self.author))
+        if self.licence is not None and not re.fullmatch(r"https?://[^\s/]+\S*", self.licence):
+            raise ConfigError("--licence is no web address", expected="https://...", found=self.licence)
+
+
+def check_export(
+    format: str, out: Path, *, driven: bool, points: bool, overwrite: bool, terms: Terms | None = None
+) -> None:
     """Raise, before any work, what an export cannot do.
 
     ConfigError for an unknown format or an option that is not the format's, InputError for an ending that the file
@@ -41,6 +65,10 @@ def check_export(format: str, out: Path, *, driven: bool, points: bool, overwrit
         raise ConfigError(f"--driver is for {', '.join(DRIVEN)}: the others hold no performance", found=format)
     if points and format != "ply":
         raise ConfigError("--points is for ply", found=format)
+    if terms is not None and terms != Terms():
+        if format != "vrm":
+            raise ConfigError("--author and --licence are for vrm", found=format)
+        terms.check()
     if format == "capture":
         from avatar.export.capture_copy import require_new_folder
 
@@ -60,16 +88,19 @@ def export_run(
     load_driver: Callable[[Avatar], Driver] | None = None,
     points: bool = False,
     overwrite: bool = False,
+    terms: Terms | None = None,
 ) -> Exported:
     """Write a run in one of the formats.
 
     load_avatar: opens a run (`avatar.data.checkpoint.load_avatar`); a capture is copied without it. load_driver: the
     performance for an avatar, in place of the run's clip; as it is in arkit-csv and npz, put on the avatar as
-    `reanimate` does in glb. points: of ply, the surface's points without faces. Raises as `check_export`, RunError,
-    CaptureError and HeadModelError where run or capture are damaged, OutputError where nothing can be written.
+    `reanimate` does in glb and html. points: of ply, the surface's points without faces. terms: of vrm. Raises as
+    `check_export`, RunError, CaptureError and HeadModelError where run or capture are damaged (HeadModelError too for a
+    head without the names that a format needs), MissingDependencyError where html finds no three.js, OutputError where
+    nothing can be written.
     """
     run, out = Path(run), Path(out)
-    check_export(format, out, driven=load_driver is not None, points=points, overwrite=overwrite)
+    check_export(format, out, driven=load_driver is not None, points=points, overwrite=overwrite, terms=terms)
     if format == "capture":
         from avatar.data.capture_reference import open_run_capture
         from avatar.export.capture_copy import copy_capture
@@ -81,7 +112,21 @@ def export_run(
         from avatar.export.surface import field_surface
 
         return Exported(write_ply(out, field_surface(avatar), points=points), ())
+    if format == "vrm":
+        return _vrm(run, out, avatar, terms or Terms())
     return _performance(run, out, format, avatar, None if load_driver is None else load_driver(avatar))
+
+
+def _vrm(run: Path, out: Path, avatar: Avatar, terms: Terms) -> Exported:
+    """Write the head of a run as a VRM avatar, which holds no performance."""
+    from avatar.export.appearance import read_appearance
+    from avatar.export.clip import clip_of_run
+    from avatar.export.vrm import write_vrm
+
+    appearance = read_appearance(clip_of_run(run, avatar).capture, avatar.asset)
+    name = run.resolve().name
+    written = write_vrm(out, avatar.identity.params, avatar.asset, appearance, name, terms)
+    return Exported(written, (appearance.note,) if appearance.note else ())
 
 
 def _performance(run: Path, out: Path, format: Format, avatar: Avatar, driver: Driver | None) -> Exported:
@@ -102,10 +147,16 @@ def _performance(run: Path, out: Path, format: Format, avatar: Avatar, driver: D
         return Exported(write_parameters(out, clip, avatar.asset), clip.notes)
     from avatar.animation.driving import retarget, smooth_tracking
     from avatar.export.appearance import read_appearance
-    from avatar.export.glb import write_glb
 
     if driver is not None:
         clip = replace(clip, params=retarget(own.params, smooth_tracking(clip.params)))
     appearance = read_appearance(own.capture, avatar.asset)
     notes = (*clip.notes, *([appearance.note] if appearance.note else []))
+    if format == "html":
+        from avatar.export.html import write_html
+
+        title = run.resolve().name
+        return Exported(write_html(out, clip, avatar.identity.params, avatar.asset, appearance, title), notes)
+    from avatar.export.glb import write_glb
+
     return Exported(write_glb(out, clip, avatar.identity.params, avatar.asset, appearance), notes)

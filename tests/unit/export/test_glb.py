@@ -12,7 +12,8 @@ from PIL import Image
 from avatar.base.files import write_json
 from avatar.export.appearance import Appearance, read_appearance
 from avatar.export.clip import Clip
-from avatar.export.glb import split_at_seams, write_glb
+from avatar.export.glb import write_glb
+from avatar.export.head_mesh import split_at_seams
 from avatar.flame.model import HeadModel
 from avatar.media.images import write_png
 
