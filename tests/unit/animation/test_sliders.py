@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from avatar.animation.expressions import JOINT_CONTROLS, PRESETS, expression_vector
-from avatar.flame.library import load_head
 from avatar.animation.sliders import OTHER, TITLES, label_of, preset_amounts, slider_groups
+from avatar.flame.library import load_head
 
 
 def numbered(count):

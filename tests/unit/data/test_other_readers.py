@@ -1,4 +1,4 @@
-"""A capture folder holds what the readers of GaussianAvatars and VHAP ask of it, in their shapes.
+"""A capture folder, and its export, hold what the readers of GaussianAvatars and VHAP ask of them, in their shapes.
 
 The steps below are those of GaussianAvatars' scene/__init__.py, scene/dataset_readers.py and
 scene/flame_gaussian_model.py, and of VHAP's vhap/data/nerf_dataset.py, done again in plain numpy.
@@ -7,12 +7,15 @@ scene/flame_gaussian_model.py, and of VHAP's vhap/data/nerf_dataset.py, done aga
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from capture_parts import EXPRESSIONS, SHAPES, VERTICES, Parts
 
+from avatar.data.capture import read_capture
+from avatar.export.capture_copy import copy_capture
 from avatar.media.images import read_png
 
 PARAMETER_SHAPES = {
@@ -27,6 +30,15 @@ PARAMETER_SHAPES = {
 }
 
 
+@pytest.fixture(params=["written", "exported"])
+def folder(request: pytest.FixtureRequest, capture_folder: Path, tmp_path: Path) -> Path:
+    if request.param == "written":
+        return capture_folder
+    exported = copy_capture(read_capture(capture_folder), tmp_path / "exported")
+    shutil.rmtree(capture_folder)  # nothing of it may be needed
+    return exported
+
+
 def gaussian_avatars_meshes(folder: Path, split: str) -> dict[int, dict[str, np.ndarray]]:
     """Timestep to parameters, as its reader of meshes collects them."""
     meshes: dict[int, dict[str, np.ndarray]] = {}
@@ -37,12 +49,12 @@ def gaussian_avatars_meshes(folder: Path, split: str) -> dict[int, dict[str, np.
     return meshes
 
 
-def test_gaussian_avatars_knows_the_folder_for_one_with_a_head(capture_folder: Path) -> None:
+def test_gaussian_avatars_knows_the_folder_for_one_with_a_head(folder: Path) -> None:
     """Without this file it would read a static scene, without a word."""
-    with np.load(capture_folder / "canonical_flame_param.npz") as data:
+    with np.load(folder / "canonical_flame_param.npz") as data:
         arrays = dict(data)
     assert {key: value.shape for key, value in arrays.items()} == PARAMETER_SHAPES
-    with np.load(capture_folder / "flame_param" / "00007.npz") as data:
+    with np.load(folder / "flame_param" / "00007.npz") as data:
         np.testing.assert_array_equal(arrays["shape"], data["shape"])
         np.testing.assert_array_equal(arrays["static_offset"], data["static_offset"])
         assert np.abs(data["expr"]).max() > 0
@@ -50,14 +62,14 @@ def test_gaussian_avatars_knows_the_folder_for_one_with_a_head(capture_folder: P
     assert not any(arrays[key].any() for key in ("translation", "rotation", "neck_pose", "eyes_pose", "expr"))
 
 
-def test_gaussian_avatars_reads_the_cameras(capture_folder: Path, parts: Parts) -> None:
+def test_gaussian_avatars_reads_the_cameras(folder: Path, parts: Parts) -> None:
     steps = []
     for split in ("train", "val", "test"):
-        contents = json.loads((capture_folder / f"transforms_{split}.json").read_text())
+        contents = json.loads((folder / f"transforms_{split}.json").read_text())
         assert contents["camera_angle_x"] > 0
         for frame in contents["frames"]:
             assert ".png" in frame["file_path"]  # or it appends it
-            image = read_png(capture_folder / frame["file_path"])
+            image = read_png(folder / frame["file_path"])
             assert (frame["w"], frame["h"]) == (image.shape[1], image.shape[0]) == (40, 32)
             step = frame["timestep_index"]
             np.testing.assert_array_equal(image, parts.images[step])
@@ -73,8 +85,8 @@ def test_gaussian_avatars_reads_the_cameras(capture_folder: Path, parts: Parts) 
     assert sorted(steps) == list(range(30))
 
 
-def test_gaussian_avatars_loads_the_meshes(capture_folder: Path, parts: Parts) -> None:
-    train, test = (gaussian_avatars_meshes(capture_folder, split) for split in ("train", "test"))
+def test_gaussian_avatars_loads_the_meshes(folder: Path, parts: Parts) -> None:
+    train, test = (gaussian_avatars_meshes(folder, split) for split in ("train", "test"))
     meshes = train | test
     count = max(meshes) + 1
     assert count == 30
@@ -95,8 +107,8 @@ def test_gaussian_avatars_loads_the_meshes(capture_folder: Path, parts: Parts) -
         np.testing.assert_array_equal(stacked[key][sorted(meshes)], written[sorted(meshes)])
 
 
-def test_vhap_reads_every_frame(capture_folder: Path, parts: Parts) -> None:
-    contents = json.loads((capture_folder / "transforms.json").read_text())
+def test_vhap_reads_every_frame(folder: Path, parts: Parts) -> None:
+    contents = json.loads((folder / "transforms.json").read_text())
     assert len(contents["timestep_indices"]) == max(contents["timestep_indices"]) + 1  # it refuses gaps
     assert contents["camera_indices"] == [0]
     for step, frame in enumerate(contents["frames"]):
@@ -105,7 +117,7 @@ def test_vhap_reads_every_frame(capture_folder: Path, parts: Parts) -> None:
         lens[[0, 1, 0, 1], [0, 1, 2, 2]] = [frame[key] for key in ("fl_x", "fl_y", "cx", "cy")]
         np.testing.assert_allclose(lens, parts.cameras[step].intrinsics())
         assert np.linalg.inv(np.array(frame["transform_matrix"])).shape == (4, 4)
-        assert read_png(capture_folder / frame["file_path"]).shape == (frame["h"], frame["w"], 3)
-        np.testing.assert_array_equal(read_png(capture_folder / frame["fg_mask_path"]), parts.masks[step])
-        with np.load(capture_folder / frame["flame_param_path"]) as data:
+        assert read_png(folder / frame["file_path"]).shape == (frame["h"], frame["w"], 3)
+        np.testing.assert_array_equal(read_png(folder / frame["fg_mask_path"]), parts.masks[step])
+        with np.load(folder / frame["flame_param_path"]) as data:
             assert {key: data[key].shape for key in data.files} == PARAMETER_SHAPES
