@@ -23,7 +23,8 @@ from avatar.config import Config
 from avatar.data.capture import Capture, read_capture
 from avatar.data.checkpoint import load_avatar
 from avatar.data.folders import PICTURES, run_at
-from avatar.export.formats import Exported, Format, Terms, check_export, export_run
+from avatar.export.formats import Exported, Format, check_export, export_run
+from avatar.export.terms import Terms
 from capture_tools.settings import CaptureSettings
 
 

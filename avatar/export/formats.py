@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from avatar.base.errors import ConfigError, InputError
 from avatar.base.files import refuse_existing_file
+from avatar.export.terms import Terms
 
 if TYPE_CHECKING:
     from avatar.animation.driver_files import Driver
@@ -35,20 +35,6 @@ class Exported(NamedTuple):
     path: Path
     notes: tuple[str, ...]
     """What a person should be told, a sentence each."""
-
-
-class Terms(NamedTuple):
-    """Who made an avatar, and the web address of its terms of use; either may be left out."""
-
-    author: str | None = None
-    licence: str | None = None
-
-    def check(self) -> None:
-        """Raise ConfigError for an empty author or a licence that is no web address."""
-        if self.author is not None and not self.author.strip():
-            raise ConfigError("--author is empty", expected="a name, or no --author", found=repr(self.author))
-        if self.licence is not None and not re.fullmatch(r"https?://[^\s/]+\S*", self.licence):
-            raise ConfigError("--licence is no web address", expected="https://...", found=self.licence)
 
 
 def check_export(

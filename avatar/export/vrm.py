@@ -21,7 +21,7 @@ from avatar.flame.assets import JOINT_NAMES
 
 if TYPE_CHECKING:
     from avatar.export.appearance import Appearance
-    from avatar.export.formats import Terms
+    from avatar.export.terms import Terms
     from avatar.flame.assets import HeadAsset
     from avatar.flame.model import HeadParameters
 

@@ -93,6 +93,11 @@ def test_arguments_reach_the_command():
         False,
         False,
     )
+    avatar = cli.parse(
+        ["export", "run", "--format", "vrm", "--out", "o.vrm", "--author", "me", "--licence", "https://a.b"]
+    )
+    assert isinstance(avatar, Export)
+    assert (avatar.format, avatar.author, avatar.licence) == ("vrm", "me", "https://a.b")
     model = cli.parse(["model", "import", "flame.pkl", "--name", "mine"])
     assert isinstance(model.action, ModelImport)
     assert model.action.name == "mine"

@@ -155,6 +155,8 @@ def test_a_flood_goes_around_corners():
         ({"format": "fbx", "out": "a.fbx"}, ConfigError, "arkit-csv"),
         ({"format": "glb", "out": "a.ply"}, InputError, "another ending"),
         ({"format": "ply", "out": "a.ply", "driver": "d.npz"}, ConfigError, "--driver is for"),
+        ({"format": "vrm", "out": "a.vrm", "driver": "d.npz"}, ConfigError, "--driver is for"),
+        ({"format": "html", "out": "a.htm"}, InputError, "a name ending in .html"),
         ({"format": "glb", "out": "a.glb", "points": True}, ConfigError, "--points is for ply"),
         ({"format": "glb", "out": "mine.glb"}, OutputError, "--overwrite"),
         ({"format": "glb", "out": "a.glb", "driver": "none.npz"}, InputError, "does not exist"),

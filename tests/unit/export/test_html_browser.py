@@ -197,6 +197,13 @@ def test_the_notice_can_be_read(page):
     assert page.inner_text("footer").startswith("synthetic: a rendered avatar")
 
 
+def test_a_phones_page_is_not_wider_than_its_screen(page):
+    page.set_viewport_size({"width": 390, "height": 800})
+    look(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("#view").bounding_box()["height"] > 300
+
+
 def test_a_damaged_page_says_so(browser, written, tmp_path):
     text = written.read_text("utf-8")
     begin = text.index(">", text.index('id="model"')) + 1

@@ -7,9 +7,9 @@ from export_parts import performance
 
 from avatar.export.appearance import Appearance
 from avatar.export.clip import Clip
-from avatar.export.formats import Terms
 from avatar.export.glb import write_glb
 from avatar.export.head_mesh import base_vertices, joints_of, split_at_seams
+from avatar.export.terms import Terms
 from avatar.export.vrm import NECK, write_vrm
 
 

@@ -10,8 +10,8 @@ from avatar.animation.expressions import known_names
 from avatar.app.library import export_avatar
 from avatar.base.errors import ConfigError, HeadModelError
 from avatar.export.appearance import Appearance
-from avatar.export.formats import Terms
 from avatar.export.head_mesh import base_vertices, joints_of, split_at_seams
+from avatar.export.terms import Terms
 from avatar.export.vrm import write_vrm
 from avatar.export.vrm_expressions import MIXTURES
 
