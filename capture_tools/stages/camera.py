@@ -17,6 +17,7 @@ from avatar.geometry.cameras import Camera
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from capture_tools.camera.background import camera_travel
 from capture_tools.camera.head_world import align_to_head
+from capture_tools.camera.jumps import longest_still_part
 from capture_tools.camera.structure_from_motion import CameraPath, solve_cameras
 from capture_tools.detect.found_clip import FoundClip
 from capture_tools.detect.segmentation import PersonSegmenter
@@ -41,6 +42,8 @@ class Filming:
     """The camera of every frame used; None for a camera that stood still or is taken as fixed."""
     note: str | None
     """A warning for the user."""
+    still: np.ndarray | None = None
+    """Bool, for each of the stages' frames: those before the background that is kept, where a still camera jumped."""
 
     @property
     def mode(self) -> str:
@@ -77,10 +80,12 @@ def camera_stage(video: Path, selection: FrameSelection, clip: FoundClip, stages
             stored = {"note": np.array(filming.note or "")}
             if filming.path is not None:
                 stored |= {name: np.asarray(value) for name, value in vars(filming.path).items()}
+            if filming.still is not None:
+                stored["still"] = filming.still
             stages.save("camera", **stored)
     note = str(stored["note"]) or None
     if "focal" not in stored:
-        return Filming(None, note)
+        return Filming(None, note, stored.get("still"))
     focal, error, points = (stored[name].item() for name in ("focal", "reprojection_error", "points"))
     return Filming(CameraPath(stored["world_from_cam"], focal, stored["registered"], error, points), note)
 
@@ -93,7 +98,15 @@ def choose_camera_mode(travel: float | None, setting: str) -> str:
 
 
 def _find(video: Path, selection: FrameSelection, clip: FoundClip, stages: Stages, setting: str) -> Filming:
-    travel = camera_travel(stages.open_array("images"), stages.open_array("masks")) if setting == "auto" else None
+    images, masks = stages.open_array("images"), stages.open_array("masks")
+    still = longest_still_part(images, masks) if setting == "auto" else None
+    if still is not None:
+        note = (
+            f"the camera was moved from one place to another: the {still.sum()} frames before the background that is "
+            f"seen longest are used, {(~still).sum()} others are left out; leave the phone where it stands"
+        )
+        return Filming(None, note, still)
+    travel = camera_travel(images, masks) if setting == "auto" else None
     if choose_camera_mode(travel, setting) == "static":
         return Filming(None, None)
     try:
@@ -126,19 +139,23 @@ def _views(video: Path, selection: FrameSelection, clip: FoundClip) -> Iterator[
 def without_lost_cameras(
     clip: FoundClip, result: TrackResult, rows: np.ndarray, filming: Filming
 ) -> tuple[FoundClip, TrackResult, np.ndarray, Filming]:
-    """Leave out frames whose camera was not found.
+    """Leave out frames whose camera was not found, or stood elsewhere.
 
     `rows` `[K]`: the stages' frames that `clip` and `result` still hold. The path of `filming` covers all the stages'
     frames; the one returned covers the rows that stay.
     """
-    path = filming.path
-    if path is None:
+    path, still = filming.path, filming.still
+    if path is not None:
+        known, reason = path.registered, "the camera's pose was not found"
+    elif still is not None:
+        known, reason = still, "the camera stood elsewhere"
+    else:
         return clip, result, rows, filming
-    reason = "the camera's pose was not found"
-    lost = {index: reason for index, row in enumerate(rows.tolist()) if not path.registered[row]}
+    lost = {index: reason for index, row in enumerate(rows.tolist()) if not known[row]}
     clip, result, kept = leave_out(clip, result, lost)
     rows = rows[kept]
-    path = replace(path, world_from_cam=path.world_from_cam[rows], registered=path.registered[rows])
+    if path is not None:
+        path = replace(path, world_from_cam=path.world_from_cam[rows], registered=path.registered[rows])
     return clip, result, rows, replace(filming, path=path)
 
 
