@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from avatar.base.conventions import LANDMARK_COUNT
 from avatar.base.errors import InputError
@@ -15,7 +14,7 @@ from avatar.base.limits import DRIVER_FRAMES
 from avatar.base.progress import Progress
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
-from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle, slerp
+from avatar.flame.resampling import bracket, resample_parameters
 from avatar.media.focal_metadata import focal_over_longer_side
 from avatar.media.video import probe_video
 from capture_tools.detect.checks import CUT, NO_FACE, STEP_BACK, cut_reason, frames_by_reason
@@ -190,37 +189,9 @@ def _require_face(pixels: np.ndarray, video: Path, cut: bool = False) -> None:
         raise InputError(what, where=video, expected="one whole face", fix=fix)
 
 
-def resample_parameters(params: HeadParameters, times: np.ndarray, wanted: np.ndarray) -> HeadParameters:
-    """N frames at `times` `[N]` (seconds, increasing) to K frames at `wanted` `[K]`: rotations along the shortest arc,
-    everything else linearly, the ends held."""
-    before, share = _bracket(times, wanted)
-    after = np.minimum(before + 1, len(times) - 1)
-    weight = torch.as_tensor(share, dtype=params.expr.dtype)[:, None]
-    mixed = {
-        name: torch.lerp(getattr(params, name)[before], getattr(params, name)[after], weight)
-        for name in ("expr", "translation")
-    }
-    for name in ("rotation", "neck", "jaw"):
-        mixed[name] = _slerp(getattr(params, name)[before], getattr(params, name)[after], weight)
-    eyes = [_slerp(params.eyes[before, k : k + 3], params.eyes[after, k : k + 3], weight) for k in (0, 3)]
-    return replace(params, **mixed, eyes=torch.cat(eyes, -1))
-
-
 def resample_points(points: np.ndarray, times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """`[N, P, 2]` at `times` to `[K, P, 2]` at `wanted`, linearly; NaN where a neighbour is."""
-    before, share = _bracket(times, wanted)
+    before, share = bracket(times, wanted)
     after = np.where(share > 0, np.minimum(before + 1, len(times) - 1), before)
     weight = share[:, None, None]
     return (points[before] * (1 - weight) + points[after] * weight).astype(points.dtype)
-
-
-def _bracket(times: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index `[K]` of the frame at or before each wanted time, and the fraction towards the next, in [0, 1]."""
-    place = np.interp(wanted, times, np.arange(len(times)))
-    before = np.minimum(np.floor(place).astype(int), len(times) - 1)
-    return before, place - before
-
-
-def _slerp(first: torch.Tensor, second: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """Interpolate axis-angles `[K, 3]` along the shortest arc; `share` `[K, 1]` in [0, 1]."""
-    return matrix_to_axis_angle(slerp(axis_angle_to_matrix(first), axis_angle_to_matrix(second), share))

@@ -10,17 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from avatar.animation.outputs import Target
 from avatar.base.errors import InputError
 from avatar.base.files import refuse_inputs
 from avatar.geometry.cameras import Camera
 from avatar.media.images import read_png
+from avatar.media.video import FORMS
 from avatar.rendering.background import Background, blurred
 
 if TYPE_CHECKING:
     from avatar.avatar import Avatar
 
 SCENE, BLUR, TRANSPARENT = "scene", "blur", "transparent"
-HOLD_ALPHA = (".png", ".webm", ".mov")
+HOLD_ALPHA = (".png", *(ending for ending, form in FORMS.items() if form.alpha))
 """Endings of files that can be transparent."""
 BLUR_SIGMA = 0.025
 """Blur of the scene, in longer sides of the picture: a lens that is open wide."""
@@ -31,19 +33,21 @@ Behind = Callable[[Camera], Tensor | None]
 """A camera -> `[H, W, 3]` sRGB in [0, 1] at its size; None for the avatar's own scene."""
 
 
-def check_background(choice: str, out: Path) -> None:
+def check_background(choice: str, target: Target) -> None:
     """Raise, before any work, InputError for a choice that is none or that the output file cannot hold, OutputError
     where it is the output file."""
-    if choice == TRANSPARENT and Path(out).suffix.lower() not in HOLD_ALPHA:
+    if choice == TRANSPARENT and not target.holds_alpha:
         raise InputError(
             "this kind of file cannot be transparent",
-            where=out,
+            where=target.path,
             expected=f"an ending of {', '.join(HOLD_ALPHA)} with --background transparent",
             fix="choose such an ending, or a colour such as --background lime, which an editor can key out",
         )
     if is_file(choice):
         read_png(Path(choice))
-        refuse_inputs(out, Path(choice))
+        refuse_inputs(target.path, Path(choice))
+        for picture_there in [] if target.sequence is None else target.sequence.existing():
+            refuse_inputs(picture_there, Path(choice))
     elif choice not in (SCENE, BLUR, TRANSPARENT):
         colour_of(choice)
 

@@ -7,7 +7,9 @@ of the clip.
 
 from __future__ import annotations
 
+import difflib
 import math
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -27,22 +29,27 @@ DOLLY = 0.25
 """A dolly moves this share of the distance towards the head and away from it."""
 
 
-def require_path(name: str) -> None:
-    """Raise ConfigError unless `name` is one of PATHS."""
-    if name not in PATHS:
-        raise ConfigError("unknown camera path", expected=f"{', '.join(PATHS)} or a .json file", found=name)
+def parse_path(text: str) -> Path | PathName:
+    """A camera path as it is given: a .json file, or one of PATHS. Raises ConfigError for anything else."""
+    if Path(text).suffix.lower() == ".json":
+        return Path(text)
+    for name in PATHS:
+        if name == text:
+            return name
+    close = difflib.get_close_matches(text.lower(), PATHS, n=1)
+    hint = f"did you mean {close[0]}?" if close else None
+    raise ConfigError("unknown camera path", expected=f"{', '.join(PATHS)} or a .json file", found=text, fix=hint)
 
 
 def camera_path(
-    name: str, camera: Camera, target: np.ndarray, frames: int, amplitude: float = DEFAULT_AMPLITUDE_DEGREES
+    name: PathName, camera: Camera, target: np.ndarray, frames: int, amplitude: float = DEFAULT_AMPLITUDE_DEGREES
 ) -> list[Camera]:
     """`frames` cameras of the trajectory `name`, closed so that a video of them loops.
 
     camera: the captured camera, where every trajectory begins. target: `[3]` the head's mean position, metres, world.
     amplitude: the largest sideways angle in degrees.
-    Raises ConfigError for an unknown name or an amplitude outside (0, 60].
+    Raises ConfigError for an amplitude outside (0, 60].
     """
-    require_path(name)
     if name == "still":
         return [camera] * frames
     AMPLITUDE.require("--amplitude", amplitude)

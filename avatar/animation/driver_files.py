@@ -82,9 +82,14 @@ def find_driver(
     require_clip_part(start, end)
     found = _meant(source)
     asked = start is not None or end is not None or live or rotate != "auto"
-    if asked and (found.is_dir() or found.suffix.lower() in (NPZ, CSV)):
+    if asked and (found.is_dir() or is_parameters(found)):
         raise ConfigError("--start, --end, --live and --rotate are for a driver that is a video", found=source)
     return found
+
+
+def is_parameters(source: Path) -> bool:
+    """Whether a file that drives holds parameters instead of pictures."""
+    return source.suffix.lower() in (NPZ, CSV)
 
 
 def _meant(source: Path) -> Path:

@@ -1,71 +1,78 @@
-"""Videos of an avatar: driven by another clip, or with a chosen expression along a camera path."""
+"""Videos and pictures of an avatar: driven by other clips, or with a chosen expression along a camera path."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from avatar.animation.backgrounds import SCENE, TRANSPARENT, Behind, check_background, choose_background
-from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, camera_path, require_path
-from avatar.animation.comparison import beside, driver_pictures, require_filmed
+from avatar.animation.backgrounds import SCENE, TRANSPARENT, check_background, choose_background
+from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName, camera_path, parse_path
+from avatar.animation.comparison import DriversBeside, require_filmed, what_is_beside
 from avatar.animation.driver_files import DEFAULT_FPS, Driver
 from avatar.animation.driving import expression_frames, retarget, smooth_tracking
 from avatar.animation.keyframes import frame_count, is_keyframe_file, read_keyframes
+from avatar.animation.outputs import Target, parse_layers, require_writable, target_of
 from avatar.animation.path_files import read_camera_path, require_in_view
+from avatar.animation.several import at_rate, sounds_of
 from avatar.animation.transfer import Retarget, parse_gains, transfer_expression
+from avatar.animation.work import Work, is_unfinished, work_beside
+from avatar.animation.writing import Look, Shots, write_shots, write_still
 from avatar.base import limits
 from avatar.base.errors import ConfigError, InputError
-from avatar.base.files import refuse_existing_file, refuse_inputs
-from avatar.base.progress import Progress
-from avatar.data.folders import refuse_own_places
 from avatar.flame.mean_pose import mean_pose
+from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
-from avatar.media.images import to_uint8, write_png
-from avatar.media.video import FORMS, write_video
 
 if TYPE_CHECKING:
     from avatar.avatar import Avatar
     from avatar.flame.assets import HeadAsset
-    from avatar.flame.model import HeadParameters
 
 DEFAULT_FRAMES = 100
-VIDEO_ENDINGS = tuple(FORMS)
 
 
 def reanimate(
     avatar: Avatar,
-    driver: Driver,
+    driver: Driver | Sequence[Driver],
     out: Path,
     *,
-    settings: Retarget | None = None,
+    settings: Retarget | Sequence[Retarget] | None = None,
     background: str = SCENE,
+    layers: str = "",
     compare: bool = False,
     overwrite: bool = False,
+    work: Work | None = None,
 ) -> Path:
     """Write the avatar performing what the driver does, with the driver's sound and the synthetic tag.
 
-    settings: how the performance is put on the avatar. background: see `backgrounds.choose_background`. compare: with
-    the driver's own pictures at the left. Raises InputError for a background that is unknown, ConfigError for settings
-    that do not fit the driver, OutputError where `out` exists and `overwrite` is False, belongs to a capture or a run,
-    or cannot be written.
+    driver: several are played one after another. out: as `outputs.target_of`. settings: how the performance is put on
+    the avatar, one for all drivers or one for each. background: see `backgrounds.choose_background`. layers: see
+    `outputs.parse_layers`. compare: with the driver's own pictures at the left. work: the work on `out`, where the
+    caller has it open. An interrupted call goes on when it is repeated.
+
+    Raises InputError for a background that is unknown, ConfigError for settings that do not fit the driver, OutputError
+    where `out` exists and `overwrite` is False, belongs to a capture or a run, or cannot be written.
     """
-    settings = settings or Retarget()
-    require_writable(out, VIDEO_ENDINGS, overwrite)
-    check_background(background, out)
+    drivers = [driver] if isinstance(driver, Driver) else list(driver)
+    if not isinstance(settings, Sequence):
+        settings = [settings or Retarget()] * len(drivers)
+    target = require_drivable(out, background=background, layers=layers, compare=compare, overwrite=overwrite)
+    for each in drivers if compare else ():
+        require_filmed(each)
+    parts = played(avatar.parameters, drivers, avatar.asset, settings)
+    params = HeadParameters.concatenate([part.params for part in parts])
+    shots = Shots(params, [avatar.camera] * len(params), parts[0].fps, sounds_of(parts))
     if compare:
-        require_comparable(driver, background)
-    params = performed(avatar.parameters, driver, avatar.asset, settings)
-    cameras = [avatar.camera] * params.expr.shape[0]
-    beside_it = driver_pictures(driver) if compare else None
-    return _write(
-        *(avatar, params, cameras, out, driver, "reanimate", choose_background(avatar, background)),
-        transparent=background == TRANSPARENT,
-        driver_pictures=beside_it,
-    )
+        panel = DriversBeside(parts, avatar.camera.height)
+        shots = dataclasses.replace(shots, beside=panel, beside_of=what_is_beside(parts))
+    look = _look(avatar, background, layers)
+    with work_beside(out) if work is None else nullcontext(work) as begun:
+        return write_shots(avatar, shots, target, look, begun, "reanimate", overwrite=overwrite)
 
 
 def performed(own: HeadParameters, driver: Driver, asset: HeadAsset, settings: Retarget) -> HeadParameters:
@@ -79,11 +86,34 @@ def performed(own: HeadParameters, driver: Driver, asset: HeadAsset, settings: R
     return retarget(own, meant, settings.head_motion, parse_gains(settings.gain)["head"])
 
 
-def require_comparable(driver: Driver, background: str) -> None:
-    """Raise ConfigError where the driver has no pictures, or the avatar's would be transparent beside them."""
-    require_filmed(driver)
-    if background == TRANSPARENT:
+def played(
+    own: HeadParameters, drivers: Sequence[Driver], asset: HeadAsset, settings: Sequence[Retarget]
+) -> list[Driver]:
+    """Each driver as the avatar shows it (`performed`), all at the highest of their rates.
+
+    own: the parameters of the avatar's training clip. settings: one for each driver. Raises ConfigError for settings
+    that do not fit a driver, InputError where all together are too long.
+    """
+    fps = max(driver.fps for driver in drivers)
+    shown = [
+        dataclasses.replace(driver, params=at_rate(performed(own, driver, asset, chosen), driver.fps, fps), fps=fps)
+        for driver, chosen in zip(drivers, settings, strict=True)
+    ]
+    limits.DRIVER_FRAMES.require("the drivers' length", sum(len(part.params) for part in shown), error=InputError)
+    return shown
+
+
+def require_drivable(
+    out: Path, *, background: str, layers: str, compare: bool, overwrite: bool, inputs: Sequence[Path] = ()
+) -> Target:
+    """The output of `reanimate`. Raises, before any work, what `target_of`, `check_background`, `parse_layers` and
+    `outputs.require_writable` raise, and ConfigError where drivers would stand beside a transparent avatar."""
+    target = target_of(out)
+    check_background(background, target)
+    if compare and background == TRANSPARENT:
         raise ConfigError("--compare shows the driver's whole pictures", found="--background transparent")
+    require_writable(target, parse_layers(layers), overwrite, inputs, unfinished=is_unfinished(out))
+    return target
 
 
 def render_path(
@@ -97,61 +127,85 @@ def render_path(
     size: int | None = None,
     amplitude: float = DEFAULT_AMPLITUDE_DEGREES,
     background: str = SCENE,
+    layers: str = "",
     overwrite: bool = False,
 ) -> Path:
-    """Write the avatar with a chosen expression along a camera path, as a video, or its first frame as .png.
+    """Write the avatar with a chosen expression along a camera path, as a video or pictures, or its first frame as
+    .png. An interrupted call goes on when it is repeated.
 
-    expression: see `driving.expression_frames`. size: longer side in pixels, the captured size by default.
-    path: a name (`camera_paths`) or a .json file (`path_files`), whose frames per second count.
+    out: as `outputs.target_of`. expression: see `driving.expression_frames`. size: longer side in pixels, the captured
+    size by default. path: a name (`camera_paths`) or a .json file (`path_files`), whose frames per second count.
     frames: by default as many as the path's file has, else the expression's own number (`clip`, keyframes), else 100;
     in a .png a sweep is at its fullest.
-    background: see `backgrounds.choose_background`; `transparent` for .png, .webm and .mov.
+    background: see `backgrounds.choose_background`; `transparent` for pictures, .webm and .mov. layers: see
+    `outputs.parse_layers`.
     Raises ConfigError for unknown names and as `require_renderable`.
     """
-    require_renderable(out, frames=frames, fps=fps, size=size, amplitude=amplitude, overwrite=overwrite)
-    check_background(background, out)
-    if not is_path_file(path):
-        require_path(path)
-    behind = choose_background(avatar, background)
-    still = Path(out).suffix.lower() == ".png"
-    if still:
+    numbers = {"frames": frames, "fps": fps, "size": size, "amplitude": amplitude}
+    plan = require_renderable(out, path, **numbers, background=background, layers=layers, overwrite=overwrite)
+    look = _look(avatar, background, layers)
+    if plan.target.still:
         frames, expression = 1, expression.removeprefix("sweep:")
     camera, from_file = avatar.camera, None
-    if is_path_file(path):
-        from_file, stored_fps = read_camera_path(Path(path), camera)
-        require_in_view(from_file, head_centre(avatar), Path(path))
+    if isinstance(plan.path, Path):
+        from_file, stored_fps = read_camera_path(plan.path, camera)
+        require_in_view(from_file, head_centre(avatar), plan.path)
         fps = stored_fps or fps
     if frames is None:
         frames = len(from_file) if from_file is not None else natural_length(avatar, expression, fps)
     params = expression_frames(expression, avatar.parameters, avatar.asset, frames, fps)
     if size is not None:
         camera = at_scale(camera, size / max(camera.width, camera.height))
-    if from_file is None:
-        cameras = camera_path(path, camera, head_centre(avatar), frames, amplitude)
-    else:
+    if from_file is not None:
         share = camera.height / avatar.camera.height
         cameras = [at_scale(from_file[min(i, len(from_file) - 1)], share) for i in range(frames)]
-    if still:
-        picture = _frame(avatar, params, 0, cameras[0], behind, transparent=background == TRANSPARENT)
-        return write_png(out, picture, synthetic=True)
-    source = Driver(params, fps, None)
-    return _write(avatar, params, cameras, out, source, "render", behind, transparent=background == TRANSPARENT)
+    else:
+        assert not isinstance(plan.path, Path)
+        cameras = camera_path(plan.path, camera, head_centre(avatar), frames, amplitude)
+    if plan.target.still:
+        return write_still(avatar, params.frame(0), cameras[0], plan.target, look)
+    with work_beside(out) as work:
+        return write_shots(avatar, Shots(params, cameras, fps), plan.target, look, work, "render", overwrite=overwrite)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What `render_path` was asked for, looked at before anything is loaded."""
+
+    target: Target
+    path: Path | PathName
+    """A file, or the name of a trajectory."""
 
 
 def require_renderable(
-    out: Path, *, frames: int | None, fps: float, size: int | None, amplitude: float, overwrite: bool
-) -> None:
-    """Raise, before any work, ConfigError for a number out of range, and as `require_writable`."""
+    out: Path,
+    path: str,
+    *,
+    frames: int | None,
+    fps: float,
+    size: int | None,
+    amplitude: float,
+    background: str,
+    layers: str,
+    overwrite: bool,
+) -> Plan:
+    """The output and the path of `render_path`. Raises, before any work, ConfigError for a number out of range or an
+    unknown path, and what `target_of`, `check_background`, `parse_layers` and `outputs.require_writable` raise."""
     limits.RENDER_FRAMES.require("--frames", frames)
     limits.FPS.require("--fps", fps)
     limits.RENDER_SIZE.require("--size", size)
     limits.AMPLITUDE.require("--amplitude", amplitude)
-    require_writable(out, (*VIDEO_ENDINGS, ".png"), overwrite)
+    target = target_of(out, still=True)
+    check_background(background, target)
+    chosen = parse_path(path)
+    inputs = [chosen] if isinstance(chosen, Path) else []
+    require_writable(target, parse_layers(layers), overwrite, inputs, unfinished=is_unfinished(out))
+    return Plan(target, chosen)
 
 
-def is_path_file(path: str) -> bool:
-    """Whether a camera path is meant as a file."""
-    return Path(path).suffix.lower() == ".json"
+def _look(avatar: Avatar, background: str, layers: str) -> Look:
+    behind = choose_background(avatar, background)
+    return Look(behind, background, background == TRANSPARENT, parse_layers(layers))
 
 
 def natural_length(avatar: Avatar, expression: str, fps: float) -> int:
@@ -175,62 +229,3 @@ def head_centre(avatar: Avatar) -> np.ndarray:
         vertices = avatar.head(mean_pose(avatar.parameters)).vertices[0].double().cpu().numpy()
     face = vertices[avatar.asset.regions.get("face", slice(None))]
     return (face.min(0) + face.max(0)) / 2
-
-
-def require_writable(path: Path, suffixes: tuple[str, ...], overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
-    """Raise, before any work, InputError unless the output file has one of the endings, OutputError where it is one of
-    the `inputs`, belongs to a capture or a run, or exists and `overwrite` is False."""
-    if Path(path).suffix.lower() not in suffixes:
-        raise InputError(
-            "the output file has an ending that cannot be written",
-            where=path,
-            expected=" or ".join(suffixes),
-            fix=f"give it one of these: --out {Path(path).with_suffix(suffixes[0]) if Path(path).name else 'out.mp4'}",
-        )
-    refuse_inputs(path, *inputs)
-    refuse_own_places(path)
-    refuse_existing_file(path, overwrite)
-
-
-def _frame(
-    avatar: Avatar, params: HeadParameters, index: int, camera: Camera, behind: Behind, *, transparent: bool = False
-) -> np.ndarray:
-    """uint8 `[H, W, 3]`, or `[H, W, 4]` with straight alpha where `transparent` and `behind` is black."""
-    with torch.no_grad():
-        shown = avatar.render_frame(params.frame(index), camera, background=behind(camera))
-        image = shown.image
-        if transparent:
-            alpha = shown.opacity[..., None]
-            image = torch.cat([(image / alpha.clamp_min(1e-3)).clamp(max=1.0), alpha], -1)
-    return to_uint8(image.float().cpu().numpy())
-
-
-def _write(
-    avatar: Avatar,
-    params: HeadParameters,
-    cameras: list[Camera],
-    out: Path,
-    source: Driver,
-    label: str,
-    behind: Behind,
-    *,
-    transparent: bool = False,
-    driver_pictures: Iterator[np.ndarray] | None = None,
-) -> Path:
-    """Render the frames into `out`, at the rate and with the sound of `source`, beside the driver's pictures if any."""
-
-    def images() -> Iterator[np.ndarray]:
-        with Progress(label, len(cameras)) as bar:
-            for index, camera in enumerate(cameras):
-                image = _frame(avatar, params, index, camera, behind, transparent=transparent)
-                if driver_pictures is not None:
-                    filmed = next(driver_pictures, None)
-                    if filmed is None:
-                        return
-                    image = beside(filmed, image)
-                yield image
-                bar.update(index + 1)
-
-    return write_video(
-        out, images(), source.fps, audio_from=source.audio, audio_start=source.audio_start, synthetic=True
-    )

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES
-from avatar.animation.driver_files import DEFAULT_FPS, Driver, find_driver, load_driver
-from avatar.animation.expressions import jaw_share_of
-from avatar.animation.reanimate import VIDEO_ENDINGS, render_path, require_renderable, require_writable
-from avatar.animation.reanimate import reanimate as write_reanimation
+from avatar.animation.driver_files import DEFAULT_FPS, find_driver
+from avatar.animation.reanimate import render_path, require_renderable
 from avatar.animation.transfer import Retarget
-from avatar.app.workflow import capture_photo, capture_video, evaluate_run, track_driver, train_run
+from avatar.app.reanimation import driver_for, perform, planned
+from avatar.app.workflow import capture_photo, capture_video, evaluate_run, train_run
 from avatar.avatar import Avatar
 from avatar.base.folder_lock import locked_folder
+from avatar.base.progress import warn
 from avatar.config import Config
 from avatar.data.capture import Capture, read_capture
 from avatar.data.checkpoint import load_avatar
@@ -60,34 +60,46 @@ def evaluate(
 
 def reanimate(
     avatar: Avatar | str | Path,
-    driver: str | Path,
+    driver: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     settings: Retarget | None = None,
+    neutral: Sequence[float] = (),
     compare: bool = False,
     start: float | None = None,
     end: float | None = None,
     live: bool = False,
+    rotate: str | int = "auto",
     background: str = "scene",
+    layers: str = "",
     overwrite: bool = False,
 ) -> Path:
-    """Write the avatar (or that of a run folder) performing what a driver does, as a video; returns the file.
+    """Write the avatar (or that of a run folder) performing what a driver does, as a video or a sequence of pictures;
+    returns `out`.
 
-    driver: a video, a capture or run folder, a Live Link Face CSV or an .npz of parameters; the other options as in
-    `avatar reanimate`.
+    driver: a video, a capture or run folder, a Live Link Face CSV or an .npz of parameters; several play one after
+    another. The other options are as in `avatar reanimate`. What there is to say about a driver goes to standard error.
     """
-    require_writable(Path(out), VIDEO_ENDINGS, overwrite, inputs=(Path(driver),))
+    drivers = [driver] if isinstance(driver, (str, Path)) else driver
+    plan = planned(
+        [Path(each) for each in drivers],
+        Path(out),
+        settings=settings,
+        neutral=neutral,
+        compare=compare,
+        overwrite=overwrite,
+        start=start,
+        end=end,
+        live=live,
+        rotate=rotate,
+        background=background,
+        layers=layers,
+    )
     person = avatar if isinstance(avatar, Avatar) else load_avatar(Path(avatar))
-    performance = driver_for(person, Path(driver), start=start, end=end, live=live)
-    options = {"settings": settings, "background": background, "compare": compare, "overwrite": overwrite}
-    return write_reanimation(person, performance, Path(out), **options)
-
-
-def driver_for(avatar: Avatar, source: Path, **part: Any) -> Driver:
-    """The performance of a driver for an avatar, whose mouth a CSV opens as its own clip did; `part`: as `load_driver`
-    takes it (start, end, live, rotate)."""
-    share = jaw_share_of(avatar.parameters, avatar.asset)
-    return load_driver(source, avatar.asset, **part, track=track_driver, jaw_share=share)
+    written, notes = perform(person, plan)
+    for note in notes:
+        warn(note)
+    return written
 
 
 def export_avatar(
@@ -126,23 +138,16 @@ def render(
     size: int | None = None,
     amplitude: float = DEFAULT_AMPLITUDE_DEGREES,
     background: str = "scene",
+    layers: str = "",
     overwrite: bool = False,
 ) -> Path:
-    """Write the avatar (or that of a run folder) along a camera path, as mp4 or one png; returns the file.
+    """Write the avatar (or that of a run folder) along a camera path, as a video, a sequence of pictures or one png;
+    returns `out`.
 
     The options are those of `avatar render`. For single pictures as arrays there is `load_avatar(run).render(...)`.
     """
-    require_renderable(Path(out), frames=frames, fps=fps, size=size, amplitude=amplitude, overwrite=overwrite)
+    options = {"frames": frames, "fps": fps, "size": size, "amplitude": amplitude}
+    options |= {"background": background, "layers": layers, "overwrite": overwrite}
+    require_renderable(Path(out), path, **options)
     person = avatar if isinstance(avatar, Avatar) else load_avatar(Path(avatar))
-    return render_path(
-        person,
-        Path(out),
-        path=path,
-        expression=expression,
-        frames=frames,
-        fps=fps,
-        size=size,
-        amplitude=amplitude,
-        background=background,
-        overwrite=overwrite,
-    )
+    return render_path(person, Path(out), path=path, expression=expression, **options)

@@ -35,7 +35,7 @@ def linear_image(image: np.ndarray) -> np.ndarray:
 
 
 def write_png(path: Path, image: np.ndarray, *, synthetic: bool = False) -> Path:
-    """Write `[H, W, 3]`, `[H, W, 4]` or `[H, W]` uint8 as PNG, atomically.
+    """Write `[H, W, 3]`, `[H, W, 4]` or `[H, W]` uint8, or `[H, W]` uint16, as PNG, atomically.
 
     synthetic: say in its metadata that it was rendered.
     """
@@ -47,13 +47,25 @@ def png_bytes(image: np.ndarray, *, synthetic: bool = False) -> bytes:
     import imageio.v3 as iio
     from PIL.PngImagePlugin import PngInfo
 
-    if image.dtype != np.uint8:
-        raise TypeError(f"a PNG file takes uint8, got {image.dtype}")
+    if image.dtype != np.uint8 and (image.dtype != np.uint16 or image.ndim != 2):
+        raise TypeError(f"a PNG file takes uint8, or uint16 in one channel, got {image.dtype} {image.shape}")
     info = PngInfo()
     if synthetic:
         info.add_text("Comment", provenance_line())
     # encoded in memory: imageio's writer that meets a full disk complains once more when it is collected
     return iio.imwrite("<bytes>", image, extension=".png", compress_level=1, pnginfo=info)
+
+
+def is_whole_png(path: Path) -> bool:
+    """Whether a file is a PNG with every byte as it was written: its checksums are compared, nothing is decoded."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            picture.verify()
+    except Exception:  # Pillow raises many types for damaged files
+        return False
+    return True
 
 
 def read_png(path: Path, error: type[AvatarError] = InputError) -> np.ndarray:

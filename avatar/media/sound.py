@@ -6,8 +6,9 @@ aligned to a packet's length (64 ms at 16 kHz), and gaps and late starts would b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -35,6 +36,19 @@ LONGEST_SILENCE = 1.0
 """Seconds of silence made at a time."""
 
 
+@dataclass(frozen=True)
+class Sound:
+    """What is heard beside a stretch of pictures."""
+
+    source: Path | None
+    """A video or sound file; None, or one without sound that can be decoded, for silence."""
+    start: float = 0.0
+    """Seconds after the first picture of `source` (for a file of sound alone: after its first sample) at which the
+    stretch begins."""
+    seconds: float | None = None
+    """How long the stretch is, so that another can follow; None for all there is."""
+
+
 def sound_track(path: Path) -> int | None:
     """Index of the stream whose sound is meant: the first that can be decoded, one marked `default` before others.
 
@@ -47,22 +61,23 @@ def sound_track(path: Path) -> int | None:
 
 @contextmanager
 def carried_sound(
-    out: OutputContainer, source: Path | None, start: float, codec: SoundCodec = "aac"
+    out: OutputContainer, sounds: Sequence[Sound], codec: SoundCodec = "aac"
 ) -> Iterator[Callable[[float], None]]:
-    """A function that carries the sound of `source` into `out`, up to a time in seconds of `out`, so that the streams
-    interleave. What was carried is complete in the file when the context ends.
+    """A function that carries sounds, one after another, into `out`, up to a time in seconds of `out`, so that the
+    streams interleave. What was carried is complete in the file when the context ends.
 
-    `start`: seconds after the first picture of `source` (for a file of sound alone: after its first sample) that become
-    0 in `out`. Sound from before is cut; sound that begins later, and gaps in it, are preceded by silence. A source
-    without sound that can be decoded gives none. `codec`: the encoder's name. Raises InputError where the source cannot
-    be opened.
+    Sound from before a stretch's start is cut; sound that begins later, and gaps in it, are preceded by silence. Where
+    no source has sound that can be decoded there is no track. Several are written at the first one's rate, in stereo
+    where one of them is. `codec`: the encoder's name. Raises InputError where a source cannot be opened.
     """
-    index = None if source is None else sound_track(source)
-    if source is None or index is None:
+    indices = [None if sound.source is None else sound_track(sound.source) for sound in sounds]
+    tracks = list(zip(sounds, indices, strict=True))
+    forms = [_written_form(s.source, i, codec) for s, i in tracks if s.source is not None and i is not None]
+    if not forms:
         yield lambda until: None
         return
-    rate, layout = _written_form(source, index, codec)
-    pieces = _placed(source, index, rate, layout, start)
+    rate, layout = forms[0][0], max(form[1] for form in forms)  # "stereo" comes after "mono"
+    pieces = _in_a_row(tracks, rate, layout)
     first = next(pieces, None)
     if first is None:  # the sound ends before `start`
         yield lambda until: None
@@ -85,6 +100,27 @@ def carried_sound(
 
     yield carry_until
     out.mux(target.encode(None))
+
+
+def _in_a_row(tracks: Sequence[tuple[Sound, int | None]], rate: int, layout: str) -> Iterator[np.ndarray]:
+    """Float32 `[channels, samples]` (none empty) of all stretches: each cut or followed by silence to its length."""
+    given, ends = 0, 0.0
+    for sound, index in tracks:
+        pieces = iter(())
+        if sound.source is not None and index is not None:
+            pieces = _placed(sound.source, index, rate, layout, sound.start)
+        ends += sound.seconds or 0.0
+        last = None if sound.seconds is None else round(ends * rate)
+        for piece in pieces:
+            fits = piece if last is None else piece[:, : last - given]
+            if fits.shape[1] == 0:
+                break
+            given += fits.shape[1]
+            yield fits
+        while last is not None and given < last:
+            silence = min(last - given, round(LONGEST_SILENCE * rate))
+            given += silence
+            yield np.zeros((1 if layout == "mono" else 2, silence), np.float32)
 
 
 def _audio_stream(container: InputContainer, index: int) -> AudioStream:

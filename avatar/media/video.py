@@ -20,7 +20,7 @@ from avatar.base.files import atomic_write
 from avatar.base.provenance import provenance_line
 from avatar.media.focal_metadata import read_focal_35mm
 from avatar.media.hdr import is_plain, to_srgb
-from avatar.media.sound import SoundCodec, carried_sound, sound_track
+from avatar.media.sound import Sound, SoundCodec, carried_sound, sound_track
 from avatar.media.streams import (
     CUT_SHARE,
     DEFAULT_RATE,
@@ -209,16 +209,17 @@ def write_video(
         height, width, channels = first.shape
         if channels == 4 and not form.alpha:
             raise ValueError(f"{form.container} holds no alpha")
-        rate = Fraction(fps).limit_denominator(1001)
+        rate = written_rate(fps)
         with av.open(str(part), "w", format=form.container, options=form.container_options) as out:
-            _tag(out, path, synthetic)
+            tag_synthetic(out, path, synthetic)
             stream = out.add_stream(form.codec, rate=rate)
             stream.width, stream.height = width + width % 2, height + height % 2
             stream.pix_fmt = form.pixels
             stream.options = form.options
             context = stream.codec_context
             context.colorspace, context.color_range, context.color_primaries, context.color_trc = 1, 1, 1, 1
-            with carried_sound(out, audio_from, audio_start, form.sound) as carry_sound_until:
+            sounds = [Sound(audio_from, audio_start)]
+            with carried_sound(out, sounds, form.sound) as carry_sound_until:
                 for count, image in enumerate(_chain(first, iterator)):
                     if image.shape != first.shape or image.dtype != np.uint8:
                         raise ValueError(f"frame {count} is {image.dtype} {image.shape}, the first was {first.shape}")
@@ -232,6 +233,11 @@ def write_video(
                 out.mux(stream.encode(None))
 
     return atomic_write(Path(path), write)
+
+
+def written_rate(fps: float) -> Fraction:
+    """Frames per second as a file says them."""
+    return Fraction(fps).limit_denominator(1001)
 
 
 def has_synthetic_tag(path: Path) -> bool:
@@ -275,7 +281,8 @@ def _duration(stream: VideoStream) -> float | None:
     return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
 
 
-def _tag(out: Any, path: Path, synthetic: bool) -> None:
+def tag_synthetic(out: Any, path: Path, synthetic: bool) -> None:
+    """Say in the metadata of an open output container that it shows a rendered person, where `synthetic`."""
     if synthetic:
         out.metadata["title"] = f"{Path(path).stem} ({SYNTHETIC_TAG})"
         out.metadata["comment"] = out.metadata["description"] = provenance_line()

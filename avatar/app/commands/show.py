@@ -18,18 +18,19 @@ class Reanimate:
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """Run folder, made by `avatar create` or `avatar train`."""
-    driver: Annotated[Path, tyro.conf.arg(metavar="VIDEO|CAPTURE|RUN|PARAMS.npz|FACE.csv")]
+    driver: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="VIDEO|CAPTURE|RUN|PARAMS.npz|FACE.csv...")]
     """The performance: a video, a capture folder, a run folder (the clip it was made from), a CSV of Live Link Face, or
     an .npz with `expr [N, E]` and where wanted `jaw_pose`, `eyes_pose`, `neck_pose`, `rotation`, `translation` and
-    `fps` (docs/design.md)."""
-    out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4")]
+    `fps` (docs/design.md). Several play one after another, each from its own neutral face."""
+    out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4|FOLDER|PATTERN.png")]
     """Video to write, with the driver's sound: .mp4, or .webm (VP9) and .mov (ProRes 4444), which can be
-    transparent."""
+    transparent; or numbered pictures: a folder, or a pattern such as frames/me_%%04d.png."""
     transfer: Literal["auto", "relative", "absolute"] = "auto"
     """relative: what changes from the driver's own neutral face, on the avatar's. absolute: the driver's coefficients
     as they are. auto: relative for videos and captures, absolute for an .npz."""
-    neutral: Annotated[float | None, tyro.conf.arg(metavar="SEC")] = None
-    """Second of the driver at which its face is neutral. Found among its calmest frames by default."""
+    neutral: Annotated[tuple[float, ...], tyro.conf.arg(metavar="SEC...")] = ()
+    """Second of the driver at which its face is neutral; of several drivers, one for each. Found among its calmest
+    frames by default."""
     gain: Annotated[str, tyro.conf.arg(metavar="REGION=G,...")] = ""
     """How strong regions move: all=1.2 or mouth=0.8,brows=1.5; of brows, eyes, gaze, cheeks, jaw, mouth, head."""
     head_motion: Literal["driver", "avatar", "still"] = "driver"
@@ -45,36 +46,40 @@ class Reanimate:
     that lies on its side or upside down."""
     background: Annotated[str, tyro.conf.arg(metavar="scene|blur|COLOUR|transparent|FILE")] = "scene"
     """What stands behind the person: the clip's own scene, that scene blurred, a colour (white, #00ff00), nothing
-    (transparent, for .webm and .mov) or a picture file."""
+    (transparent, for .webm, .mov and pictures) or a picture file."""
+    layers: Annotated[str, tyro.conf.arg(metavar="depth,alpha")] = ""
+    """Also write these of the person, as numbered pictures beside the output (OUT_depth/, OUT_alpha/): depth along the
+    camera's axis in millimetres (16 bit, 0 where nobody is), alpha (8 bit)."""
     live: bool = False
     """Track the driver's video frame by frame, as if it came from a camera: much faster, a little less exact."""
     overwrite: bool = False
-    """Replace the output file if it exists."""
+    """Replace the output if it exists."""
 
     def run(self) -> Outcome:
-        from avatar.animation.backgrounds import check_background
-        from avatar.animation.driver_files import find_driver
-        from avatar.animation.reanimate import VIDEO_ENDINGS, reanimate, require_writable
-        from avatar.animation.transfer import Retarget, parse_gains
-        from avatar.app.library import driver_for
+        from avatar.animation.transfer import Retarget
+        from avatar.app.reanimation import perform, planned
         from avatar.data.checkpoint import load_avatar
         from avatar.data.folders import run_at
 
-        # what can be told at once is told before anything is loaded or tracked
-        require_writable(self.out, VIDEO_ENDINGS, self.overwrite, inputs=(self.driver,))
-        parse_gains(self.gain)
-        check_background(self.background, self.out)
-        source = find_driver(self.driver, start=self.start, end=self.end, live=self.live, rotate=self.rotate)
-        run = run_at(self.run_folder)
-        avatar = load_avatar(run)
-        part = {"start": self.start, "end": self.end, "live": self.live, "rotate": self.rotate}
-        driver = driver_for(avatar, source, **part)
-        settings = Retarget(self.transfer, self.neutral, self.gain, self.head_motion)
-        options = {"background": self.background, "compare": self.compare, "overwrite": self.overwrite}
-        written = reanimate(avatar, driver, self.out, settings=settings, **options)
-        notes = [f"driver: {shown(source)}"] if source != self.driver else []
-        files = [(written, "tagged as synthetic in its metadata")]
-        return Outcome(files, f"watch {shown(written)}", [*notes, *(f"warning: {note}" for note in driver.notes)])
+        plan = planned(
+            self.driver,
+            self.out,
+            settings=Retarget(self.transfer, None, self.gain, self.head_motion),
+            neutral=self.neutral,
+            start=self.start,
+            end=self.end,
+            live=self.live,
+            rotate=self.rotate,
+            background=self.background,
+            layers=self.layers,
+            compare=self.compare,
+            overwrite=self.overwrite,
+        )
+        written, warned = perform(load_avatar(run_at(self.run_folder)), plan)
+        pairs = zip(plan.sources, self.driver, strict=True)
+        notes = [f"driver: {shown(source)}" for source, given in pairs if source != given]
+        files = written_files(written, self.layers, still=False)
+        return Outcome(files, f"watch {shown(written)}", [*notes, *(f"warning: {note}" for note in warned)])
 
 
 @dataclass
@@ -83,8 +88,9 @@ class Render:
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """Run folder, made by `avatar create` or `avatar train`."""
-    out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4|OUT.png")]
-    """Video to write (.mp4, .webm, .mov), or one picture (.png)."""
+    out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4|OUT.png|FOLDER|PATTERN.png")]
+    """Video to write (.mp4, .webm, .mov), one picture (.png), or numbered pictures: a folder, or a pattern such as
+    frames/me_%%04d.png."""
     path: Annotated[str, tyro.conf.arg(metavar="still|orbit|spiral|dolly|PATH.json")] = "orbit"
     """How the camera moves; a file is a camera path as avatar view or nerfstudio's viewer saves it."""
     expression: Annotated[str, tyro.conf.arg(metavar="E")] = "neutral"
@@ -100,23 +106,35 @@ class Render:
     """How far the camera swings to each side, in degrees."""
     background: Annotated[str, tyro.conf.arg(metavar="scene|blur|COLOUR|transparent|FILE")] = "scene"
     """What stands behind the person: the clip's own scene, that scene blurred, a colour (white, #00ff00), nothing
-    (transparent, for .png, .webm and .mov) or a picture file."""
+    (transparent, for pictures, .webm and .mov) or a picture file."""
+    layers: Annotated[str, tyro.conf.arg(metavar="depth,alpha")] = ""
+    """Also write these of the person, as pictures beside the output (OUT_depth/, OUT_alpha/): depth along the camera's
+    axis in millimetres (16 bit, 0 where nobody is), alpha (8 bit)."""
     overwrite: bool = False
-    """Replace the output file if it exists."""
+    """Replace the output if it exists."""
 
     def run(self) -> Outcome:
-        from avatar.animation.backgrounds import check_background
-        from avatar.animation.camera_paths import require_path
-        from avatar.animation.reanimate import is_path_file, render_path, require_renderable
+        from avatar.animation.reanimate import render_path, require_renderable
         from avatar.data.checkpoint import load_avatar
         from avatar.data.folders import run_at
 
-        numbers = {"frames": self.frames, "fps": self.fps, "size": self.size, "amplitude": self.amplitude}
-        require_renderable(self.out, **numbers, overwrite=self.overwrite)
-        check_background(self.background, self.out)
-        if not is_path_file(self.path):
-            require_path(self.path)
+        options = {"frames": self.frames, "fps": self.fps, "size": self.size, "amplitude": self.amplitude}
+        options |= {"background": self.background, "layers": self.layers, "overwrite": self.overwrite}
+        require_renderable(self.out, self.path, **options)
         avatar = load_avatar(run_at(self.run_folder))
-        options = {"path": self.path, "expression": self.expression, "background": self.background}
-        written = render_path(avatar, self.out, **options, **numbers, overwrite=self.overwrite)
-        return Outcome([(written, "tagged as synthetic in its metadata")], f"look at {shown(written)}")
+        written = render_path(avatar, self.out, path=self.path, expression=self.expression, **options)
+        return Outcome(written_files(written, self.layers, still=True), f"look at {shown(written)}")
+
+
+def written_files(written: Path, layers: str, *, still: bool) -> list[tuple[Path, str]]:
+    """The output and its layers, with what they are."""
+    from avatar.animation.outputs import parse_layers, target_of
+
+    target = target_of(written, still=still)
+    files = [
+        (written, "tagged as synthetic in its metadata" if target.sequence is None else "each tagged as synthetic")
+    ]
+    for name in parse_layers(layers):
+        place = target.layer_of_still(name) if target.still else target.layer(name).pattern
+        files.append((place, {"depth": "millimetres, 16 bit", "alpha": "the person's opacity"}[name]))
+    return files

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from avatar.animation.backgrounds import check_background, choose_background
+from avatar.animation.outputs import target_of
 from avatar.base.errors import InputError
 from avatar.geometry.cameras import Camera, look_at
 from avatar.media.images import write_png
@@ -64,7 +65,7 @@ def test_a_picture_of_the_same_shape_is_scaled_and_of_another_refused(avatar, tm
 def test_what_is_no_background_is_named_before_any_work(avatar, choice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as error:
-        check_background(choice, Path("out.mp4"))
+        check_background(choice, target_of(Path("out.mp4")))
     assert choice in str(error.value)
     with pytest.raises(InputError):
         choose_background(avatar, choice)
@@ -72,6 +73,6 @@ def test_what_is_no_background_is_named_before_any_work(avatar, choice, tmp_path
 
 def test_an_mp4_cannot_be_transparent():
     for ending in (".PNG", ".webm", ".mov"):
-        check_background("transparent", Path(f"out{ending}"))
+        check_background("transparent", target_of(Path(f"out{ending}"), still=True))
     with pytest.raises(InputError, match="cannot be transparent"):
-        check_background("transparent", Path("out.mp4"))
+        check_background("transparent", target_of(Path("out.mp4")))

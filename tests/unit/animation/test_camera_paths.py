@@ -1,9 +1,10 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from avatar.animation.camera_paths import camera_path
+from avatar.animation.camera_paths import camera_path, parse_path
 from avatar.base.errors import ConfigError
 from avatar.geometry.cameras import Camera, look_at, project, turn_camera
 
@@ -66,7 +67,14 @@ def test_turned_cameras_stay_rigid_and_upright(camera):
     assert rotation[1, 1] < -0.9  # OpenCV's y axis still points down
 
 
-@pytest.mark.parametrize(("name", "amplitude"), [("orbits", 20.0), ("orbit", 0.0), ("spiral", 90.0)])
+def test_a_path_is_a_name_or_a_file():
+    assert parse_path("dolly") == "dolly"
+    assert parse_path("my/path.json") == Path("my/path.json")
+    with pytest.raises(ConfigError, match="did you mean orbit"):
+        parse_path("orbits")
+
+
+@pytest.mark.parametrize(("name", "amplitude"), [("orbit", 0.0), ("spiral", 90.0)])
 def test_what_cannot_work(camera, name, amplitude):
     with pytest.raises(ConfigError):
         camera_path(name, camera, TARGET, 5, amplitude)

@@ -1,47 +1,21 @@
 """Reanimation and rendering with a stand-in for the trained field: its pictures tell what it was asked for."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from grey_avatar import GreyAvatar, performance
 
 from avatar.animation.driver_files import Driver, load_driver, read_parameter_file
 from avatar.animation.reanimate import head_centre, reanimate, render_path
 from avatar.animation.transfer import Retarget
 from avatar.base.errors import ConfigError, HeadModelError, InputError, OutputError
 from avatar.flame.library import load_head
-from avatar.flame.model import HeadModel, HeadParameters
-from avatar.geometry.cameras import Camera, look_at
 from avatar.media.images import read_png
 from avatar.media.video import has_synthetic_tag, probe_video, read_video, write_video
-
-
-@dataclass
-class Shown:
-    image: torch.Tensor
-    opacity: torch.Tensor
-
-
-class GreyAvatar:
-    """Answers every request with a grey picture: brightness is twice the jaw's angle, brighter on the left for a camera
-    that has moved to +x."""
-
-    def __init__(self, asset):
-        self.asset, self.head = asset, HeadModel(asset)
-        pose = np.asarray(look_at((0.0, 0.0, 1.0), (0.0, 0.0, 0.0)), dtype=np.float64)
-        self.camera = Camera(48, 32, 80.0, 80.0, 24.0, 16.0, pose)
-        self.parameters = HeadParameters.neutral(asset, 4)
-        self.device = torch.device("cpu")
-        self.asked = []
-
-    def render_frame(self, params, camera, *, deform_code=None, background=None):
-        self.asked.append((params, camera))
-        image = torch.full((camera.height, camera.width, 3), 2 * abs(float(params.jaw[0, 0])))
-        return Shown(image, torch.full(image.shape[:2], 0.5))
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +26,6 @@ def head():
 @pytest.fixture
 def avatar(head):
     return GreyAvatar(head)
-
-
-def performance(head, frames=6):
-    params = HeadParameters.neutral(head, frames)
-    params.jaw[:, 0] = torch.linspace(0.0, 0.4, frames)
-    params.shape[:] = 1.0
-    return params
 
 
 def save_parameters(path, head, frames=5, **changes):
@@ -101,11 +68,13 @@ def test_a_failure_while_rendering_leaves_nothing(avatar, head, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["o.avi", "o", "o.png"])
-def test_reanimate_writes_mp4_only(avatar, head, tmp_path, name):
+@pytest.mark.parametrize("name", ["o.avi", "o.png", "o_%04d.jpg"])
+def test_what_reanimate_cannot_write(avatar, head, tmp_path, name):
     with pytest.raises(InputError, match="ending") as caught:
         reanimate(avatar, Driver(performance(head), 25.0, None), tmp_path / name)
-    assert caught.value.fix == f"give it one of these: --out {tmp_path / 'o.mp4'}"
+    first = (tmp_path / name).with_suffix(".mp4")
+    assert str(caught.value.fix).startswith(f"give it one of these: --out {first}")
+    assert not avatar.asked
 
 
 def test_a_path_without_a_name_has_no_ending_either(avatar):

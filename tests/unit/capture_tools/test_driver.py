@@ -13,8 +13,9 @@ from tiny_media import write_sound
 from avatar.base.errors import InputError
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
+from avatar.flame.resampling import resample_parameters
 from avatar.media.video import write_video
-from capture_tools.driver import resample_parameters, resample_points, track_driver
+from capture_tools.driver import resample_points, track_driver
 from capture_tools.track.clip_tracking import TrackSettings
 
 QUICK = TrackSettings(rigid_steps=60, face_steps=120, offset_steps=60)
