@@ -1,14 +1,17 @@
-"""Camera paths in files, as nerfstudio's viewer and `avatar view` write them.
+"""Camera paths in files, as nerfstudio's viewer and `avatar view` write them: the only place that knows their form.
 
 JSON: `camera_path` is a list with a frame each: `camera_to_world` (16 numbers row by row, or 4 rows of 4; OpenGL axes,
-metres of the avatar's world), `fov` (vertical, degrees) and `aspect`; `fps` beside it.
+metres of the avatar's world), `fov` (vertical, degrees) and `aspect`; `fps` beside it. In nerfstudio's files the
+principal point is the middle of the picture. A captured picture is a crop as a rule, and `avatar view` shows it with
+the principal point that it has: its files say `principal_point: captured`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +19,26 @@ import torch
 from avatar.base.errors import InputError
 from avatar.base.files import read_json
 from avatar.base.limits import FPS, RENDER_FRAMES
-from avatar.geometry.cameras import Camera, project
+from avatar.geometry.cameras import OPENCV_FROM_OPENGL, Camera, project
 
 FIELD_OF_VIEW = (1.0, 170.0)
 """Least and greatest vertical field of view, degrees."""
+ASPECT = (0.1, 10.0)
+"""Least and greatest width over height."""
+PRINCIPAL_POINT, AS_CAPTURED = "principal_point", "captured"
+"""Key and value of files whose cameras have the captured picture's principal point."""
+ENTRY = "camera_to_world (16 finite numbers), fov and aspect"
+
+
+class View(NamedTuple):
+    """A camera of a path, without the size of its picture."""
+
+    world_from_cam: np.ndarray
+    """`[4, 4]`, OpenCV axes."""
+    fov: float
+    """Vertical, radians."""
+    aspect: float
+    """Width over height."""
 
 
 def read_camera_path(path: Path, captured: Camera) -> tuple[list[Camera], float | None]:
@@ -42,34 +61,85 @@ def read_camera_path(path: Path, captured: Camera) -> tuple[list[Camera], float 
     fps = content.get("fps")
     if fps is not None:
         FPS.require("fps", fps, error=InputError, where=path)
-    return [_camera(frame, index, path, captured) for index, frame in enumerate(frames)], fps
+    # files of earlier viewers do not say it, and are known by what only `avatar view` writes
+    ours = content.get(PRINCIPAL_POINT) == AS_CAPTURED or "seconds_between_keyframes" in content
+    offset = principal_offset(captured) if ours else (0.0, 0.0)
+    usual = captured.width / captured.height
+    views = [read_view(frame, path, index, usual_aspect=usual) for index, frame in enumerate(frames)]
+    return [camera_of(view, captured.height, offset) for view in views], fps
 
 
-def _camera(frame: Any, index: int, path: Path, captured: Camera) -> Camera:
+def read_view(entry: Any, path: Path, index: int, *, usual_aspect: float | None = None) -> View:
+    """A frame or keyframe of a path. usual_aspect: where the entry has none.
+
+    Raises InputError, naming the file and the frame, where it is none.
+    """
     try:
-        matrix = np.asarray(frame["camera_to_world"], dtype=np.float64).reshape(4, 4)
-        fov, aspect = float(frame["fov"]), float(frame.get("aspect", captured.width / captured.height))
-    except (KeyError, TypeError, ValueError) as cause:
+        pose = from_nerfstudio(entry["camera_to_world"])
+        fov = float(entry["fov"])
+        aspect = float(entry["aspect"] if usual_aspect is None else entry.get("aspect", usual_aspect))
+    except (KeyError, TypeError, ValueError, AttributeError) as cause:
         raise InputError(
-            "a camera of the path cannot be read",
-            where=path,
-            frame=index,
-            expected="camera_to_world (16 numbers), fov and aspect",
-            found=cause,
+            "a camera of the path cannot be read", where=path, frame=index, expected=ENTRY, found=cause
         ) from cause
-    if not FIELD_OF_VIEW[0] <= fov <= FIELD_OF_VIEW[1] or not 0.1 <= aspect <= 10:
+    if not FIELD_OF_VIEW[0] <= fov <= FIELD_OF_VIEW[1] or not ASPECT[0] <= aspect <= ASPECT[1]:
         raise InputError(
             "a camera of the path has an impossible lens",
             where=path,
             frame=index,
-            expected=f"fov from {FIELD_OF_VIEW[0]:g} to {FIELD_OF_VIEW[1]:g} degrees, aspect from 0.1 to 10",
+            expected=f"fov from {FIELD_OF_VIEW[0]:g} to {FIELD_OF_VIEW[1]:g} degrees, aspect from {ASPECT[0]:g} to "
+            f"{ASPECT[1]:g}",
             found=f"fov {fov:g}, aspect {aspect:g}",
         )
-    height = captured.height
-    width = max(1, round(height * aspect))
-    focal = 0.5 * height / math.tan(0.5 * math.radians(fov))
-    lens = {"width": width, "height": height, "fl_x": focal, "fl_y": focal, "cx": width / 2, "cy": height / 2}
-    return Camera.from_transform_matrix(matrix, **lens)
+    view = View(pose, math.radians(fov), aspect)
+    camera_of(view, 1)  # a rigid pose, or InputError
+    return view
+
+
+def view_entry(view: View) -> dict[str, Any]:
+    """The entry that `read_view` reads."""
+    return {
+        "camera_to_world": to_nerfstudio(view.world_from_cam),
+        "fov": math.degrees(view.fov),
+        "aspect": view.aspect,
+    }
+
+
+def camera_of(view: View, height: int, offset: tuple[float, float] = (0.0, 0.0)) -> Camera:
+    """The camera of a picture `height` pixels high. offset: of the principal point from the middle, in focal lengths to
+    the right and down."""
+    width = max(1, round(height * view.aspect))
+    focal = height / (2 * math.tan(view.fov / 2))
+    return Camera(
+        width,
+        height,
+        focal,
+        focal,
+        width / 2 + offset[0] * focal,
+        height / 2 + offset[1] * focal,
+        view.world_from_cam,
+    )
+
+
+def principal_offset(camera: Camera) -> tuple[float, float]:
+    """How far a camera's principal point lies off the middle, to the right and down, in focal lengths."""
+    return (camera.cx - camera.width / 2) / camera.fl_x, (camera.cy - camera.height / 2) / camera.fl_y
+
+
+def to_nerfstudio(world_from_cam: np.ndarray) -> list[float]:
+    """A pose `[4, 4]` (OpenCV) as nerfstudio's `camera_to_world`: 16 numbers, row by row, OpenGL axes."""
+    return [float(number) for number in (world_from_cam @ OPENCV_FROM_OPENGL).reshape(-1)]
+
+
+def from_nerfstudio(numbers: Sequence[float] | Sequence[Sequence[float]]) -> np.ndarray:
+    """The pose `[4, 4]` (OpenCV) of the 16 numbers of `camera_to_world`. Raises InputError for anything else."""
+    try:
+        matrix = np.asarray(numbers, dtype=np.float64)
+    except (TypeError, ValueError) as cause:
+        raise InputError("a camera_to_world is none", expected="16 finite numbers", found=cause) from cause
+    if matrix.size != 16 or not np.isfinite(matrix).all():
+        raise InputError("a camera_to_world is none", expected="16 finite numbers", found=f"{matrix.size} numbers")
+    return matrix.reshape(4, 4) @ OPENCV_FROM_OPENGL
 
 
 def require_in_view(cameras: list[Camera], target: np.ndarray, path: Path) -> None:

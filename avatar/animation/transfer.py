@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from avatar.animation.expressions import jaw_open_angle
+from avatar.animation.expressions import jaw_open_angle, jaw_share_of
 from avatar.base.errors import ConfigError
 from avatar.base.limits import GAIN
 from avatar.flame.assets import HeadAsset
@@ -46,6 +46,20 @@ LEAST_SPAN = 0.2
 """Of a lid between neutral and shut; a person whose lids are nearly shut at rest is not stretched any further."""
 OPENING = 0.42
 """Widest opening of the jaw's joint in radians; more bends softly towards a seventh beyond."""
+FREELY, BEYOND = 1.15, 1.4
+"""Times the training clip's widest opening up to which a mouth opens as the driver's, and towards which it bends from
+there. At about twice as far the field, which never saw the inside of the mouth, shows a torn lip or two tongues."""
+LEAST_OPENING = 0.3
+"""Share of a wide open mouth that counts as seen, however shut the mouth was in the training clip."""
+MOVES = 0.01
+"""Share of a wide open mouth below which a clip's mouth does not move at all: a photograph says nothing of a range."""
+GAZE, GAZE_SLACK = 0.5, 0.15
+"""Radians by which an eye may turn about an axis; more bends softly towards the sum. Beyond it the iris is gone."""
+OPEN_LIDS = 0.4
+"""Quantile of a lid's closing that is its neutral: eyes are open most of the time, also where a blink falls into the
+calmest frames."""
+SHUT = 0.8
+"""Closing from which on a lid's strongest one in a clip is taken for shut: tracked blinks reach 0.82 to 1."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +136,22 @@ def neutral_of(params: HeadParameters, asset: HeadAsset, fps: float, moment: flo
         opening = params.jaw[:, 0].abs() / jaw_open_angle(asset)
         activity = params.expr[:, counted].abs().sum(-1) + opening
         chosen = activity.argsort(stable=True)[: max(1, round(CALM_SHARE * count))]
-    eyes = params.eyes.median(0).values if moment is None else params.eyes[chosen].median(0).values
-    return Neutral(params.expr[chosen].median(0).values, params.jaw[chosen].median(0).values, eyes)
+    expr, eyes = params.expr[chosen].median(0).values, params.eyes[chosen].median(0).values
+    if moment is None:
+        lids, eyes = lids_of(asset), params.eyes.median(0).values
+        expr[lids] = torch.quantile(params.expr[:, lids], OPEN_LIDS, dim=0)
+    return Neutral(expr, params.jaw[chosen].median(0).values, eyes)
+
+
+def lids_of(asset: HeadAsset) -> list[int]:
+    """Indices of the actions that close a lid; none for a head that only numbers its directions."""
+    return [i for i, name in enumerate(asset.expression_names) if name.startswith("eyeBlink")]
+
+
+def shut_lids(params: HeadParameters, asset: HeadAsset) -> Tensor:
+    """`[lids]`: the closing at which each lid of a clip is shut. 1 where it never comes near that."""
+    strongest = params.expr[:, lids_of(asset)].amax(0)
+    return torch.where(strongest >= SHUT, strongest.clamp_max(BOUND), torch.ones_like(strongest))
 
 
 def transfer_expression(
@@ -143,15 +171,50 @@ def transfer_expression(
     gain = expr.new_tensor([gains[region_of(name)] for name in asset.expression_names])
     change = expr - theirs.expr
     if relative and bounded:
-        lids = [i for i, name in enumerate(asset.expression_names) if name.startswith("eyeBlink")]
-        change[:, lids] *= (1 - own.expr[lids]) / (1 - theirs.expr[lids]).clamp_min(LEAST_SPAN)
+        lids = lids_of(asset)
+        own_span, span = (
+            shut_lids(params, asset) - rest.expr[lids] for params, rest in ((avatar, own), (driver, theirs))
+        )
+        change[:, lids] *= own_span / span.clamp_min(LEAST_SPAN)
     expr = own.expr + gain * change
     jaw = own.jaw + gains["jaw"] * (jaw - theirs.jaw)
     eyes = own.eyes + gains["gaze"] * (eyes - theirs.eyes)
     if bounded:
         expr = bent(expr, BOUND, SLACK)
+    expr, jaw = within_opening(expr, jaw, avatar, asset)
     jaw = torch.cat([bent(jaw[:, :1], OPENING, OPENING / 7), jaw[:, 1:]], 1)
+    turned = max(GAZE, float(avatar.eyes.abs().max()))
+    eyes = eyes.sign() * bent(eyes.abs(), turned, GAZE_SLACK)
     return dataclasses.replace(driver, expr=expr, jaw=jaw, eyes=eyes)
+
+
+def within_opening(expr: Tensor, jaw: Tensor, avatar: HeadParameters, asset: HeadAsset) -> tuple[Tensor, Tensor]:
+    """Expressions `[N, E]` and jaws `[N, 3]` whose mouths open little further than in the avatar's training clip.
+
+    The opening is that of jaw joint and direction `jawOpen` together. Up to FREELY times the clip's widest one nothing
+    changes; beyond, it bends softly and goes over to the clip's own proportion of the two, the only one that the field
+    knows.
+    """
+    angle = jaw_open_angle(asset)
+    place = asset.expression_names.index("jawOpen") if "jawOpen" in asset.expression_names else None
+
+    def opening(of: Tensor, joint: Tensor) -> Tensor:
+        return joint[:, 0] / angle + (0.0 if place is None else of[:, place])
+
+    seen = opening(avatar.expr, avatar.jaw)
+    widest, asked = max(LEAST_OPENING, float(seen.max())), opening(expr, jaw)
+    beyond = asked > FREELY * widest
+    if float(seen.max() - seen.min()) < MOVES or not bool(beyond.any()):
+        return expr, jaw
+    given = bent(asked[beyond], FREELY * widest, (BEYOND - FREELY) * widest)
+    joint = jaw[beyond, 0] / angle
+    own = torch.full_like(joint, jaw_share_of(avatar, asset))
+    share = torch.lerp(joint / asked[beyond], own, (asked[beyond] / widest - FREELY).clamp(0, 1))
+    expr, jaw = expr.clone(), jaw.clone()
+    jaw[beyond, 0] = share * given * angle
+    if place is not None:
+        expr[beyond, place] = (1 - share) * given
+    return expr, jaw
 
 
 def bent(values: Tensor, bound: float, slack: float) -> Tensor:

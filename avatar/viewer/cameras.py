@@ -1,7 +1,6 @@
-"""Cameras of the viewer: viser's, nerfstudio's and ours.
+"""Cameras of the viewer: viser's and ours.
 
-viser gives a camera as position, quaternion (w x y z) and vertical field of view, with OpenCV's axes; nerfstudio's
-camera paths hold OpenGL's camera-to-world, 16 numbers row by row, and the vertical field of view in degrees.
+viser gives a camera as position, quaternion (w x y z) and vertical field of view, with OpenCV's axes.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from avatar.animation.path_files import View, camera_of, principal_offset
 from avatar.base.errors import InputError
-from avatar.geometry.cameras import OPENCV_FROM_OPENGL, Camera
+from avatar.geometry.cameras import Camera
 
 
 def pose_from_viser(wxyz: Sequence[float] | np.ndarray, position: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -46,21 +46,4 @@ def view_camera(world_from_cam: np.ndarray, fov: float, aspect: float, height: i
     fov: vertical, radians. The principal point lies as far off the middle, in angle, as that of `captured`, whose
     picture is a crop as a rule: from its pose the viewer's picture is the captured one with more at the sides.
     """
-    width = max(1, round(height * aspect))
-    focal = height / (2 * math.tan(fov / 2))
-    across = (captured.cx - captured.width / 2) / captured.fl_x
-    down = (captured.cy - captured.height / 2) / captured.fl_y
-    return Camera(width, height, focal, focal, width / 2 + across * focal, height / 2 + down * focal, world_from_cam)
-
-
-def to_nerfstudio(world_from_cam: np.ndarray) -> list[float]:
-    """A pose `[4, 4]` (OpenCV) as nerfstudio's `camera_to_world`: 16 numbers, row by row, OpenGL axes."""
-    return [float(number) for number in (world_from_cam @ OPENCV_FROM_OPENGL).reshape(-1)]
-
-
-def from_nerfstudio(numbers: Sequence[float]) -> np.ndarray:
-    """The pose `[4, 4]` (OpenCV) of 16 numbers of `camera_to_world`. Raises InputError for anything else."""
-    matrix = np.asarray(numbers, dtype=np.float64)
-    if matrix.size != 16 or not np.isfinite(matrix).all():
-        raise InputError("a camera_to_world is none", expected="16 finite numbers", found=f"{matrix.size} numbers")
-    return matrix.reshape(4, 4) @ OPENCV_FROM_OPENGL
+    return camera_of(View(world_from_cam, fov, aspect), height, principal_offset(captured))

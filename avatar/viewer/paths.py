@@ -1,8 +1,7 @@
 """Keyframes of the viewer, what lies between them, and their file.
 
-The file is a camera path as nerfstudio's viewer writes it: `camera_path` is a list of `camera_to_world` (16 numbers,
-row by row, OpenGL), `fov` (vertical, degrees) and `aspect`, a frame each; `keyframes` holds what this viewer needs to
-go on: camera, expression, head, performance and its frame.
+The file is a camera path as nerfstudio's viewer writes it (`animation.path_files`); `keyframes` holds what this viewer
+needs to go on: camera, expression, head, performance and its frame.
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from avatar.animation.path_files import AS_CAPTURED, PRINCIPAL_POINT, View, read_view, view_entry
 from avatar.base.errors import AvatarError, InputError
 from avatar.base.files import read_json, write_json
-from avatar.geometry.cameras import Camera
 from avatar.geometry.rotations import slerp
-from avatar.viewer.cameras import from_nerfstudio, to_nerfstudio
 from avatar.viewer.state import AT_REST, ViewState
 
 PATH_FPS = 25.0
@@ -75,6 +73,7 @@ def write_path(path: Path, keyframes: Sequence[ViewState], seconds: float, heigh
     frames = between_keyframes(keyframes, seconds, fps)
     content = {
         "camera_type": "perspective",
+        PRINCIPAL_POINT: AS_CAPTURED,
         "render_height": height,
         "render_width": round(height * frames[0].aspect),
         "fps": fps,
@@ -100,7 +99,7 @@ def read_path(path: Path) -> tuple[list[ViewState], float]:
     """The keyframes of a file and the seconds between them. Raises InputError for a file that holds none."""
     content = read_json(path, InputError)
     try:
-        states = [_state(entry) for entry in content["keyframes"]]
+        states = [_state(entry, path, index) for index, entry in enumerate(content["keyframes"])]
         seconds = float(content["seconds_between_keyframes"])
     except AvatarError:
         raise
@@ -114,27 +113,19 @@ def read_path(path: Path) -> tuple[list[ViewState], float]:
 
 
 def _camera(state: ViewState) -> dict[str, Any]:
-    return {
-        "camera_to_world": to_nerfstudio(state.world_from_cam),
-        "fov": math.degrees(state.fov),
-        "aspect": state.aspect,
-    }
+    return view_entry(View(state.world_from_cam, state.fov, state.aspect))
 
 
-def _state(entry: Mapping[str, Any]) -> ViewState:
+def _state(entry: Mapping[str, Any], path: Path, index: int) -> ViewState:
     turn, shift = (tuple(map(float, entry[key])) for key in ("head_turn", "head_shift"))
-    numbers = [float(entry["fov"]), float(entry["aspect"]), *turn, *shift]
     amounts = {str(name): float(amount) for name, amount in entry["expression"].items()}
-    if len(turn) != 3 or len(shift) != 3 or not np.isfinite([*numbers, *amounts.values()]).all():
+    if len(turn) != 3 or len(shift) != 3 or not np.isfinite([*turn, *shift, *amounts.values()]).all():
         raise ValueError("numbers that are missing or not finite")
-    if not 0 < numbers[0] < 180 or not 0 < numbers[1] < 100:
-        raise ValueError(f"field of view {numbers[0]}, aspect {numbers[1]}")
-    pose = from_nerfstudio(entry["camera_to_world"])
-    Camera(1, 1, 1.0, 1.0, 0.5, 0.5, pose)  # a rigid pose, or InputError
+    view = read_view(entry, path, index)
     return ViewState(
-        pose,
-        math.radians(numbers[0]),
-        numbers[1],
+        view.world_from_cam,
+        view.fov,
+        view.aspect,
         amounts,
         (turn[0], turn[1], turn[2]),
         (shift[0], shift[1], shift[2]),

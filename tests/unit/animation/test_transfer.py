@@ -7,8 +7,12 @@ import dataclasses
 import pytest
 import torch
 
+from avatar.animation.expressions import jaw_open_angle
 from avatar.animation.transfer import (
+    BEYOND,
     BOUND,
+    GAZE,
+    GAZE_SLACK,
     OPENING,
     REGIONS,
     SLACK,
@@ -80,6 +84,69 @@ def test_a_blink_closes_the_avatars_lids(head: HeadAsset) -> None:
         driven = moved(head, avatar, driver)
         assert float(driven.expr[:, lid].max()) == pytest.approx(1.0, abs=1e-4)
         assert float(driven.expr[0, lid]) == pytest.approx(0.15, abs=1e-5)
+
+
+def test_tracked_blinks_that_are_not_quite_shut_shut_the_avatars_lids(head: HeadAsset) -> None:
+    """One lid of the driver is tracked at 0.84, the other at 0.95; both of the avatar's are shut at 0.97 and 1."""
+    lids = [head.expression_index(f"eyeBlink{side}") for side in ("Left", "Right")]
+    avatar = clip(head, {"eyeBlinkLeft": 0.1, "eyeBlinkRight": 0.05}, {"eyeBlinkLeft": 0.97, "eyeBlinkRight": 1.0})
+    driver = clip(head, {"eyeBlinkLeft": 0.04, "eyeBlinkRight": 0.2}, {"eyeBlinkLeft": 0.84, "eyeBlinkRight": 0.95})
+    driven = moved(head, avatar, driver).expr[:, lids]
+    assert driven.amax(0).tolist() == pytest.approx([0.97, 1.0], abs=1e-4)
+    assert driven[0].tolist() == pytest.approx([0.1, 0.05], abs=1e-5)
+    assert driven[1:40].amax(0).tolist() == pytest.approx([0.1, 0.05], abs=1e-5)
+
+
+def test_a_blink_at_half_mast_stays_one(head: HeadAsset) -> None:
+    lid = head.expression_index("eyeBlinkLeft")
+    driver = clip(head, {}, {"eyeBlinkLeft": 0.5})
+    assert float(moved(head, clip(head, {}, {}), driver).expr[:, lid].max()) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_blink_in_the_calmest_frames_is_not_the_neutral(head: HeadAsset) -> None:
+    """Of avatar and driver: else lids would be half shut all the time."""
+    lid = head.expression_index("eyeBlinkLeft")
+    blinking = clip(head, {"eyeBlinkLeft": 0.1}, {})
+    blinking.jaw[10:, 0] = 0.1  # talks all the time but in the first frames, in which it blinks
+    blinking.expr[:10, lid] = 1.0
+    open_eyed = clip(head, {"eyeBlinkLeft": 0.1}, {"eyeBlinkLeft": 1.0})
+    for avatar, driver in ((blinking, open_eyed), (open_eyed, blinking)):
+        driven = moved(head, avatar, driver).expr[:, lid]
+        assert float(driven[20]) == pytest.approx(0.1, abs=1e-5)
+        assert float(driven.max()) == pytest.approx(1.0, abs=1e-4)
+
+
+def opening(head: HeadAsset, params: HeadParameters) -> torch.Tensor:
+    return params.jaw[:, 0] / jaw_open_angle(head) + params.expr[:, head.expression_index("jawOpen")]
+
+
+def test_a_mouth_opens_little_further_than_in_the_avatars_clip(head: HeadAsset) -> None:
+    """Where the driver's opens by twice as much, by whichever means; and in the proportion that the field knows."""
+    direction, angle = head.expression_index("jawOpen"), jaw_open_angle(head)
+    avatar, driver = clip(head, {}, {}), clip(head, {}, {})
+    avatar.jaw[:20, 0] = 0.5 * angle
+    driver.jaw[10, 0], driver.expr[11, direction] = 1.3 * angle, 1.3
+    driver.jaw[12, 0], driver.expr[12, direction] = 1.0 * angle, 1.0
+    driver.jaw[13, 0] = 0.5 * angle
+    driver.jaw[14:30, 0] = torch.linspace(0, 1.5 * angle, 16)
+    driven = moved(head, avatar, driver)
+    found = opening(head, driven)
+    assert float(found.max()) < BEYOND * 0.5 + 1e-4
+    assert float(found[10:13].min()) > 1.3 * 0.5
+    assert float(driven.expr[12, direction]) == pytest.approx(0, abs=1e-5)  # all of it in the joint, as in the clip
+    assert float(found[13]) == pytest.approx(0.5, abs=1e-4)
+    steps = found[14:30].diff()
+    assert float(steps.min()) > 0  # still rises with the driver's
+    assert float(steps.max()) < 0.11
+    assert float(found[14:20].sub(torch.linspace(0, 1.5, 16)[:6]).abs().max()) < 1e-4
+
+
+def test_gaze_stays_within_what_an_eye_can(head: HeadAsset) -> None:
+    driver = clip(head, {}, {})
+    driver.eyes[50, :] = torch.tensor([0.0, 0.3, 0.0, 0.0, -2.0, 0.0])
+    found = moved(head, clip(head, {}, {}), driver).eyes[50]
+    assert float(found[1]) == pytest.approx(0.3)
+    assert -GAZE - GAZE_SLACK <= float(found[4]) < -GAZE
 
 
 def test_the_neutral_is_found_or_given(head: HeadAsset) -> None:

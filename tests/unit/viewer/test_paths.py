@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from view_parts import any_pose
 
+from avatar.animation.path_files import read_camera_path
 from avatar.base.errors import InputError
 from avatar.geometry.cameras import Camera
+from avatar.viewer.cameras import view_camera
 from avatar.viewer.paths import between_keyframes, blend, read_path, write_path
 from avatar.viewer.state import ViewState
 
@@ -26,6 +28,26 @@ def test_a_path_survives_its_file(tmp_path):
         assert math.isclose(wrote.fov, read.fov)
         for name in ("aspect", "amounts", "turn", "shift", "performance", "frame"):
             assert getattr(wrote, name) == getattr(read, name), name
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_saved_path_renders_as_the_viewer_showed_it(tmp_path, old):
+    """With the captured principal point, which a crop has off the middle; files of before did not say so."""
+    captured = Camera(64, 48, 90.0, 90.0, 27.0, 29.0, any_pose(3))
+    path = write_path(tmp_path / "p.json", [FIRST, SECOND], 0.2, 256)
+    content = json.loads(path.read_text())
+    assert content["principal_point"] == "captured"
+    if old:
+        del content["principal_point"]
+        path.write_text(json.dumps(content))
+    cameras, fps = read_camera_path(path, captured)
+    assert fps == 25.0
+    for camera, state in ((cameras[0], FIRST), (cameras[-1], SECOND)):
+        shown = view_camera(state.world_from_cam, state.fov, state.aspect, 48, captured)
+        for name in ("width", "height", "fl_x", "fl_y", "cx", "cy"):
+            assert getattr(camera, name) == pytest.approx(getattr(shown, name)), name
+        assert np.allclose(camera.world_from_cam, shown.world_from_cam)
+    assert cameras[0].cx < cameras[0].width / 2 - 1
 
 
 def test_nerfstudio_can_read_it(tmp_path):
