@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,8 +109,11 @@ def colour_of(choice: str) -> tuple[int, ...]:
     try:
         return ImageColor.getrgb(choice)[:3]
     except ValueError as cause:
+        known = (SCENE, BLUR, TRANSPARENT, *ImageColor.colormap)
+        close = difflib.get_close_matches(choice.lower(), known, n=1)
         raise InputError(
             "--background is unknown",
             expected="scene, blur, transparent, a colour such as white or #00ff00, or a picture file",
             found=choice,
+            fix=f"did you mean {close[0]}?" if close else None,
         ) from cause

@@ -9,6 +9,7 @@ both.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,10 +103,13 @@ def parse_gains(text: str) -> dict[str, float]:
         except ValueError:
             gain = float("nan")
         if name not in ("all", *REGIONS) or gain != gain:
+            known = ("all", *REGIONS)
+            close = [] if name in known else difflib.get_close_matches(name.lower(), known, n=1)
             raise ConfigError(
                 "--gain cannot be read",
-                expected=f"REGION=GAIN of all, {', '.join(REGIONS)}, joined by commas",
+                expected=f"REGION=GAIN of {', '.join(known)}, joined by commas",
                 found=part,
+                fix=f"did you mean {close[0]}?" if close else None,
             )
         GAIN.require("--gain", gain)
         given[name] = gain
