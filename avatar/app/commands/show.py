@@ -24,7 +24,7 @@ class Reanimate:
     `fps` (docs/design.md). Several play one after another, each from its own neutral face."""
     out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4|FOLDER|PATTERN.png")]
     """Video to write, with the driver's sound: .mp4, or .webm (VP9) and .mov (ProRes 4444), which can be
-    transparent; or numbered pictures: a folder, or a pattern such as frames/me_%%04d.png."""
+    transparent; or numbered pictures: a folder, or a pattern such as frames/me_%04d.png."""
     transfer: Literal["auto", "relative", "absolute"] = "auto"
     """relative: what changes from the driver's own neutral face, on the avatar's. absolute: the driver's coefficients
     as they are. auto: relative for videos and captures, absolute for an .npz."""
@@ -90,7 +90,7 @@ class Render:
     """Run folder, made by `avatar create` or `avatar train`."""
     out: Annotated[Path, tyro.conf.arg(metavar="OUT.mp4|OUT.png|FOLDER|PATTERN.png")]
     """Video to write (.mp4, .webm, .mov), one picture (.png), or numbered pictures: a folder, or a pattern such as
-    frames/me_%%04d.png."""
+    frames/me_%04d.png."""
     path: Annotated[str, tyro.conf.arg(metavar="still|orbit|spiral|dolly|PATH.json")] = "orbit"
     """How the camera moves; a file is a camera path as avatar view or nerfstudio's viewer saves it."""
     expression: Annotated[str, tyro.conf.arg(metavar="E")] = "neutral"
