@@ -31,7 +31,11 @@ SMOOTHING = {"rotation": 0.01, "translation": 0.002, "neck": 0.01, "expr": 0.05,
 
 
 def retarget(
-    avatar: HeadParameters, driver: HeadParameters, head_motion: HeadMotion = "driver", gain: float = 1.0
+    avatar: HeadParameters,
+    driver: HeadParameters,
+    head_motion: HeadMotion = "driver",
+    gain: float = 1.0,
+    reference: HeadParameters | None = None,
 ) -> HeadParameters:
     """The driver's performance on the avatar's identity. Shapes follow the driver's N frames.
 
@@ -39,21 +43,23 @@ def retarget(
     same head model. Expression, jaw and eyes are taken as they are. Head rotation and translation are taken relative to
     the driver's mean pose, put on the avatar's mean pose, and limited to a little beyond what the training clip showed;
     `head_motion` "still" leaves the avatar's mean pose, "avatar" takes the training clip's own poses, to and fro. gain:
-    factor on the driver's head motion.
+    factor on the driver's head motion. reference: frames of the driver whose mean pose counts in place of that of the
+    N frames.
     """
     frames = driver.expr.shape[0]
+    reference = driver if reference is None else reference
     rest = mean_pose(avatar)
     rotation, neck, translation = (
         getattr(rest, name).repeat(frames, 1) for name in ("rotation", "neck", "translation")
     )
     if head_motion == "driver":
-        seen_rotation, seen_translation = _relative_pose(avatar)
-        relative, offset = (gain * part for part in _relative_pose(driver))
+        seen_rotation, seen_translation = _relative_pose(avatar, avatar)
+        relative, offset = (gain * part for part in _relative_pose(driver, reference))
         relative = soft_limit(relative, _range_of(seen_rotation, LEAST_ROTATION))
         offset = soft_limit(offset, _range_of(seen_translation, LEAST_TRANSLATION))
         rotation = matrix_to_axis_angle(axis_angle_to_matrix(relative) @ axis_angle_to_matrix(rest.rotation))
         translation = translation + offset
-        neck_rotation = axis_angle_to_matrix(driver.neck) @ mean_rotation(driver.neck).T
+        neck_rotation = axis_angle_to_matrix(driver.neck) @ mean_rotation(reference.neck).T
         neck = matrix_to_axis_angle(neck_rotation @ axis_angle_to_matrix(rest.neck))
     elif head_motion == "avatar":
         there_and_back = torch.cat([torch.arange(len(avatar)), torch.arange(len(avatar) - 2, 0, -1)])
@@ -69,10 +75,11 @@ def retarget(
     )
 
 
-def _relative_pose(params: HeadParameters) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rotations `[N, 3]` (axis-angle, world) and translations `[N, 3]` (metres) relative to the clip's mean pose."""
-    relative = axis_angle_to_matrix(params.rotation) @ mean_rotation(params.rotation).T
-    return matrix_to_axis_angle(relative), params.translation - params.translation.mean(0)
+def _relative_pose(params: HeadParameters, reference: HeadParameters) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rotations `[N, 3]` (axis-angle, world) and translations `[N, 3]` (metres) relative to the mean pose of other
+    frames."""
+    relative = axis_angle_to_matrix(params.rotation) @ mean_rotation(reference.rotation).T
+    return matrix_to_axis_angle(relative), params.translation - reference.translation.mean(0)
 
 
 def _range_of(values: torch.Tensor, smallest: float) -> torch.Tensor:

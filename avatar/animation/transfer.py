@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +40,8 @@ PREFIXES = {
 """Beginnings of the names of actions and their regions, the more special first."""
 CALM_SHARE = 0.1
 """Share of the frames, the calmest ones, whose median is a person's neutral."""
+OWN_FPS = 25.0
+"""Rate at which an avatar's clip is looked at for its neutral, which is found by its calm and not by the clock."""
 AROUND = 0.1
 """Seconds around a given moment from which the neutral is taken."""
 BOUND, SLACK = 1.0, 0.15
@@ -121,8 +124,10 @@ def region_of(action: str) -> str:
     return next((region for start, region in PREFIXES.items() if action.startswith(start)), "mouth")
 
 
-def neutral_of(params: HeadParameters, asset: HeadAsset, fps: float, moment: float | None = None) -> Neutral:
-    """The face at rest of a clip: the median of its calmest tenth, or of the frames around `moment` (seconds).
+def neutral_of(
+    params: HeadParameters, asset: HeadAsset, fps: float, moment: float | None = None, share: float = CALM_SHARE
+) -> Neutral:
+    """The face at rest of a clip: the median of the calmest `share` of it, or of the frames around `moment` (seconds).
 
     Raises ConfigError for a moment outside the clip.
     """
@@ -139,7 +144,7 @@ def neutral_of(params: HeadParameters, asset: HeadAsset, fps: float, moment: flo
         counted = [i for i, name in enumerate(asset.expression_names) if region_of(name) not in ("gaze", "eyes")]
         opening = params.jaw[:, 0].abs() / jaw_open_angle(asset)
         activity = params.expr[:, counted].abs().sum(-1) + opening
-        chosen = activity.argsort(stable=True)[: max(1, round(CALM_SHARE * count))]
+        chosen = activity.argsort(stable=True)[: max(1, round(share * count))]
     expr, eyes = params.expr[chosen].median(0).values, params.eyes[chosen].median(0).values
     if moment is None:
         lids, eyes = lids_of(asset), params.eyes.median(0).values
@@ -166,19 +171,39 @@ def transfer_expression(
     avatar: parameters of the training clip. relative: as `Retarget.transfer`, decided. fps: the driver's rate.
     Raises ConfigError as `parse_gains` and `neutral_of`.
     """
-    gains = parse_gains(settings.gain)
+    theirs = neutral_of(driver, asset, fps, settings.neutral) if relative else None
+    own = neutral_of(avatar, asset, OWN_FPS) if relative else None
+    shut = shut_lids(driver, asset)
+    return moved_expression(driver, avatar, asset, parse_gains(settings.gain), own=own, theirs=theirs, shut=shut)
+
+
+def moved_expression(
+    driver: HeadParameters,
+    avatar: HeadParameters,
+    asset: HeadAsset,
+    gains: Mapping[str, float],
+    *,
+    own: Neutral | None = None,
+    theirs: Neutral | None = None,
+    shut: Tensor | None = None,
+) -> HeadParameters:
+    """The driver's N frames with what changes from the face `theirs` at rest put on the face `own`; without both, as
+    they are. What an avatar cannot show is bent to what it can.
+
+    avatar: parameters of the training clip. gains: of each of REGIONS. shut: `[lids]` closing at which the driver's
+    lids are shut, 1 where it is None.
+    """
     bounded = not asset.expression_names[0].startswith("expression_")
     expr, jaw, eyes = driver.expr, driver.jaw, driver.eyes
     zero = Neutral(torch.zeros_like(expr[0]), torch.zeros_like(jaw[0]), torch.zeros_like(eyes[0]))
-    own = neutral_of(avatar, asset, 25.0) if relative else zero
-    theirs = neutral_of(driver, asset, fps, settings.neutral) if relative else zero
+    relative = own is not None and theirs is not None
+    own, theirs = own or zero, theirs or zero
     gain = expr.new_tensor([gains[region_of(name)] for name in asset.expression_names])
     change = expr - theirs.expr
     if relative and bounded:
         lids = lids_of(asset)
-        own_span, span = (
-            shut_lids(params, asset) - rest.expr[lids] for params, rest in ((avatar, own), (driver, theirs))
-        )
+        own_span = shut_lids(avatar, asset) - own.expr[lids]
+        span = (1.0 if shut is None else shut) - theirs.expr[lids]
         change[:, lids] *= own_span / span.clamp_min(LEAST_SPAN)
     expr = own.expr + gain * change
     jaw = own.jaw + gains["jaw"] * (jaw - theirs.jaw)

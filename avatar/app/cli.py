@@ -19,6 +19,7 @@ import tyro
 from avatar import __version__
 from avatar.app.commands.build import Capture, Create, Eval, Train
 from avatar.app.commands.export import Export
+from avatar.app.commands.live import Live
 from avatar.app.commands.manage import Demo, Doctor, Model
 from avatar.app.commands.show import Reanimate, Render
 from avatar.app.commands.view import View
@@ -34,6 +35,7 @@ Command = (
     | Annotated[Render, tyro.conf.subcommand("render", prefix_name=False)]
     | Annotated[Export, tyro.conf.subcommand("export", prefix_name=False)]
     | Annotated[View, tyro.conf.subcommand("view", prefix_name=False)]
+    | Annotated[Live, tyro.conf.subcommand("live", prefix_name=False)]
     | Annotated[Model, tyro.conf.subcommand("model", prefix_name=False)]
     | Annotated[Doctor, tyro.conf.subcommand("doctor", prefix_name=False)]
     | Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]
@@ -47,6 +49,7 @@ DESCRIPTION = """Turn a short video of a face into an avatar that can be driven 
 2. avatar reanimate runs/me --driver you.mp4 --out out.mp4
 3. avatar render runs/me --path orbit --expression smile --out orbit.mp4
 4. avatar view runs/me
+5. avatar live runs/me --source 0
 
 Only make avatars of people who agreed to it. Every video is tagged as synthetic.
 """

@@ -16,6 +16,7 @@ INSTALL_LINES = {
     "pytorch3d": "pip install --no-build-isolation 'git+https://github.com/facebookresearch/pytorch3d.git@stable'",
     "lpips": "pip install lpips",
     "dlib": "pip install dlib-bin face-recognition-models",
+    "pyvirtualcam": "pip install pyvirtualcam",
 }
 
 

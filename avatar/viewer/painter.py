@@ -20,7 +20,7 @@ from avatar.geometry.meshes import face_normals
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from avatar.media.images import to_uint8
 from avatar.viewer.cameras import view_camera
-from avatar.viewer.state import AT_REST, OWN_CLIP, ViewState
+from avatar.viewer.state import AT_REST, LIVE, OWN_CLIP, ViewState
 
 if TYPE_CHECKING:
     from avatar.animation.driver_files import Driver
@@ -53,7 +53,9 @@ class Painter:
         self.own = avatar.parameters
         self.rest = mean_pose(self.own)
         self.jaw_share = jaw_share_of(self.own, avatar.asset)
-        self.performances = {AT_REST: Performance(self.rest, own_fps), OWN_CLIP: Performance(self.own, own_fps)}
+        resting = Performance(self.rest, own_fps)
+        # a live driver's frames come in the state; until the first one the avatar rests
+        self.performances = {AT_REST: resting, OWN_CLIP: Performance(self.own, own_fps), LIVE: resting}
         self.drivers: dict[str, Driver] = {}
         for name, driver in (drivers or {}).items():
             self.add_driver(name, driver)
@@ -72,7 +74,10 @@ class Painter:
         Raises ConfigError for an expression that the head does not have.
         """
         performance = self.performances.get(state.performance, self.performances[AT_REST])
-        frame = performance.params.frame(min(max(state.frame, 0), len(performance) - 1))
+        if state.performance == LIVE and state.live is not None:
+            frame = state.live.params
+        else:
+            frame = performance.params.frame(min(max(state.frame, 0), len(performance) - 1))
         added = expression_vector(state.amounts, self.avatar.asset, jaw_share=self.jaw_share)
         return posed_by(frame, added, state.turn, state.shift)
 
@@ -98,7 +103,8 @@ class Painter:
 
     def _pose(self, state: ViewState) -> Posed:
         """The posed head of a state: the last one where only the camera has changed."""
-        key = (state.performance, state.frame, sorted(state.amounts.items()), state.turn, state.shift)
+        number = None if state.live is None else state.live.number
+        key = (state.performance, state.frame, number, sorted(state.amounts.items()), state.turn, state.shift)
         if self._posed is None or self._posed[0] != key:
             self._posed = (key, self.avatar.pose(self.parameters(state)))
         return self._posed[1]

@@ -1,4 +1,4 @@
-"""The controls beside the picture, in four tabs: Render, Expression, Drive, Record."""
+"""The controls beside the picture, in four tabs: Render, Expression, Drive, Record; before them Live where it is."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from avatar.animation.expressions import known_names
 from avatar.animation.sliders import Slider, preset_amounts, slider_groups
 from avatar.base.errors import AvatarError
+from avatar.viewer.live_tab import LiveTab
 from avatar.viewer.session import Session
-from avatar.viewer.state import AT_REST, OWN_CLIP, SCENE
+from avatar.viewer.state import AT_REST, LIVE, OWN_CLIP, SCENE
 
 if TYPE_CHECKING:
     from viser import ViserServer
+
+    from avatar.viewer.live import LiveStage
 
 PRESET_NAMES = {
     "smile": "Smile",
@@ -41,13 +44,18 @@ FOVS = (5.0, 90.0)
 class Panel:
     """Builds the controls once, for all pages; what they do is the session's."""
 
-    def __init__(self, server: ViserServer, session: Session) -> None:
+    def __init__(self, server: ViserServer, session: Session, stage: LiveStage | None = None) -> None:
+        """stage: of a live driver, which has a tab of its own, the first."""
         self.server, self.session = server, session
+        self._performances = (AT_REST, OWN_CLIP) if stage is None else (LIVE, AT_REST, OWN_CLIP)
         self._sliders: dict[str, Any] = {}
         self._head: list[Any] = []
         gui = server.gui
         gui.set_panel_label("avatar")
         tabs = gui.add_tab_group()
+        if stage is not None:
+            with tabs.add_tab("Live"):
+                LiveTab(server, stage, lambda: self._perform(LIVE))
         with tabs.add_tab("Render"):
             self._render_tab()
         with tabs.add_tab("Expression"):
@@ -167,7 +175,9 @@ class Panel:
 
     def _drive_tab(self) -> None:
         gui, session = self.server.gui, self.session
-        self._performance: Any = gui.add_dropdown("Performance", (AT_REST, OWN_CLIP), initial_value=AT_REST)
+        self._performance: Any = gui.add_dropdown(
+            "Performance", self._performances, initial_value=self._performances[0]
+        )
         self._on(self._performance, self._perform)
         self._source = gui.add_text("Other clip", "", hint="Capture or run folder, or .npz, on the viewer's machine")
         self._press("Open", self._open_source)

@@ -17,10 +17,13 @@ IN_A_ROW = 2
 class Quality:
     """Heights of pictures, adapted to how long they take on this machine."""
 
-    def __init__(self, at_rest: int) -> None:
-        """at_rest: height in pixels of pictures at rest, that of the capture; moving pictures never exceed it."""
+    def __init__(self, at_rest: int, *, steady: bool = False) -> None:
+        """at_rest: height in pixels of pictures at rest, that of the capture; moving pictures never exceed it.
+
+        steady: all pictures are that high, however long they take.
+        """
         self.at_rest = at_rest
-        self.steps = [step for step in STEPS if step < at_rest] + [at_rest]
+        self.steps = [step for step in STEPS if step < at_rest and not steady] + [at_rest]
         self._step = min(range(len(self.steps)), key=lambda step: abs(self.steps[step] - MOVING))
         self._slow = self._fast = 0
 

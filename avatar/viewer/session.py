@@ -26,7 +26,7 @@ from avatar.viewer.painter import Painter
 from avatar.viewer.paths import PATH_FPS, between_keyframes, read_path, write_path
 from avatar.viewer.player import Player
 from avatar.viewer.quality import Quality
-from avatar.viewer.state import AT_REST, OWN_CLIP, Store, ViewState
+from avatar.viewer.state import AT_REST, LIVE, OWN_CLIP, Store, ViewState
 from avatar.viewer.worker import RenderWorker, Superseded
 
 if TYPE_CHECKING:
@@ -43,8 +43,11 @@ LOOK_EVERY = 1.0
 class Session:
     """What the page's controls act on. All methods may be called from any thread."""
 
-    def __init__(self, run: Path, avatar: Avatar) -> None:
-        """run: the run folder of `avatar`. Nothing is drawn before `start`."""
+    def __init__(self, run: Path, avatar: Avatar, quality: Quality | None = None) -> None:
+        """run: the run folder of `avatar`. quality: the pictures' sizes, by default from that of the capture down.
+
+        Nothing is drawn before `start`.
+        """
         self.run = run
         self.painter = Painter(avatar, own_fps(run))
         camera = avatar.camera
@@ -62,13 +65,16 @@ class Session:
         """From one keyframe to the next."""
         self.shown: Callable[[np.ndarray, bool], None] = lambda image, full: None
         """Takes each picture, uint8 `[H, W, 3]`, and whether it is in full size."""
+        self.followed: Callable[[ViewState, np.ndarray], None] = lambda state, image: None
+        """Takes each state with its picture, after that was shown."""
         self.told: Callable[[str, bool], None] = lambda text, bad: None
         """Takes what people should read, and whether something failed."""
         self.frame_changed: Callable[[int], None] = lambda frame: None
         self.progressed: Callable[[float], None] = lambda share: None
         """Takes the share of a recording that is done; 1 at its end."""
-        self.worker = RenderWorker(self._draw, self._show, Quality(camera.height), self._failed, self._tick)
+        self.worker = RenderWorker(self._draw, self._show, quality or Quality(camera.height), self._failed, self._tick)
         self.store = Store(first, self.worker.submit)
+        self._drawn = first
         self._checkpoint = checkpoint_path(run)
         self._looked = time.monotonic()
         self._cancelled = False
@@ -184,12 +190,12 @@ class Session:
     def record(self) -> None:
         """Write an mp4, tagged as synthetic: the path between two keyframes or more, else the performance as seen now.
 
-        Told when it is there. Raises InputError where neither is there.
+        Told when it is there. Raises InputError where neither is there, or the performance is a live driver's.
         """
         state = self.store.state
         if len(self.keyframes) > 1:
             states, fps = between_keyframes(self.keyframes, self.seconds), PATH_FPS
-        elif state.performance != AT_REST:
+        elif state.performance not in (AT_REST, LIVE):
             performance = self.painter.performances[state.performance]
             states, fps = [replace(state, frame=i) for i in range(len(performance))], performance.fps
         else:
@@ -230,10 +236,12 @@ class Session:
     # the worker's thread
 
     def _draw(self, state: ViewState, height: int, between: Callable[[], None]) -> np.ndarray:
+        self._drawn = state
         return self.painter.draw(state, height, between)
 
     def _show(self, image: np.ndarray, full: bool) -> None:
         self.shown(image, full)
+        self.followed(self._drawn, image)
 
     def _failed(self, error: Exception) -> None:
         self.told(str(error) if isinstance(error, AvatarError) else f"internal error: {error!r}", True)

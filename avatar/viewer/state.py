@@ -5,14 +5,33 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from avatar.flame.model import HeadParameters
 
 AT_REST = "at rest"
 """The performance of a person who does nothing: the mean pose of the clip, without expression."""
 OWN_CLIP = "this person's clip"
+LIVE = "live driver"
+"""The performance of whoever is before the camera (`avatar live`)."""
 SCENE = "scene"
+
+
+@dataclass(frozen=True, eq=False)
+class LiveFrame:
+    """One frame of a live driver as the avatar shows it, and the picture it was seen in."""
+
+    params: HeadParameters
+    """N = 1, on the avatar's identity."""
+    number: int
+    """Of the source's picture."""
+    time: float
+    """Seconds on the source's clock."""
+    captured: float
+    """`time.monotonic` when the picture was taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +52,11 @@ class ViewState:
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Metres by which the head is moved, world."""
     performance: str = AT_REST
-    """Whose frames are shown: at rest, the avatar's own clip, or a driver's name."""
+    """Whose frames are shown: at rest, the avatar's own clip, the live driver or a driver's name."""
     frame: int = 0
     """Frame of the performance."""
+    live: LiveFrame | None = None
+    """The frame that the live performance shows; None before its first."""
     background: str = SCENE
     """scene, blur or #rrggbb (`avatar.animation.backgrounds`)."""
     mesh: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,14 @@ from avatar.data.folders import run_at
 from avatar.viewer.cameras import pose_from_viser
 from avatar.viewer.gate import is_loopback, listen, start_viser
 from avatar.viewer.panel import Panel
+from avatar.viewer.quality import Quality
 from avatar.viewer.session import Session
 
 if TYPE_CHECKING:
     from viser import CameraHandle, ClientHandle
 
     from avatar.avatar import Avatar
+    from avatar.viewer.live import LiveStage
 
 JPEG_MOVING, JPEG_AT_REST = 80, 95
 """Quality of the pictures sent to the page."""
@@ -32,11 +35,21 @@ EVERY_ADDRESS = ("0.0.0.0", "::")
 class Viewer:
     """An open viewer. `close` ends its server and its threads."""
 
-    def __init__(self, run: Path, *, host: str = "127.0.0.1", port: int = 8080, avatar: Avatar | None = None) -> None:
+    def __init__(
+        self,
+        run: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        avatar: Avatar | None = None,
+        quality: Quality | None = None,
+        live: Callable[[Session], LiveStage] | None = None,
+    ) -> None:
         """Open a viewer of a run folder and draw its first picture.
 
         host: the address to listen on; on any but this machine's own, `url` holds a token. port: 0 takes any that is
-        free. avatar: that of the run, where it is loaded already.
+        free. avatar: that of the run, where it is loaded already. quality: see `Session`. live: makes the stage of a
+        live driver, which then has a tab; it is not started here.
         Raises RunError for a run without a checkpoint, ConfigError for a port out of range, InputError for one that is
         in use or an address that this machine does not have.
         """
@@ -44,7 +57,8 @@ class Viewer:
         checkpoints_in_order(run)  # what can be told at once is told before anything is loaded
         listener = listen(host, port)
         try:
-            self.session = Session(run, avatar or load_avatar(run))
+            self.session = Session(run, avatar or load_avatar(run), quality)
+            self.stage = None if live is None else live(self.session)
             token = None if is_loopback(host) else secrets.token_urlsafe(TOKEN_BYTES)
             self.server = start_viser(listener, token)
         except BaseException:
@@ -55,15 +69,23 @@ class Viewer:
         self.url = f"http://{shown}:{self.server.get_port()}/" + (f"?token={token}" if token else "")
         session, server = self.session, self.server
         self._set_scene()
-        panel = Panel(server, session)
+        self.left: Callable[[], object] = lambda: None
+        """Called when the last open page is closed."""
+        panel = Panel(server, session, self.stage)
         session.shown, session.told = self._show, panel.tell
         server.on_client_connect(self._connect)
+        server.on_client_disconnect(lambda client: self._disconnect())
         session.start()
 
     def close(self) -> None:
         """End the server, and the drawing in the midst of a picture."""
+        self.left = lambda: None
         self.session.close()
         self.server.stop()
+
+    def _disconnect(self) -> None:
+        if not self.server.get_clients():
+            self.left()
 
     def _set_scene(self) -> None:
         server, first = self.server, self.session.first

@@ -26,6 +26,8 @@ COMMANDS = [
     "reanimate",
     "render",
     "export",
+    "view",
+    "live",
     "model",
     "model import",
     "doctor",
