@@ -190,7 +190,7 @@ def perform_live(run: Path, options: LiveOptions, tell: Callable[[str], None]) -
         failure = stage.failure
         try:
             recorded = outputs.close()
-        except AvatarError as error:
+        except (AvatarError, OSError) as error:
             failure, recorded = failure or error, None
     behind = source.behind if isinstance(source, FileSource) else 0.0
     return LiveOutcome(stage.delays.whole(), recorded, session.written, behind, stage.unused, failure)
@@ -200,7 +200,7 @@ class _Outputs:
     """Where the avatar's pictures go besides the page."""
 
     def __init__(self, stage: LiveStage, source: LiveSource, options: LiveOptions, size: tuple[int, int]) -> None:
-        self.stage, self.recorded = stage, None
+        self.stage, self.recorded, self._begun = stage, None, False
         self.camera = VirtualCamera(size, source.fps) if options.virtual_camera else None
         audio = source.path if isinstance(source, FileSource) and source.has_audio else None
         self.recorder = None
@@ -229,7 +229,9 @@ class _Outputs:
     def _show(self, frame: LiveFrame, image: np.ndarray) -> None:
         recorder, camera = self.recorder, self.camera
         if recorder is not None:
-            recorder.show(frame.time, image)
+            # the recording begins with the performance, however long its first picture took
+            recorder.show(frame.time if self._begun else self.stage.first_time, image)
+            self._begun = True
         if camera is not None:
             try:
                 camera.show(image)

@@ -53,6 +53,8 @@ class LiveStage:
     def __init__(self, session: Session, source: LiveSource, perform: Perform) -> None:
         self.session, self.source, self.perform = session, source, perform
         self.delays = Delays()
+        self.first_time = 0.0
+        """Of the first picture that was followed, on the source's clock."""
         self.unused = 0
         """Pictures of the source before the first that was followed: looked at, or gone by, for the calibration."""
         self.ended = threading.Event()
@@ -118,16 +120,18 @@ class LiveStage:
 
     def _follow(self) -> None:
         try:
-            before = 0
+            before = watched = 0
             while (picture := self._pictures.take()) is not None and not self._stopped.is_set():
                 params = self.perform(picture)
-                given, dropped = picture.number + 1, self._pictures.dropped
+                dropped = self._pictures.dropped
                 if params is None:
-                    self.unused, before = given, dropped
+                    watched += 1
+                    before, self.unused = dropped, watched + dropped
                 else:
                     # what went by during the calibration is no delay of the performance
                     self.delays.track(time.monotonic(), dropped - before)
                     before = dropped
+                    self.first_time = picture.time if self._number is None else self.first_time
                     self._number = picture.number
                     self._show(LiveFrame(params, picture.number, picture.time, picture.captured))
                 self._say()
