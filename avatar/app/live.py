@@ -1,32 +1,24 @@
-"""A live performance from end to end: source, tracker, avatar, page, recording, virtual camera.
-
-The tracker comes from the capture tools and is handed to the viewer as a function.
-"""
+"""A live performance from end to end: tracker, avatar, page, recording, virtual camera."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from avatar.animation.live_transfer import LiveTransfer
 from avatar.animation.transfer import Retarget, parse_gains
+from avatar.app.live_process import OpenedSource, TrackerProcess
 from avatar.base.errors import AvatarError, InputError
 from avatar.base.limits import RENDER_SIZE
 from avatar.base.progress import Progress
 from avatar.data.checkpoint import load_avatar
 from avatar.data.checkpoint_files import checkpoints_in_order
 from avatar.data.folders import run_at
-from avatar.flame.model import HeadParameters
-from avatar.media.live_sources import CameraSource, FileSource, LivePicture, LiveSource, camera_number
 from avatar.media.recording import Recorder
-from avatar.media.video import read_video
 from avatar.media.virtual_camera import VirtualCamera, require_virtual_camera
 from avatar.viewer.delays import LiveFigures, figure_status
 from avatar.viewer.live import LiveStage
@@ -34,17 +26,11 @@ from avatar.viewer.quality import Quality
 from avatar.viewer.session import Session
 from avatar.viewer.state import LiveFrame
 from avatar.viewer.viewer import Viewer
-from capture_tools.detect.checks import CUT, STEP_BACK
-from capture_tools.detect.selection import select_frames
-from capture_tools.detect.turning import chosen_rotation, require_rotate
-from capture_tools.driver import WHOLE
-from capture_tools.live_driver import LiveDriver
+from capture_tools.detect.turning import require_rotate
 
-NO_FACE = "no face was found in the driver"
 LOOK_EVERY = 0.25
 """Seconds between two looks at how the performance goes."""
-NEUTRAL_SECONDS = 1.0
-"""Seconds of the driver that are kept, for a new neutral face."""
+KNOWING = "getting to know the driver's face"
 
 
 @dataclass(frozen=True)
@@ -78,66 +64,6 @@ class LiveOutcome:
     """Why it ended early, where something failed after the beginning."""
 
 
-class Performer:
-    """Follows a driver and puts what it does on an avatar: `LiveStage` calls it with each picture."""
-
-    def __init__(self, driver: LiveDriver, transfer: LiveTransfer, fps: float) -> None:
-        self.driver, self.transfer = driver, transfer
-        self.note = ""
-        self._recent: deque[HeadParameters] = deque(maxlen=max(1, round(NEUTRAL_SECONDS * fps)))
-        self._renew = threading.Event()
-
-    def __call__(self, picture: LivePicture) -> HeadParameters | None:
-        if not self.driver.calibrated:
-            self._watch(picture)
-            return None
-        if self._renew.is_set() and self._recent:
-            self._renew.clear()
-            self.transfer.calibrate(HeadParameters.concatenate(list(self._recent)))
-        params, seen = self.driver.follow(picture.time, picture.image)
-        self.note = "" if seen else self._no_face()
-        if seen:
-            self._recent.append(params)
-        return self.transfer(params)
-
-    def prepare(self, frames: Iterable[tuple[float, np.ndarray]], where: Path) -> None:
-        """Calibrate on the first second of a face in a file's frames (time in seconds, uint8 `[H, W, 3]`), or on what
-        there is.
-
-        Raises InputError where no frame shows a face.
-        """
-        self.note = "getting to know the driver's face"
-        for seconds, image in frames:
-            if self.driver.watch(seconds, image):
-                break
-        if not self._calibrate():
-            what, fix = (f"{CUT} in the whole driver", STEP_BACK) if self.driver.cut else (NO_FACE, WHOLE)
-            raise InputError(what, where=where, expected="one whole face", fix=fix)
-        self.note = ""
-
-    def renew(self) -> None:
-        self._renew.set()
-
-    def _watch(self, picture: LivePicture) -> None:
-        before = self.driver.seconds_watched
-        if self.driver.watch(picture.time, picture.image):
-            self.note = "getting to know your face: some seconds"
-            self._calibrate()
-        elif self.driver.seconds_watched > before:
-            self.note = f"look at the camera with a relaxed face: {self.driver.seconds_watched:.1f} s"
-        else:
-            self.note = self._no_face()
-
-    def _calibrate(self) -> bool:
-        watched = self.driver.calibrate()
-        if watched is not None:
-            self.transfer.calibrate(watched)
-        return watched is not None
-
-    def _no_face(self) -> str:
-        return f"the face is cut by the picture's edge: {STEP_BACK}" if self.driver.cut else "no face is seen"
-
-
 def perform_live(run: Path, options: LiveOptions, tell: Callable[[str], None]) -> LiveOutcome:
     """Run a live performance until its source ends, something fails, or it is interrupted (Ctrl-C).
 
@@ -153,33 +79,14 @@ def perform_live(run: Path, options: LiveOptions, tell: Callable[[str], None]) -
     if options.virtual_camera:
         require_virtual_camera()
     with ExitStack() as stack:
-        source = open_source(options.source, options.rotate)
-        stack.callback(source.close)
-        if not options.view:
-            session = Session(run, load_avatar(run), _quality(options))
-            camera = session.painter.avatar.camera
-            session.store.update(aspect=camera.width / camera.height)
-            stage = _stage(session, source, options)
-            session.told = _once(tell)
-            session.start()
-            stack.callback(session.close)
-        else:
-            viewer = Viewer(
-                run,
-                host=options.host,
-                port=options.port,
-                quality=_quality(options),
-                live=lambda session: _stage(session, source, options),
-            )
-            stack.callback(viewer.close)
-            assert viewer.stage is not None
-            session, stage = viewer.session, viewer.stage
-            viewer.left = lambda: tell(f"the page was closed; the performance goes on: {viewer.url}")
-            tell(f"open {viewer.url}")
-        width, height = session.painter.avatar.camera.width, session.painter.avatar.camera.height
-        if options.size is not None:
-            width, height = max(2, round(width * options.size / height)), options.size
-        outputs = _Outputs(stage, source, options, (width, height))
+        tracker = TrackerProcess(options.source, options.rotate)
+        stack.callback(tracker.close)
+        source = tracker.open()
+        stage = _stage_in_view(run, tracker, options, tell, stack) if options.view else None
+        stage = stage or _stage_alone(run, tracker, options, tell, stack)
+        stage.say(KNOWING)
+        tracker.prepare(stage.session.painter.avatar, options.settings)
+        outputs = _Outputs(stage, source, options)
         stack.callback(outputs.close)
         with suppress(KeyboardInterrupt):
             try:
@@ -187,22 +94,57 @@ def perform_live(run: Path, options: LiveOptions, tell: Callable[[str], None]) -
                 _wait(stage, source, outputs)
             finally:
                 stage.close()
-        failure = stage.failure
+        failure, recorded = stage.failure, None
         try:
             recorded = outputs.close()
         except (AvatarError, OSError) as error:
-            failure, recorded = failure or error, None
-    behind = source.behind if isinstance(source, FileSource) else 0.0
-    return LiveOutcome(stage.delays.whole(), recorded, session.written, behind, stage.unused, failure)
+            failure = failure or error
+    written = stage.session.written
+    return LiveOutcome(stage.delays.whole(), recorded, written, stage.behind, stage.unused, failure)
+
+
+def _stage_in_view(
+    run: Path, tracker: TrackerProcess, options: LiveOptions, tell: Callable[[str], None], stack: ExitStack
+) -> LiveStage:
+    """The stage of an open page; `stack` closes it."""
+    viewer = Viewer(
+        run,
+        host=options.host,
+        port=options.port,
+        quality=_quality(options),
+        live=lambda session: LiveStage(session, tracker),
+    )
+    stack.callback(viewer.close)
+    viewer.left = lambda: tell(f"the page was closed; the performance goes on: {viewer.url}")
+    tell(f"open {viewer.url}")
+    assert viewer.stage is not None
+    return viewer.stage
+
+
+def _stage_alone(
+    run: Path, tracker: TrackerProcess, options: LiveOptions, tell: Callable[[str], None], stack: ExitStack
+) -> LiveStage:
+    """The stage without a page, in the captured view; `stack` closes it."""
+    session = Session(run, load_avatar(run), _quality(options))
+    stack.callback(session.close)
+    camera = session.painter.avatar.camera
+    session.store.update(aspect=camera.width / camera.height)
+    session.told = _once(tell)
+    session.start()
+    return LiveStage(session, tracker)
 
 
 class _Outputs:
     """Where the avatar's pictures go besides the page."""
 
-    def __init__(self, stage: LiveStage, source: LiveSource, options: LiveOptions, size: tuple[int, int]) -> None:
+    def __init__(self, stage: LiveStage, source: OpenedSource, options: LiveOptions) -> None:
         self.stage, self.recorded, self._begun = stage, None, False
+        camera = stage.session.painter.avatar.camera
+        size = camera.width, camera.height
+        if options.size is not None:
+            size = max(2, round(camera.width * options.size / camera.height)), options.size
         self.camera = VirtualCamera(size, source.fps) if options.virtual_camera else None
-        audio = source.path if isinstance(source, FileSource) and source.has_audio else None
+        audio = Path(options.source) if source.audio else None
         self.recorder = None
         if options.out is not None:
             self.recorder = Recorder(options.out, source.fps, size, audio_from=audio)
@@ -239,28 +181,15 @@ class _Outputs:
                 self.stage.fail(InputError("the virtual camera takes no pictures any more", found=error))
 
 
-def _stage(session: Session, source: LiveSource, options: LiveOptions) -> LiveStage:
-    avatar = session.painter.avatar
-    transfer = LiveTransfer(avatar.parameters, avatar.asset, options.settings)
-    return LiveStage(session, source, Performer(LiveDriver(avatar.asset, *source.size), transfer, source.fps))
-
-
-def _wait(stage: LiveStage, source: LiveSource, outputs: _Outputs) -> None:
-    """Calibrate on a file, which waits for it as a person would, start, and wait for the end."""
-    perform = stage.perform
-    total = None
-    if isinstance(source, FileSource):
-        assert isinstance(perform, Performer)
-        stage.status_changed(perform.note)
-        perform.prepare(read_video(source.path, rotate=source.rotate), source.path)
-        total = source.frames
-    with Progress("live", total, "picture") as bar:
+def _wait(stage: LiveStage, source: OpenedSource, outputs: _Outputs) -> None:
+    """Start, and wait for the end."""
+    with Progress("live", source.frames, "picture") as bar:
         stage.start()
         while not stage.ended.wait(LOOK_EVERY):
             if outputs.failure is not None:
                 stage.fail(outputs.failure)
             figures = stage.delays.recent(time.monotonic())
-            bar.update(stage.delays.whole().tracked, perform.note or figure_status(figures))
+            bar.update(stage.delays.whole().tracked, stage.note or figure_status(figures))
         bar.update(stage.delays.whole().tracked)
 
 
@@ -278,13 +207,3 @@ def _once(tell: Callable[[str], None]) -> Callable[[str, bool], None]:
             tell(text)
 
     return told
-
-
-def open_source(text: str, rotate: str | int) -> LiveSource:
-    """The camera or file that a source means. Raises InputError where it cannot be used."""
-    number = camera_number(text)
-    if number is not None:
-        return CameraSource(number, rotate=0 if rotate == "auto" else int(rotate))
-    path = Path(text)
-    _, selection = select_frames(path, max_frames=None)
-    return FileSource(path, rotate=chosen_rotation(path, selection, rotate))

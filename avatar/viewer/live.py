@@ -1,62 +1,90 @@
-"""A live driver in an open viewer: one thread takes the source's pictures, one follows the face in the newest.
+"""A live driver in an open viewer.
 
-A third one draws, as for everything in the viewer (`worker.py`). None waits for another: each takes the newest that
-the one before it has, and what comes too fast is left out and counted.
+The driver is followed elsewhere (a process of its own, see `avatar.app.live_process`), at the source's rate; here its
+newest head becomes the state that is drawn next. None waits for the other, and what comes too fast is left out and
+counted.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from avatar.base.newest import Newest
 from avatar.viewer.delays import Delays, figure_status
 from avatar.viewer.session import Session
 from avatar.viewer.state import LIVE, LiveFrame, ViewState
 
 if TYPE_CHECKING:
     from avatar.flame.model import HeadParameters
-    from avatar.media.live_sources import LivePicture, LiveSource
 
 SAY_EVERY = 0.5
 """Seconds between two updates of the figures on the page."""
 LAST_PICTURE = 5.0
 """Seconds that the last frame's picture is waited for when the source has ended."""
 CLOSING = 5.0
-"""Seconds that a thread is waited for: a camera may hold a picture back for some."""
+"""Seconds that the thread is waited for."""
 
 
-class Perform(Protocol):
-    """Follows the driver: the avatar's head in a picture."""
+@dataclass(frozen=True, eq=False)
+class LiveHead:
+    """What one picture of the source shows."""
 
-    def __call__(self, picture: LivePicture) -> HeadParameters | None:
-        """One frame (N = 1) on the avatar's identity; None while the driver is still being calibrated."""
-        ...
+    number: int
+    """Of the picture."""
+    time: float
+    """Seconds on the source's clock."""
+    captured: float
+    """`time.monotonic` when the picture was taken."""
+    params: HeadParameters | None
+    """N = 1, on any identity; None while the driver is not known yet."""
+    dropped: int = 0
+    """Pictures, from the source's first one on, that were left out because a newer one was there."""
+    behind: float = 0.0
+    """Seconds by which a file has run slower than its own rate."""
+    note: str = ""
+    """What people should know, such as that no face is seen; "" for nothing."""
+
+
+class LiveTracker(Protocol):
+    """Follows a driver."""
 
     @property
-    def note(self) -> str:
-        """What people should know at the moment, such as that there is no face; "" for nothing."""
+    def name(self) -> str:
+        """Of the source."""
+        ...
+
+    def heads(self) -> Iterator[LiveHead]:
+        """The heads as they are found, until the source ends or `close` is called. Raises what went wrong."""
         ...
 
     def renew(self) -> None:
-        """Take the driver's face and pose of the last second for the neutral ones, from the next picture on."""
+        """Take the driver's face and pose of the last second for the neutral ones."""
+        ...
+
+    def close(self) -> None:
+        """End; `heads` ends too, in whatever thread it runs."""
         ...
 
 
 class LiveStage:
     """A live performance. `start` it, wait for `ended`, `close` it."""
 
-    def __init__(self, session: Session, source: LiveSource, perform: Perform) -> None:
-        self.session, self.source, self.perform = session, source, perform
+    def __init__(self, session: Session, tracker: LiveTracker) -> None:
+        self.session, self.tracker = session, tracker
         self.delays = Delays()
+        self.note = ""
+        """What people should know at the moment."""
         self.first_time = 0.0
         """Of the first picture that was followed, on the source's clock."""
         self.unused = 0
-        """Pictures of the source before the first that was followed: looked at, or gone by, for the calibration."""
+        """Pictures of the source before that: looked at, or gone by, to get to know the driver."""
+        self.behind = 0.0
+        """Seconds by which a file ran slower than its own rate."""
         self.ended = threading.Event()
         """Set when the source has ended and its last picture is shown, when something failed, and by `close`."""
         self.failure: Exception | None = None
@@ -65,86 +93,76 @@ class LiveStage:
         """Takes each frame with the avatar's picture of it, uint8 `[H, W, 3]`, once that is shown."""
         self.status_changed: Callable[[str], None] = lambda text: None
         """Takes a line for people, about twice a second."""
-        self._pictures: Newest[LivePicture] = Newest()
-        self._stopped = threading.Event()
+        self._closing = False
         self._number: int | None = None
         self._last_shown = threading.Event()
         self._said = 0.0
-        self._threads = [
-            threading.Thread(target=target, name=f"avatar-live-{name}", daemon=True)
-            for name, target in (("source", self._take), ("tracker", self._follow))
-        ]
+        self._thread = threading.Thread(target=self._follow, name="avatar-live", daemon=True)
 
     def start(self) -> None:
         self.session.followed = self._followed
         self.session.store.update(performance=LIVE)
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
 
     def close(self) -> bool:
-        """End the threads and the source; returns whether all have ended. The session stays open."""
-        self._stopped.set()
-        self._pictures.close()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(CLOSING)
-        self.source.close()
+        """End the tracker and the thread; returns whether it has ended. The session stays open."""
+        self._closing = True
+        self._last_shown.set()
+        self.tracker.close()
+        if self._thread.ident is not None:
+            self._thread.join(CLOSING)
         self.ended.set()
-        return not any(thread.is_alive() for thread in self._threads)
+        return not self._thread.is_alive()
 
     def fail(self, error: Exception) -> None:
         """End because of an error; the first one counts."""
         self.failure = self.failure or error
-        self._stopped.set()
-        self._pictures.close()
         self.ended.set()
 
     @property
     def status(self) -> str:
-        """A line for people: the note of the one who follows, and the figures of the last seconds."""
+        """A line for people: the note of the moment, and the figures of the last seconds."""
         figures = self.delays.recent(time.monotonic())
-        parts = [self.perform.note, figure_status(figures) if figures.tracked else ""]
+        parts = [self.note, figure_status(figures) if figures.tracked else ""]
         return "; ".join(part for part in parts if part)
 
-    # the threads
-
-    def _take(self) -> None:
-        try:
-            for picture in self.source.pictures(self._stopped):
-                self._pictures.put(picture)
-        except Exception as error:
-            if not self._stopped.is_set():
-                self.fail(error)
-        finally:
-            self._pictures.close()
+    def say(self, note: str) -> None:
+        """Show people a note before the performance begins."""
+        self.note = note
+        self.status_changed(note)
 
     def _follow(self) -> None:
         try:
             before = watched = 0
-            while (picture := self._pictures.take()) is not None and not self._stopped.is_set():
-                params = self.perform(picture)
-                dropped = self._pictures.dropped
-                if params is None:
+            for head in self.tracker.heads():
+                self.note, self.behind = head.note, head.behind
+                if head.params is None:
                     watched += 1
-                    before, self.unused = dropped, watched + dropped
+                    before, self.unused = head.dropped, watched + head.dropped
                 else:
-                    # what went by during the calibration is no delay of the performance
-                    self.delays.track(time.monotonic(), dropped - before)
-                    before = dropped
-                    self.first_time = picture.time if self._number is None else self.first_time
-                    self._number = picture.number
-                    self._show(LiveFrame(params, picture.number, picture.time, picture.captured))
+                    # what went by before the driver was known is no delay of the performance
+                    self.delays.track(time.monotonic(), head.dropped - before)
+                    before = head.dropped
+                    self.first_time = head.time if self._number is None else self.first_time
+                    self._show(LiveFrame(self._own(head.params), head.number, head.time, head.captured))
                 self._say()
             if self._number is not None and self.session.store.state.performance == LIVE:
-                self._last_shown.wait(0.0 if self._stopped.is_set() else LAST_PICTURE)
+                self._last_shown.wait(LAST_PICTURE)
         except Exception as error:
-            self.fail(error)
+            if not self._closing:
+                self.fail(error)
         finally:
             self.ended.set()
 
+    def _own(self, params: HeadParameters) -> HeadParameters:
+        own = self.session.painter.own
+        return replace(params.to(own.expr.device), shape=own.shape, static_offset=own.static_offset)
+
     def _show(self, frame: LiveFrame) -> None:
+        self._number = frame.number
         if self.session.store.state.performance == LIVE:  # people may look at something else meanwhile
-            self._last_shown.clear()
+            if not self._closing:
+                self._last_shown.clear()
             self.session.store.update(live=frame)
 
     def _followed(self, state: ViewState, image: np.ndarray) -> None:

@@ -19,9 +19,9 @@ class LiveTab:
 
     def __init__(self, server: ViserServer, stage: LiveStage, show: Callable[[], None]) -> None:
         """show: shows the live driver again, where something else was chosen. Call inside the tab."""
-        server.gui.add_text("Driver", stage.source.name, disabled=True)
+        server.gui.add_text("Driver", stage.tracker.name, disabled=True)
         self._status: Any = server.gui.add_markdown("starting")
-        server.gui.add_button(NEUTRAL, hint=HINT).on_click(lambda event: stage.perform.renew())
+        server.gui.add_button(NEUTRAL, hint=HINT).on_click(lambda event: stage.tracker.renew())
         server.gui.add_button("Show the live driver").on_click(lambda event: show())
         stage.status_changed = self._show
 
