@@ -80,9 +80,8 @@ def measure(run: Path, clip: Path, size: int | None) -> None:
     if stage.failure is not None:
         raise stage.failure
     print("\n".join(figure_lines(stage.delays.whole(), stage.behind)))
-    print(
-        f"drawing took {processor / seconds:.2f} processors; pictures {session.worker.quality.moving} pixels high in the end"
-    )
+    height = session.worker.quality.moving
+    print(f"drawing took {processor / seconds:.2f} processors; pictures {height} pixels high in the end")
     times, age = np.array(ages).T
     for part in range(PARTS):
         inside = (times >= part * seconds / PARTS) & (times < (part + 1) * seconds / PARTS)
