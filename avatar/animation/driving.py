@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,46 @@ SMOOTHING = {"rotation": 0.01, "translation": 0.002, "neck": 0.01, "expr": 0.05,
 """Size of frame-to-frame changes taken for tracking noise: radians, metres, expression units."""
 
 
+@dataclass(frozen=True)
+class PoseRange:
+    """Where a clip's head is on average, and how far it goes from there."""
+
+    rest: HeadParameters
+    """The mean pose, N = 1, without expression."""
+    rotation: torch.Tensor
+    """`[3]` largest rotation about each axis, radians."""
+    translation: torch.Tensor
+    """`[3]` metres."""
+
+    @staticmethod
+    def of(clip: HeadParameters) -> PoseRange:
+        """The range of N frames: what the largest 2 % exceed, and the least limits at least."""
+        rotation, translation = _relative_pose(clip, MeanPose.of(clip))
+        limits = _range_of(rotation, LEAST_ROTATION), _range_of(translation, LEAST_TRANSLATION)
+        return PoseRange(mean_pose(clip), *limits)
+
+
+@dataclass(frozen=True)
+class MeanPose:
+    """A head's mean pose: rotations `[3, 3]` of head and neck, translation `[3]` in metres."""
+
+    rotation: torch.Tensor
+    neck: torch.Tensor
+    translation: torch.Tensor
+
+    @staticmethod
+    def of(frames: HeadParameters) -> MeanPose:
+        return MeanPose(mean_rotation(frames.rotation), mean_rotation(frames.neck), frames.translation.mean(0))
+
+
 def retarget(
     avatar: HeadParameters,
     driver: HeadParameters,
     head_motion: HeadMotion = "driver",
     gain: float = 1.0,
-    reference: HeadParameters | None = None,
+    *,
+    seen: PoseRange | None = None,
+    reference: MeanPose | None = None,
 ) -> HeadParameters:
     """The driver's performance on the avatar's identity. Shapes follow the driver's N frames.
 
@@ -43,23 +78,23 @@ def retarget(
     same head model. Expression, jaw and eyes are taken as they are. Head rotation and translation are taken relative to
     the driver's mean pose, put on the avatar's mean pose, and limited to a little beyond what the training clip showed;
     `head_motion` "still" leaves the avatar's mean pose, "avatar" takes the training clip's own poses, to and fro. gain:
-    factor on the driver's head motion. reference: frames of the driver whose mean pose counts in place of that of the
-    N frames.
+    factor on the driver's head motion. seen: the avatar's range, where it is known already. reference: the driver's
+    pose at rest, in place of the mean of the N frames.
     """
     frames = driver.expr.shape[0]
-    reference = driver if reference is None else reference
-    rest = mean_pose(avatar)
+    seen = seen or PoseRange.of(avatar)
+    rest = seen.rest
     rotation, neck, translation = (
         getattr(rest, name).repeat(frames, 1) for name in ("rotation", "neck", "translation")
     )
     if head_motion == "driver":
-        seen_rotation, seen_translation = _relative_pose(avatar, avatar)
+        reference = reference or MeanPose.of(driver)
         relative, offset = (gain * part for part in _relative_pose(driver, reference))
-        relative = soft_limit(relative, _range_of(seen_rotation, LEAST_ROTATION))
-        offset = soft_limit(offset, _range_of(seen_translation, LEAST_TRANSLATION))
+        relative = soft_limit(relative, seen.rotation)
+        offset = soft_limit(offset, seen.translation)
         rotation = matrix_to_axis_angle(axis_angle_to_matrix(relative) @ axis_angle_to_matrix(rest.rotation))
         translation = translation + offset
-        neck_rotation = axis_angle_to_matrix(driver.neck) @ mean_rotation(reference.neck).T
+        neck_rotation = axis_angle_to_matrix(driver.neck) @ reference.neck.T
         neck = matrix_to_axis_angle(neck_rotation @ axis_angle_to_matrix(rest.neck))
     elif head_motion == "avatar":
         there_and_back = torch.cat([torch.arange(len(avatar)), torch.arange(len(avatar) - 2, 0, -1)])
@@ -75,11 +110,10 @@ def retarget(
     )
 
 
-def _relative_pose(params: HeadParameters, reference: HeadParameters) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rotations `[N, 3]` (axis-angle, world) and translations `[N, 3]` (metres) relative to the mean pose of other
-    frames."""
-    relative = axis_angle_to_matrix(params.rotation) @ mean_rotation(reference.rotation).T
-    return matrix_to_axis_angle(relative), params.translation - reference.translation.mean(0)
+def _relative_pose(params: HeadParameters, reference: MeanPose) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rotations `[N, 3]` (axis-angle, world) and translations `[N, 3]` (metres) relative to a mean pose."""
+    relative = axis_angle_to_matrix(params.rotation) @ reference.rotation.T
+    return matrix_to_axis_angle(relative), params.translation - reference.translation
 
 
 def _range_of(values: torch.Tensor, smallest: float) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from avatar.animation.driving import SMOOTHING, retarget
+from avatar.animation.driving import SMOOTHING, MeanPose, PoseRange, retarget
 from avatar.animation.transfer import OWN_FPS, Neutral, Retarget, moved_expression, neutral_of, parse_gains
 from avatar.base.errors import ConfigError
 from avatar.flame.assets import HeadAsset
@@ -31,16 +31,16 @@ class LiveTransfer:
             )
         self.gains = parse_gains(self.settings.gain)
         self._own, self._asset = own, asset
-        self._own_neutral = neutral_of(own, asset, OWN_FPS)
+        self._own_neutral, self._seen = neutral_of(own, asset, OWN_FPS), PoseRange.of(own)
         self._neutral: Neutral | None = None
-        self._reference: HeadParameters | None = None
+        self._reference: MeanPose | None = None
         self._last: HeadParameters | None = None
 
     def calibrate(self, watched: HeadParameters) -> None:
         """Take N frames of the driver, who holds still in them, for the neutral face and pose."""
         watched = watched.to(self._own.expr.device)
         self._neutral = neutral_of(watched, self._asset, OWN_FPS, share=CALMER_HALF)
-        self._reference, self._last = watched, None
+        self._reference, self._last = MeanPose.of(watched), None
 
     def __call__(self, frame: HeadParameters) -> HeadParameters:
         """One frame (N = 1) of the driver on the avatar's identity; after `calibrate`."""
@@ -48,7 +48,8 @@ class LiveTransfer:
         self._last = steadied(frame.to(self._own.expr.device), self._last)
         rests = {"own": self._own_neutral, "theirs": self._neutral}
         meant = moved_expression(self._last, self._own, self._asset, self.gains, **rests)
-        return retarget(self._own, meant, self.settings.head_motion, self.gains["head"], self._reference)
+        known = {"seen": self._seen, "reference": self._reference}
+        return retarget(self._own, meant, self.settings.head_motion, self.gains["head"], **known)
 
 
 def steadied(frame: HeadParameters, last: HeadParameters | None) -> HeadParameters:

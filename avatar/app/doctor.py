@@ -18,7 +18,7 @@ from avatar.base.errors import AvatarError, MissingDependencyError
 from avatar.base.optional import install_line, is_installed
 
 PACKAGE = "flame-avatar"
-OPTIONAL = ("lpips", "dlib")  # those with a part in the backends are listed with them
+OPTIONAL = ("lpips", "dlib", "pyvirtualcam")  # those with a part in the backends are listed with them
 SMALLEST_FREE_GIB = 2.0
 SMALLEST_MEMORY_GIB = 6.0
 

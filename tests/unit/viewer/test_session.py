@@ -15,7 +15,7 @@ from avatar.media.video import has_synthetic_tag, probe_video
 from avatar.viewer import session as session_module
 from avatar.viewer.painter import with_outline
 from avatar.viewer.session import Session
-from avatar.viewer.state import AT_REST, OWN_CLIP
+from avatar.viewer.state import AT_REST, LIVE, OWN_CLIP
 
 
 @pytest.fixture(scope="module")
@@ -216,5 +216,5 @@ def test_drivers_stay_with_a_new_avatar(session, head, tmp_path):
     np.savez(tmp_path / "d.npz", expr=np.zeros((2, head.expression_count), np.float32))
     name = session.load_performance(str(tmp_path / "d.npz"))
     painter = session_module.Painter(GreyAvatar(head), 25.0, session.painter.drivers)
-    assert set(painter.performances) == {AT_REST, OWN_CLIP, name}
+    assert set(painter.performances) == {AT_REST, OWN_CLIP, LIVE, name}
     assert torch.equal(painter.performances[name].params.expr, torch.zeros(2, head.expression_count))
