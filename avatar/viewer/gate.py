@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hmac
 import ipaddress
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -67,6 +68,12 @@ class Gate:
             return Answer(HTTPStatus.FORBIDDEN, REFUSED)
         kept = f"{cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
         return Answer(HTTPStatus.SEE_OTHER, "", (("Location", "/"), ("Set-Cookie", kept)))
+
+
+def _silent_logger() -> logging.Logger:
+    logger = logging.Logger("avatar.viewer")
+    logger.addHandler(logging.NullHandler())
+    return logger
 
 
 def _same(given: str, token: str) -> bool:
@@ -157,7 +164,8 @@ def _guarded(listener: socket.socket, gate: Gate) -> Iterator[threading.Event]:
             return Response(answer.status, answer.status.phrase, Headers([*fields, *answer.headers]), body)
 
         started.set()
-        ours = options | {"sock": listener, "process_request": checked}
+        # browsers open connections that they never use: no traceback on the terminal for each that they drop
+        ours = options | {"sock": listener, "process_request": checked, "logger": _silent_logger()}
         return serve(handler, **{name: value for name, value in ours.items() if name not in ("host", "port")})
 
     websockets_server.serve = guarded  # type: ignore[assignment]

@@ -1,7 +1,9 @@
 """The server without a browser: its page, its port, its token, and that nothing of it stays."""
 
 import http.client
+import socket
 import threading
+from importlib.metadata import version
 from urllib.parse import urlsplit
 
 import pytest
@@ -81,6 +83,50 @@ def test_nothing_stays_after_it_is_closed(open_viewer):
     assert wait_for(lambda: not set(threading.enumerate()) - before, 5)
     with pytest.raises(ConnectionRefusedError):
         get(urlsplit(viewer.url).port)
+
+
+def test_a_connection_that_asks_nothing_leaves_no_traceback(open_viewer, capfd):
+    """Browsers open such ones ahead of time."""
+    port = urlsplit(open_viewer().url).port
+    with socket.create_connection(("127.0.0.1", port), timeout=20):
+        pass
+    assert get(port)[0] == 200
+    printed = capfd.readouterr()
+    assert printed.out + printed.err == ""
+
+
+def test_the_last_page_that_is_closed_is_told(open_viewer):
+    from websockets.sync.client import connect
+
+    viewer, left = open_viewer(), []
+    viewer.left = lambda: left.append(viewer.server.get_clients())
+    spoken = [f"viser-v{version('viser')}"]
+    with connect(viewer.url.replace("http", "ws"), origin=viewer.url.rstrip("/"), subprotocols=spoken) as page:
+        page.recv(timeout=20)
+        send_camera(page)
+        assert wait_for(lambda: viewer.server.get_clients())
+        assert left == []
+    assert wait_for(lambda: left)
+    assert left == [{}]
+
+
+def send_camera(page):
+    """What a page says first: where its camera is. viser makes a client of it then."""
+    import msgspec
+
+    camera = {
+        "type": "ViewerCameraMessage",
+        "wxyz": (1.0, 0.0, 0.0, 0.0),
+        "position": (0.0, 0.0, 1.0),
+        "look_at": (0.0, 0.0, 0.0),
+        "up_direction": (0.0, 1.0, 0.0),
+        "fov": 0.7,
+        "near": 0.01,
+        "far": 10.0,
+        "image_height": 90,
+        "image_width": 160,
+    }
+    page.send(msgspec.msgpack.encode(camera))
 
 
 def test_the_share_button_is_dead(open_viewer):
