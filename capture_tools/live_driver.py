@@ -13,6 +13,10 @@ from capture_tools.detect.landmark_detector import LandmarkDetector
 from capture_tools.detect.observing import LARGEST_SEARCHED, averaged_down
 from capture_tools.track.live import LEAST_WATCHED, RATE, LiveSettings, LiveTracker
 
+LONGEST_GAP = 0.6
+"""Seconds between two pictures after which no prediction is made. A start anew takes six times as many steps: on a slow
+machine, which leaves pictures out, it would make each picture slower still."""
+
 
 class Followed(NamedTuple):
     """The head in one picture."""
@@ -34,7 +38,8 @@ class LiveDriver:
         landmarks, MissingDependencyError without the networks."""
         usual = LiveSettings()
         calibration = replace(usual.calibration, focal_prior=focal_prior or usual.calibration.focal_prior)
-        self.tracker = LiveTracker(asset, width, height, replace(usual, calibration=calibration))
+        settings = replace(usual, calibration=calibration, longest_gap=LONGEST_GAP)
+        self.tracker = LiveTracker(asset, width, height, settings)
         self.cut = False
         """Whether a face was seen that the picture's edge cuts."""
         self._detector = LandmarkDetector()

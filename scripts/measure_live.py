@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import argparse
 import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the commands do, before NumPy is imported
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import tempfile
 import threading
 import time
@@ -68,11 +71,13 @@ def measure(run: Path, clip: Path, size: int | None) -> None:
     ages: list[tuple[float, float]] = []
     stage.showed = lambda frame, image: newest.append(frame.captured)
     watching = threading.Thread(target=lambda: watch(stage.ended, newest, ages))
-    processor = time.process_time()
+    processor, tracking = time.process_time(), processor_seconds(tracker.pid)
     began = time.monotonic()
+    spent = tracking
     watching.start()
     stage.start()
-    stage.ended.wait()
+    while not stage.ended.wait(0.1):
+        spent = processor_seconds(tracker.pid) or spent  # once it has ended it tells nothing any more
     seconds, processor = time.monotonic() - began, time.process_time() - processor
     watching.join()
     stage.close()
@@ -80,6 +85,8 @@ def measure(run: Path, clip: Path, size: int | None) -> None:
     if stage.failure is not None:
         raise stage.failure
     print("\n".join(figure_lines(stage.delays.whole(), stage.behind)))
+    followed = max(1, stage.delays.whole().tracked)
+    print(f"tracking took {1000 * (spent - tracking) / followed:.0f} ms of processor time a picture, decoding included")
     height = session.worker.quality.moving
     print(f"drawing took {processor / seconds:.2f} processors; pictures {height} pixels high in the end")
     times, age = np.array(ages).T
@@ -88,6 +95,15 @@ def measure(run: Path, clip: Path, size: int | None) -> None:
         if inside.any():
             print(f"fifth {part + 1}: age {age[inside].mean():.3f} s mean, {age[inside].max():.3f} s at most")
     print(f"load of the machine after: {os.getloadavg()[0]:.1f}")
+
+
+def processor_seconds(process: int) -> float:
+    """Processor time that a process has used; 0 where it is gone, or the system is not Linux."""
+    try:
+        numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def watch(ended: threading.Event, newest: list[float], ages: list[tuple[float, float]]) -> None:

@@ -19,6 +19,9 @@ from avatar.viewer.live import LiveHead
 if TYPE_CHECKING:
     from avatar.avatar import Avatar
 
+CALM = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+"""For programs that start a tracker without `app/cli.py`, which sets the same: threads that wait awake, or matrices
+shared out among them, would make it several times slower beside the drawing."""
 GOING = 3.0
 """Seconds that the process has to end by itself; a camera may hold it up, or a fit that is under way."""
 
@@ -48,7 +51,8 @@ class TrackerProcess:
         self.name = source
         self._closing = False
         self._lock = threading.Lock()
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        places = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        environment = CALM | dict(os.environ) | {"PYTHONPATH": places}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "avatar.app.live_tracker", json.dumps({"source": source, "rotate": rotate})],
             stdin=subprocess.PIPE,
@@ -58,6 +62,11 @@ class TrackerProcess:
             env=environment,
             start_new_session=True,  # Ctrl-C is the program's alone
         )
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
 
     def open(self) -> OpenedSource:
         """Wait until the source is open. Raises InputError where it cannot be used."""
