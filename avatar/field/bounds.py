@@ -8,6 +8,7 @@ where the pixels show the body that is expected (`avatar.field.body`), to that b
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,6 +33,9 @@ SLAB_BEFORE = 0.07
 """Extent of the slab of hair and torso behind and in front of the neck's middle, metres."""
 HULL_SHARE = 0.1
 """Share of the frames in which a cell must project beside the head, inside the mask, to be kept."""
+CARVED, CARVED_MARGIN = 0.9, 0.015
+"""Where the camera moves: share of the frames that see a cell in which it has to project inside the mask, and metres by
+which masks are dilated for that. From many sides they leave little more than the person, one side leaves all depths."""
 HEAD_BOX_MARGIN = 0.11
 """Metres around the head's mesh that the box includes, for hair."""
 HULL_FRAMES = 32
@@ -153,6 +157,24 @@ def beside_head(points: Tensor, views: FrameViews, reference: Tensor, blend: Nec
     return count / seen.clamp_min(1)
 
 
+def inside_masks(points: Tensor, views: FrameViews, reference: Tensor, blend: NeckBlend | None) -> Tensor:
+    """Share `[P]` of the frames that see a canonical point `[P, 3]` in which it projects inside the dilated mask: the
+    visual hull (Laurentini, TPAMI 1994) with a tolerance. 1 for points that no frame sees."""
+    inside, seen = torch.zeros(2, len(points), device=points.device)
+    height, width = views.masks.shape[1:]
+    for i, camera in enumerate(views.cameras):
+        in_world = points if blend is None else views.in_frame(i, reference, blend, points)
+        pixels, depth = project(in_world, camera)
+        radius = math.ceil(CARVED_MARGIN * camera.fl_x / float(depth.median().clamp_min(1e-3)))
+        mask = (views.masks[i] > MASK_ON).float()[None, None]
+        mask = torch.nn.functional.max_pool2d(mask, 2 * radius + 1, stride=1, padding=radius)[0, 0] > 0
+        x, y = pixels[:, 0].floor().long(), pixels[:, 1].floor().long()
+        there = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (depth > 0)
+        seen += there
+        inside += there & mask[y.clamp(0, height - 1), x.clamp(0, width - 1)]
+    return torch.where(seen > 0, inside / seen.clamp_min(1), 1.0)
+
+
 def covered_by(body: Body, points: Tensor, views: FrameViews, reference: Tensor, blend: NeckBlend | None) -> Tensor:
     """Share `[P]` of the frames that see a canonical point `[P, 3]` in which the body covers the point's pixel."""
     query = MeshQuery(body.faces, points.device)
@@ -180,11 +202,14 @@ def initial_cells(
     reference: Tensor,
     blend: NeckBlend | None,
     body: Body | None = None,
+    *,
+    carve: bool = False,
 ) -> Tensor:
     """Cells `[X, Y, Z]` bool that may be occupied at the start, from cell centres `[X, Y, Z, 3]` in metres.
 
     surfaces: vertices `[V, 3]` of the meshes in canonical space (one with the FLAME warp, several without).
-    body: what is expected beside the mesh, None for nothing in particular.
+    body: what is expected beside the mesh, None for nothing in particular. carve: cells have to lie inside the masks of
+    nearly all frames that see them, for a camera that saw the person from several sides.
     """
     points = centres.reshape(-1, 3).contiguous()
     near = torch.zeros(len(points), dtype=torch.bool, device=points.device)
@@ -203,4 +228,7 @@ def initial_cells(
         chosen = beside.nonzero().squeeze(1)
         elsewhere = chosen[~body.expects(points[chosen])]
         beside[elsewhere] = covered_by(body, points[elsewhere], views, reference, blend) < COVERED
+    if carve:
+        chosen = beside.nonzero().squeeze(1)
+        beside[chosen] = inside_masks(points[chosen], views, reference, blend) >= CARVED
     return (near | beside).view(centres.shape[:-1])

@@ -233,7 +233,9 @@ def allowed_cells(
     """Cells `[X, Y, Z]` that may hold anything: near the mesh, or beside it where the masks show the person."""
     faces = training.identity.query.faces
     neck = blend if config.field.warp.enabled else None
-    return initial_cells(centres, surfaces(config, training, reference), faces, views, reference, neck, body)
+    meshes = surfaces(config, training, reference)
+    carve = training.camera_mode != "static"
+    return initial_cells(centres, meshes, faces, views, reference, neck, body, carve=carve)
 
 
 @torch.no_grad()

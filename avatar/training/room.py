@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from avatar.data.sampler import RayBatch
 from avatar.field.frame_states import Rays
 from avatar.field.room import RoomField
 from avatar.field.scene import Scene
@@ -26,8 +27,8 @@ DETAIL = 0.15
 """Contrast of neighbouring pixels, of 1, from which on a pixel is drawn as often as any."""
 CANDIDATES = 8
 """Candidates drawn per ray."""
-SOLID = 0.99
-"""Mask value from which on nothing of the room is seen through the person."""
+EMPTY, SOLID = 0.02, 0.99
+"""Mask values below which nobody is there, and from which on nothing of the room is seen past the person."""
 
 
 @dataclass
@@ -113,14 +114,19 @@ def room_losses(room: RoomField, rays: RoomRays, generator: torch.Generator) -> 
 
 
 @torch.no_grad()
-def room_behind(scene: Scene, rays: Rays, frame: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
-    """Colours `[R, 3]` of the room behind world rays of training frames `frame` `[R]`; grey where the person's `mask`
-    `[R]` hides it."""
+def room_behind(scene: Scene, rays: Rays, batch: RayBatch, generator: torch.Generator) -> Tensor:
+    """Colours `[R, 3]` of what stands behind a batch's world rays: grey where the mask says that nothing is seen past
+    the person, the picture itself where it says that nobody is there, and at the mask's edge the room as learned.
+
+    A field that composites over the room alone takes part in showing it before the room is learned, and what has
+    become opaque then stays: its opacity has no gradient any more. Over the picture itself it has nothing to add.
+    """
     room = scene.room
     assert room is not None
-    colours = torch.full_like(rays.origins, 0.5)
-    seen = (mask < SOLID).nonzero().squeeze(1)
-    if len(seen):
-        looking = room.refined(rays.origins[seen], rays.directions[seen], frame[seen])
-        colours[seen] = room.exposed(room.look(*looking, generator).colour, frame[seen])
+    colours = torch.where((batch.mask < EMPTY)[:, None], batch.colour, 0.5)
+    edge = ((batch.mask >= EMPTY) & (batch.mask < SOLID)).nonzero().squeeze(1)
+    if len(edge):
+        frame = batch.frame_index[edge]
+        looking = room.refined(rays.origins[edge], rays.directions[edge], frame)
+        colours[edge] = room.exposed(room.look(*looking, generator).colour, frame)
     return colours

@@ -138,7 +138,7 @@ def training_losses(state: TrainState, batch: RayBatch, *, include_hidden: bool 
         x, y = batch.pixels.long().unbind(-1)
         behind = training.background[y, x].float() / 255
     else:
-        behind = room_behind(scene, seen, batch.frame_index, batch.mask, generator)
+        behind = room_behind(scene, seen, batch, generator)
     picture = over(rendered.colour, rendered.opacity, behind)
     terms["colour"] = losses.photometric(picture, batch.colour, settings.loss.huber_delta)
     if not scene.unbounded:  # the opacity is the person's alone only where nothing else is in the field
