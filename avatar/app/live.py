@@ -117,6 +117,7 @@ def _stage_in_view(
     stack.callback(viewer.close)
     viewer.left = lambda: tell(f"the page was closed; the performance goes on: {viewer.url}")
     tell(f"open {viewer.url}")
+    viewer.load()
     assert viewer.stage is not None
     return viewer.stage
 

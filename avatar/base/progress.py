@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TextIO
 
 BAR_WIDTH = 24
 TERMINAL_INTERVAL = 0.1
 LOG_INTERVAL = 15.0
+Listener = Callable[[str, int, "int | None"], None]
+_LISTENER: ContextVar[Listener | None] = ContextVar("progress listener", default=None)
+
+
+@contextmanager
+def progress_to(listener: Listener) -> Iterator[None]:
+    """While it lasts, the bars made in this thread print nothing: `listener` takes label, count and total.
+
+    What it raises ends the loop that the bar belongs to: so a person can give up on it.
+    """
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
 
 
 class Progress:
@@ -29,6 +47,7 @@ class Progress:
     ) -> None:
         self.label, self.total, self.unit, self.start = label, total, unit, start
         self.stream = sys.stderr if stream is None else stream
+        self._listener = _LISTENER.get()
         self.done = start
         self.note = ""
         self._redraws = self.stream.isatty()
@@ -45,6 +64,9 @@ class Progress:
     def update(self, done: int, note: str = "", seconds_left: float | None = None) -> None:
         """`done` of `total` are finished. `seconds_left` overrides the estimate, where a time budget decides."""
         self.done, self.note = done, note
+        if self._listener is not None:
+            self._listener(self.label, done, self.total)
+            return
         now = time.monotonic()
         if now - self._shown >= (TERMINAL_INTERVAL if self._redraws else LOG_INTERVAL):
             self._shown = now
@@ -52,6 +74,8 @@ class Progress:
 
     def close(self) -> None:
         """Print the last line: the count and the time taken."""
+        if self._listener is not None:
+            return
         seconds = time.monotonic() - self._began
         self._print(f"{self.label}: {self._count()} in {clock(seconds)}{self._rate(seconds)}{self._noted()}")
         if self._redraws:

@@ -131,10 +131,7 @@ def make_layout(asset: HeadAsset, neutral: Tensor, opened: Tensor, config: WarpC
 def _active_nodes(layout: GridLayout, surface: Tensor, reach: float) -> Tensor:
     """Nodes within reach of the moving surface `[P, 3]`, except nodes of the coarse grid that finer grids cover."""
     nodes = layout.nodes()
-    near = torch.empty(len(nodes), dtype=torch.bool, device=nodes.device)
-    sample = surface[:: max(1, len(surface) // 3000)]
-    for begin in range(0, len(nodes), 4096):
-        near[begin : begin + 4096] = torch.cdist(nodes[begin : begin + 4096], sample).amin(1) < reach + 0.01
+    near = _within(nodes, surface[:: max(1, len(surface) // 3000)], reach + 0.01)
     coarse = int(layout.counts[0].prod())
     for index in range(1, len(layout.cell)):
         # a coarse node is never read if all its eight cells lie inside a finer grid
@@ -143,6 +140,23 @@ def _active_nodes(layout: GridLayout, surface: Tensor, reach: float) -> Tensor:
         near[:coarse] &= ~((nodes[:coarse] > inner_low) & (nodes[:coarse] < inner_high)).all(-1)
     active = near.nonzero().squeeze(1)
     return active[morton_order(layout)[active].argsort()]
+
+
+def _within(points: Tensor, sample: Tensor, distance: float) -> Tensor:
+    """Mask `[N]` of the points `[N, 3]` that lie less than `distance` from one of the sample's `[M, 3]`."""
+    # every tenth sample decides for most points; the others lie at most `cover` from one of these
+    few = sample[::10]
+    cover = float(_nearest(sample, few).max())
+    roughly = _nearest(points, few)
+    near = roughly < distance
+    unsure = (~near & (roughly < distance + cover + 1e-4)).nonzero().squeeze(1)
+    near[unsure] = _nearest(points[unsure], sample) < distance
+    return near
+
+
+def _nearest(points: Tensor, others: Tensor) -> Tensor:
+    """Distance `[N]` of each point `[N, 3]` to the nearest of others `[M, 3]`."""
+    return torch.cat([torch.cdist(part, others).amin(1) for part in points.split(4096)])
 
 
 def morton_order(layout: GridLayout) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from avatar.animation.expressions import known_names
 from avatar.animation.sliders import Slider, preset_amounts, slider_groups
-from avatar.base.errors import AvatarError
+from avatar.viewer.controls import Controls
+from avatar.viewer.drive_tab import DriveTab
 from avatar.viewer.live_tab import LiveTab
+from avatar.viewer.record_tab import RecordTab
 from avatar.viewer.session import Session
 from avatar.viewer.state import AT_REST, LIVE, OWN_CLIP, SCENE
 
@@ -47,7 +48,10 @@ class Panel:
     def __init__(self, server: ViserServer, session: Session, stage: LiveStage | None = None) -> None:
         """stage: of a live driver, which has a tab of its own, the first."""
         self.server, self.session = server, session
-        self._performances = (AT_REST, OWN_CLIP) if stage is None else (LIVE, AT_REST, OWN_CLIP)
+        self._controls = controls = Controls(server, session)
+        self.tell = controls.tell
+        self._on, self._press = controls.on, controls.press
+        performances = (AT_REST, OWN_CLIP) if stage is None else (LIVE, AT_REST, OWN_CLIP)
         self._sliders: dict[str, Any] = {}
         self._head: list[Any] = []
         gui = server.gui
@@ -55,24 +59,43 @@ class Panel:
         tabs = gui.add_tab_group()
         if stage is not None:
             with tabs.add_tab("Live"):
-                LiveTab(server, stage, lambda: self._perform(LIVE))
+                LiveTab(server, stage, lambda: self._drive.perform(LIVE))
         with tabs.add_tab("Render"):
             self._render_tab()
         with tabs.add_tab("Expression"):
             self._expression_tab()
         with tabs.add_tab("Drive"):
-            self._drive_tab()
+            self._drive = DriveTab(controls, self._fit_frames, performances)
         with tabs.add_tab("Record"):
-            self._record_tab()
+            self._record = RecordTab(controls, self._show_state)
         session.frame_changed = self._show_frame
-        session.progressed = self._show_progress
+        self._keys()
+
+    def close(self) -> None:
+        self._drive.close()
+
+    def _keys(self) -> None:
+        """The keys. viser itself takes the arrows and W A S D Q E for the camera."""
+        key, session = self._controls.key, self.session
+        key("Play or pause the performance", self._drive.play_or_pause, "space")
+        key("Next frame", lambda: self._step(1), "N")
+        key("Frame before", lambda: self._step(-1), "B")
+        key("Ten frames on", lambda: self._step(10), "N", "shift")
+        key("Ten frames back", lambda: self._step(-10), "B", "shift")
+        key("First frame", lambda: self._go_to(0), "home")
+        key("Last frame", lambda: self._go_to(session.frames() - 1), "end")
+        key("Back to the filmed view", self._reset_camera, "F")
+        key("Reset the expression", self._reset_expression, "R")
+        key("Add keyframe", self._record.add, "K")
+        key("Play or stop the path", self._record.play_or_stop, "P")
 
     # Render
 
     def _render_tab(self) -> None:
         gui, session = self.server.gui, self.session
         last = max(1, session.frames() - 1)
-        self._frame = gui.add_slider("Frame", 0, last, 1, 0, hint="Of the clip, or of what is chosen under Drive")
+        hint = "Of the clip, or of what is chosen under Drive. Keys: N and B, with shift by ten; home, end"
+        self._frame = gui.add_slider("Frame", 0, last, 1, 0, hint=hint)
         self._on(self._frame, self._choose_frame)
         fov = min(max(math.degrees(session.first.fov), FOVS[0]), FOVS[1])
         self._fov = gui.add_slider("Field of view", *FOVS, 0.5, round(fov, 1), hint="Vertical, degrees")
@@ -87,24 +110,38 @@ class Panel:
 
     def _choose_frame(self, frame: int) -> None:
         self.session.show_frame(frame)
-        self._performance.value = self.session.store.state.performance
+        self._drive.show()
+
+    def _step(self, frames: int) -> None:
+        self.session.step(frames)
+        self._drive.show()
+
+    def _go_to(self, frame: int) -> None:
+        self._choose_frame(frame)
+        self._show_frame(frame)
 
     def _show_frame(self, frame: int) -> None:
         self._frame.value = frame
 
+    def _fit_frames(self) -> None:
+        """Make the frame slider as long as the performance."""
+        self._frame.max = max(1, self.session.frames() - 1)
+        self._frame.value = min(self.session.store.state.frame, self._frame.max)
+
     def _set_fov(self, degrees: float) -> None:
-        for client in self.server.get_clients().values():
-            client.camera.fov = math.radians(degrees)
         self.session.store.update(fov=math.radians(degrees))
+        self._controls.place_camera()
 
     def _reset_camera(self) -> None:
         first, session = self.session.first, self.session
-        for client in self.server.get_clients().values():
-            with client.atomic():
-                client.camera.up_direction = -first.world_from_cam[:3, 1]
-                client.camera.position = first.world_from_cam[:3, 3]
-                client.camera.look_at = session.look_at
-                client.camera.fov = first.fov
+        page = self._controls.page
+        session.pause()
+        if page is not None:
+            with page.atomic():
+                page.camera.up_direction = -first.world_from_cam[:3, 1]
+                page.camera.position = first.world_from_cam[:3, 3]
+                page.camera.look_at = session.look_at
+                page.camera.fov = first.fov
         self._fov.value = round(math.degrees(first.fov), 1)
         session.store.update(world_from_cam=first.world_from_cam, fov=first.fov)
 
@@ -171,110 +208,9 @@ class Panel:
         for slider, value in zip(self._head, values, strict=True):
             slider.value = min(max(value, slider.min), slider.max)
 
-    # Drive
-
-    def _drive_tab(self) -> None:
-        gui, session = self.server.gui, self.session
-        self._performance: Any = gui.add_dropdown(
-            "Performance", self._performances, initial_value=self._performances[0]
-        )
-        self._on(self._performance, self._perform)
-        self._source = gui.add_text("Other clip", "", hint="Capture or run folder, or .npz, on the viewer's machine")
-        self._press("Open", self._open_source)
-        self._loop = gui.add_checkbox("Loop", True)
-        self._press("Play", self._play)
-        self._press("Pause", session.pause)
-
-    def _perform(self, name: str) -> None:
-        self.session.perform(name)
-        self._fit_frames()
-
-    def _fit_frames(self) -> None:
-        state = self.session.store.state
-        self._frame.max = max(1, self.session.frames() - 1)
-        self._frame.value = min(state.frame, self._frame.max)
-        self._performance.value = state.performance
-
-    def _open_source(self) -> None:
-        name = self.session.load_performance(self._source.value)
-        if name not in self._performance.options:
-            self._performance.options = (*self._performance.options, name)
-        self._performance.value = name
-        self._perform(name)
-
-    def _play(self) -> None:
-        self.session.play(self._loop.value)
-        self._fit_frames()
-
-    # Record
-
-    def _record_tab(self) -> None:
-        gui, session = self.server.gui, self.session
-        self._count = gui.add_text("Keyframes", "0", disabled=True)
-        self._press("Add keyframe", lambda: self._show_count(session.add_keyframe()))
-        self._press("Remove last keyframe", lambda: self._show_count(session.drop_keyframe()))
-        self._seconds = gui.add_slider("Seconds between", 0.2, 10.0, 0.1, session.seconds)
-        self._on(self._seconds, lambda value: setattr(session, "seconds", value))
-        self._press("Save path", lambda: self.tell(f"wrote {session.save_path()}"))
-        self._path = gui.add_text("Path file", "path_001.json", hint=f"In {session.run}/view")
-        self._press("Open path", self._open_path)
-        self._press("Screenshot", session.screenshot)
-        self._press("Record video", session.record)
-        self._progress = gui.add_progress_bar(0.0, visible=False)
-        self._press("Stop recording", session.cancel)
-
-    def _show_count(self, count: int) -> None:
-        self._count.value = str(count)
-
-    def _open_path(self) -> None:
-        self._show_count(self.session.open_path(self._path.value))
-        first = self.session.keyframes[0]
-        self._seconds.value = min(max(self.session.seconds, self._seconds.min), self._seconds.max)
+    def _show_state(self) -> None:
+        """Move the controls to what is shown."""
         self._show_sliders()
+        self._drive.show()
         self._fit_frames()
-        for client in self.server.get_clients().values():
-            client.camera.wxyz = quaternion_of(first.world_from_cam)
-            client.camera.position = first.world_from_cam[:3, 3]
-            client.camera.fov = first.fov
-        self.session.store.update(world_from_cam=first.world_from_cam, fov=first.fov)
-
-    def _show_progress(self, share: float) -> None:
-        self._progress.visible = share < 1
-        self._progress.value = 100 * share
-
-    # what all tabs use
-
-    def tell(self, text: str, bad: bool = False) -> None:
-        """Show people a message in every open page."""
-        title, colour = ("This did not work", "red") if bad else ("avatar", "green")
-        for client in self.server.get_clients().values():
-            client.add_notification(title, text, color=colour, auto_close_seconds=15.0 if bad else 6.0)
-
-    def _on(self, handle: Any, act: Callable[[Any], object]) -> None:
-        """Have `act` take a control's value where a person changes it; what the program sets itself is left alone.
-
-        On the server's event loop, so that the values of a drag arrive in order.
-        """
-
-        async def changed(event: Any) -> None:
-            if event.client is not None:
-                self._try(lambda: act(event.target.value))
-
-        handle.on_update(changed)
-
-    def _press(self, label: str, act: Callable[[], object]) -> None:
-        """A button. What it does runs in a thread of viser's: reading a driver takes a while."""
-        self.server.gui.add_button(label).on_click(lambda event: self._try(act))
-
-    def _try(self, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except (AvatarError, OSError) as error:
-            self.tell(str(error), bad=True)
-
-
-def quaternion_of(world_from_cam: Any) -> Any:
-    """The rotation of a pose `[4, 4]` as viser's quaternion `[4]` (w x y z)."""
-    from viser.transforms import SO3
-
-    return SO3.from_matrix(world_from_cam[:3, :3]).wxyz
+        self._fov.value = round(min(max(math.degrees(self.session.store.state.fov), FOVS[0]), FOVS[1]), 1)

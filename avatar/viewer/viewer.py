@@ -1,35 +1,47 @@
-"""The viewer: a page with the avatar's picture and its controls, on an address of this machine."""
+"""The viewer: a page with the avatar's picture and its controls, on an address of this machine.
+
+Nothing heavy is imported before the page can be opened.
+"""
 
 from __future__ import annotations
 
 import secrets
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avatar.data.checkpoint import load_avatar
-from avatar.data.checkpoint_files import checkpoints_in_order
-from avatar.data.folders import run_at
-from avatar.viewer.cameras import pose_from_viser
+from avatar.base.errors import AvatarError
+from avatar.base.files import refuse_links
+from avatar.data.checkpoint_files import checkpoints_in_order, has_checkpoint
+from avatar.media.images import read_png, write_png
 from avatar.viewer.gate import is_loopback, listen, start_viser
-from avatar.viewer.panel import Panel
-from avatar.viewer.quality import Quality
-from avatar.viewer.session import Session
 
 if TYPE_CHECKING:
     from viser import CameraHandle, ClientHandle
 
+    from avatar.animation.driver_files import TrackVideo
+    from avatar.animation.path_files import View
     from avatar.avatar import Avatar
     from avatar.viewer.live import LiveStage
+    from avatar.viewer.panel import Panel
+    from avatar.viewer.quality import Quality
+    from avatar.viewer.session import Session
 
 JPEG_MOVING, JPEG_AT_REST = 80, 95
 """Quality of the pictures sent to the page."""
 TOKEN_BYTES = 16
 EVERY_ADDRESS = ("0.0.0.0", "::")
 """Hosts to listen on that are none to open."""
+
+
+PREVIEW = "view/preview.png"
+"""In the run: the first picture of the last time it was opened, for the page to show while the avatar is loaded."""
+EVALUATED = ("eval/test/pred", "eval/val/pred")
+"""In the run: pictures of the avatar to show where there is no preview yet."""
 
 
 class Viewer:
@@ -43,22 +55,23 @@ class Viewer:
         port: int = 8080,
         avatar: Avatar | None = None,
         quality: Quality | None = None,
+        track: TrackVideo | None = None,
         live: Callable[[Session], LiveStage] | None = None,
     ) -> None:
-        """Open a viewer of a run folder and draw its first picture.
+        """Open a page for a run folder. It shows a picture from before until `load` has been called.
 
         host: the address to listen on; on any but this machine's own, `url` holds a token. port: 0 takes any that is
-        free. avatar: that of the run, where it is loaded already. quality: see `Session`. live: makes the stage of a
-        live driver, which then has a tab; it is not started here.
+        free. avatar: that of the run, where it is loaded already; `load` need not be called then. quality, track: see
+        `Session`; without `track` no videos can be opened. live: makes the stage of a live driver, which then has a
+        tab; it is not started here.
         Raises RunError for a run without a checkpoint, ConfigError for a port out of range, InputError for one that is
         in use or an address that this machine does not have.
         """
-        run = run_at(run)
-        checkpoints_in_order(run)  # what can be told at once is told before anything is loaded
+        self.run = _run_at(run)
+        self._quality, self._track, self._live = quality, track, live
+        checkpoints_in_order(self.run)  # what can be told at once is told before anything is loaded
         listener = listen(host, port)
         try:
-            self.session = Session(run, avatar or load_avatar(run), quality)
-            self.stage = None if live is None else live(self.session)
             token = None if is_loopback(host) else secrets.token_urlsafe(TOKEN_BYTES)
             self.server = start_viser(listener, token)
         except BaseException:
@@ -67,45 +80,140 @@ class Viewer:
         name = socket.gethostname() if host in EVERY_ADDRESS else host
         shown = f"[{name}]" if ":" in name else name
         self.url = f"http://{shown}:{self.server.get_port()}/" + (f"?token={token}" if token else "")
-        session, server = self.session, self.server
-        self._set_scene()
+        self.stage: LiveStage | None = None
+        """Of the live driver; there after `load`."""
         self.left: Callable[[], object] = lambda: None
         """Called when the last open page is closed."""
-        panel = Panel(server, session, self.stage)
-        session.shown, session.told = self._show, panel.tell
-        server.on_client_connect(self._connect)
-        server.on_client_disconnect(lambda client: self._disconnect())
-        session.start()
+        self._session: Session | None = None
+        self._panel: Panel | None = None
+        self._reported: dict[int, View] = {}
+        self._last: np.ndarray | None = None
+        self._shown_in_full = False
+        self.server.gui.configure_theme(show_share_button=False, show_logo=False)
+        self.server.scene.set_up_direction("+y")
+        if avatar is not None:
+            self.load(avatar)
+            return
+        self._waiting = self.server.gui.add_markdown("Loading the avatar …")
+        picture = preview_of(self.run)
+        if picture is not None:
+            self.server.scene.set_background_image(picture, format="jpeg", jpeg_quality=JPEG_MOVING)
+
+    @property
+    def session(self) -> Session:
+        """What the page acts on; there after `load`."""
+        assert self._session is not None, "Viewer.load comes first"
+        return self._session
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._session is not None
+
+    def load(self, avatar: Avatar | None = None) -> None:
+        """Load the avatar, draw its first picture, and show the controls. avatar: where it is there already.
+
+        Raises as `load_avatar`; the viewer has to be closed then.
+        """
+        from avatar.data.checkpoint import load_avatar
+        from avatar.viewer.panel import Panel
+        from avatar.viewer.session import Session
+
+        loading = avatar is None
+        avatar = avatar or load_avatar(self.run)
+        self._session = session = Session(self.run, avatar, self._quality, self._track)
+        self.stage = None if self._live is None else self._live(session)
+        if loading:
+            self._waiting.remove()
+        first, camera = session.first, self.server.initial_camera
+        camera.position = first.world_from_cam[:3, 3]
+        camera.look_at = session.look_at
+        camera.up = -first.world_from_cam[:3, 1]
+        camera.fov = first.fov
+        self._panel = Panel(self.server, session, self.stage)
+        session.shown, session.told = self._show, self._panel.tell
+        self.server.on_client_disconnect(self._disconnect)
+        if self.server.get_clients():  # they wait for a picture: the first is theirs, at once
+            self.server.on_client_connect(self._connect)
+            session.start(draw=False)
+        else:
+            session.start()
+            self.server.on_client_connect(self._connect)
 
     def close(self) -> None:
         """End the server, and the drawing in the midst of a picture."""
         self.left = lambda: None
-        self.session.close()
+        if self._session is not None:
+            self._session.close()
+        if self._panel is not None:
+            self._panel.close()
         self.server.stop()
 
-    def _disconnect(self) -> None:
+    def _show(self, page: int | None, image: np.ndarray, full: bool) -> None:
+        shown = self.server if page is None else self.server.get_clients().get(page)
+        if shown is None:
+            return  # closed meanwhile
+        quality = JPEG_AT_REST if full else JPEG_MOVING
+        shown.scene.set_background_image(image, format="jpeg", jpeg_quality=quality)
+        shown.flush()
+        self._last = image
+        if full and not self._shown_in_full:
+            self._shown_in_full = True
+            keep_preview(self.run, image)
+
+    async def _connect(self, client: ClientHandle) -> None:
+        """A page was opened, or opened again: it goes on where the last one was."""
+        from avatar.animation.path_files import View
+        from avatar.viewer.cameras import pose_from_viser
+        from avatar.viewer.controls import place
+        from avatar.viewer.state import same_view
+
+        def view(camera: CameraHandle | Any) -> View:
+            aspect = camera.image_width / max(1, camera.image_height)
+            return View(pose_from_viser(camera.wxyz, camera.position), camera.fov, aspect)
+
+        async def moved(camera: CameraHandle | Any) -> None:
+            now, before = view(camera), self._reported.get(client.client_id)
+            self._reported[client.client_id] = now
+            if before is None or not same_view(now, before):  # a page whose camera the path moves says the same again
+                self.session.path_player.stop()
+                self.session.store.move(client.client_id, now)
+
+        page = client.client_id
+        self._reported[page] = view(client.camera)
+        place(client.camera, self.session.store.enter(page, self._reported[page].aspect))
+        client.camera.on_update(moved)
+
+    async def _disconnect(self, client: ClientHandle) -> None:
+        self._reported.pop(client.client_id, None)
+        self.session.leave(client.client_id)
+        if not self.session.store.pages and self._last is not None:  # for the next page, until its own is drawn
+            self.server.scene.set_background_image(self._last, format="jpeg", jpeg_quality=JPEG_MOVING)
         if not self.server.get_clients():
             self.left()
 
-    def _set_scene(self) -> None:
-        server, first = self.server, self.session.first
-        server.gui.configure_theme(show_share_button=False, show_logo=False)
-        server.scene.set_up_direction("+y")
-        camera = server.initial_camera
-        camera.position = first.world_from_cam[:3, 3]
-        camera.look_at = self.session.look_at
-        camera.up = -first.world_from_cam[:3, 1]
-        camera.fov = first.fov
 
-    def _show(self, image: np.ndarray, full: bool) -> None:
-        quality = JPEG_AT_REST if full else JPEG_MOVING
-        self.server.scene.set_background_image(image, format="jpeg", jpeg_quality=quality)
-        self.server.flush()
+def _run_at(run: Path) -> Path:
+    """The run that a path means."""
+    if has_checkpoint(run):
+        return Path(run)
+    from avatar.data.folders import run_at
 
-    async def _connect(self, client: ClientHandle) -> None:
-        async def moved(camera: CameraHandle | Any) -> None:
-            pose = pose_from_viser(camera.wxyz, camera.position)
-            self.session.move_camera(pose, camera.fov, camera.image_width / max(1, camera.image_height))
+    return run_at(run)
 
-        client.camera.on_update(moved)
-        await moved(client.camera)
+
+def preview_of(run: Path) -> np.ndarray | None:
+    """A picture `[H, W, 3]` uint8 of a run's avatar from before; None where there is none that can be read."""
+    evaluated = (path for folder in EVALUATED for path in sorted((run / folder).glob("*.png"))[:1])
+    for path in (run / PREVIEW, *evaluated):
+        try:
+            return read_png(path)
+        except (AvatarError, OSError):
+            continue
+    return None
+
+
+def keep_preview(run: Path, image: np.ndarray) -> None:
+    """Keep a picture for `preview_of`, tagged as synthetic. Where the run cannot be written to, nothing happens."""
+    with suppress(AvatarError, OSError):
+        refuse_links(run, Path(PREVIEW).parts[0], PREVIEW)
+        write_png(run / PREVIEW, image, synthetic=True)

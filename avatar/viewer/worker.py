@@ -1,4 +1,4 @@
-"""The one thread in which the viewer computes: the newest request is drawn, older ones that wait are forgotten."""
+"""The one thread in which the viewer computes: each page's newest request is drawn, older ones are forgotten."""
 
 from __future__ import annotations
 
@@ -32,28 +32,30 @@ class RenderWorker:
 
     A submitted state is drawn small at once; when nothing new comes, it is drawn again in full size. That second
     picture is given up as soon as something new is submitted; a small one is finished, so that a steady drag always
-    shows something. Jobs (a recording, a new checkpoint) run in the same thread, in turn.
+    shows something. The newest state of each page waits in turn, so that one page never starves another. Jobs (a
+    recording, a new checkpoint) run in the same thread, in turn.
     """
 
     def __init__(
         self,
         draw: Draw,
-        show: Callable[[np.ndarray, bool], None],
+        show: Callable[[ViewState, np.ndarray, bool], None],
         quality: Quality,
         failed: Callable[[Exception], None],
         tick: Callable[[float], float | None] = lambda now: None,
     ) -> None:
-        """show: takes each picture, and whether it is in full size. failed: is told of errors in pictures and jobs.
+        """show: takes each state with its picture, and whether that is in full size. failed: is told of errors in
+        pictures and jobs.
 
         tick: called with the time (`time.monotonic`) before each wait; returns the seconds after which it wants to be
         called again, or None.
         """
         self._draw, self._show, self.quality, self._failed, self._tick = draw, show, quality, failed, tick
         self._condition = threading.Condition()
-        self._pending: ViewState | None = None
+        self._pending: dict[int | None, ViewState] = {}
         self._jobs: deque[Callable[[], None]] = deque()
-        self._refine: ViewState | None = None
-        self._refine_at = 0.0
+        self._refine: dict[int | None, tuple[float, ViewState]] = {}
+        """When to draw what in full size."""
         self._stopping = False
         self.pictures = 0
         """Pictures shown so far."""
@@ -63,10 +65,17 @@ class RenderWorker:
         self._thread.start()
 
     def submit(self, state: ViewState) -> None:
-        """Have a state drawn in place of any that waits. Returns at once."""
+        """Have a state drawn in place of any of its page that waits. Returns at once."""
         with self._condition:
-            self._pending, self._refine = state, None
+            self._pending[state.page] = state
+            self._refine.pop(state.page, None)
             self._condition.notify()
+
+    def forget(self, page: int | None) -> None:
+        """Draw nothing more for a page that was closed."""
+        with self._condition:
+            self._pending.pop(page, None)
+            self._refine.pop(page, None)
 
     def post(self, job: Callable[[], None]) -> None:
         """Have a job run after those posted before. Returns at once."""
@@ -114,18 +123,19 @@ class RenderWorker:
         with self._condition:
             if not (self._pending or self._jobs or self._stopping):
                 waits = [again] if again is not None else []
-                waits += [max(0.0, self._refine_at - time.monotonic())] if self._refine else []
+                waits += [max(0.0, due - time.monotonic()) for due, _ in self._refine.values()]
                 self._condition.wait(min(waits) if waits else None)
             if self._stopping:
                 return None
             if self._jobs:
                 return self._jobs.popleft()
-            if self._pending is not None:
-                state, self._pending = self._pending, None
+            if self._pending:
+                state = self._pending.pop(next(iter(self._pending)))
                 return lambda: self._draw_moving(state)
-            if self._refine is not None and time.monotonic() >= self._refine_at:
-                state, self._refine = self._refine, None
-                return lambda: self._draw_at_rest(state)
+            for page, (due, state) in self._refine.items():
+                if time.monotonic() >= due:
+                    del self._refine[page]
+                    return lambda: self._draw_at_rest(state)
             return None
 
     def _draw_moving(self, state: ViewState) -> None:
@@ -133,18 +143,26 @@ class RenderWorker:
         image = self._draw(state, height, self.go_on)
         self.quality.took(height, time.monotonic() - began)
         full = height >= self.quality.at_rest
-        self._deliver(image, full)
-        with self._condition:
-            if self._pending is None and not full:
-                self._refine, self._refine_at = state, time.monotonic() + REST_DELAY
+        self._deliver(state, image, full)
+        if not full:
+            self._refine_later(state)
 
     def _draw_at_rest(self, state: ViewState) -> None:
         def between() -> None:
-            if self._stopping or self._pending is not None:
+            if self._stopping or self._pending:
                 raise Superseded
 
-        self._deliver(self._draw(state, self.quality.at_rest, between), True)
+        try:
+            self._deliver(state, self._draw(state, self.quality.at_rest, between), True)
+        except Superseded:
+            self._refine_later(state)  # another page moved: this one has its turn again
+            raise
 
-    def _deliver(self, image: np.ndarray, full: bool) -> None:
-        self._show(image, full)
+    def _refine_later(self, state: ViewState) -> None:
+        with self._condition:
+            if state.page not in self._pending:
+                self._refine[state.page] = time.monotonic() + REST_DELAY, state
+
+    def _deliver(self, state: ViewState, image: np.ndarray, full: bool) -> None:
+        self._show(state, image, full)
         self.pictures += 1

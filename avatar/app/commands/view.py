@@ -6,11 +6,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from avatar.app.outcome import Outcome
+
+if TYPE_CHECKING:
+    from avatar.animation.driver_files import Driver
 
 
 @dataclass
@@ -31,14 +34,24 @@ class View:
     def run(self) -> Outcome:
         from avatar.viewer.viewer import Viewer
 
-        viewer = Viewer(self.run_folder, host=self.host, port=self.port)
+        viewer = Viewer(self.run_folder, host=self.host, port=self.port, track=track_video)
         try:
             print(f"open {viewer.url}\nCtrl-C ends the viewer", flush=True)
+            viewer.load()
             Event().wait()
         except KeyboardInterrupt:
             print(file=sys.stderr)  # the terminal has put ^C into the line
         finally:
             viewer.close()
+        if not viewer.is_loaded:
+            return Outcome(lines=["the viewer is closed"])
         kinds = {".json": "a camera path"}
         files = [(path, kinds.get(path.suffix, "tagged as synthetic")) for path in viewer.session.written]
         return Outcome(files=files, lines=["the viewer is closed"])
+
+
+def track_video(*arguments: Any, **options: Any) -> Driver:
+    """`workflow.track_driver`, which is imported when the first video is to be tracked."""
+    from avatar.app.workflow import track_driver
+
+    return track_driver(*arguments, **options)

@@ -1,6 +1,7 @@
 """What the page's controls do, without a page: performances, keyframes, recordings, a training that goes on."""
 
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -8,14 +9,17 @@ import pytest
 import torch
 from view_parts import HEIGHT, GreyAvatar, any_pose, make_run, wait_for
 
+from avatar.animation.driver_files import Driver, load_driver
 from avatar.base.errors import ConfigError, InputError, OutputError
 from avatar.flame.library import load_head
+from avatar.flame.model import HeadParameters
 from avatar.media.images import read_png
 from avatar.media.video import has_synthetic_tag, probe_video
 from avatar.viewer import session as session_module
 from avatar.viewer.painter import with_outline
 from avatar.viewer.session import Session
 from avatar.viewer.state import AT_REST, LIVE, OWN_CLIP
+from avatar.viewer.timeline import Timeline
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +109,36 @@ def test_another_clip_drives(session, head, tmp_path):
     assert session.painter.performances[name].fps == 10.0
 
 
+def test_a_video_is_tracked_in_the_background(session, head, told, tmp_path):
+    """By the function that the viewer was given, quickly unless asked for a thorough job."""
+    clip = tmp_path / "you.MP4"
+    clip.write_bytes(b"")
+    asked = []
+
+    def track(video, asset, **options):
+        asked.append((video, options["live"]))
+        params = HeadParameters.neutral(head, 5)
+        params.jaw[:, 0] = 0.3
+        return Driver(params, 12.5, None, notes=("it is dark",), filmed=video)
+
+    session.track = track
+    name = session.load_performance(str(clip))
+    session.load_performance(str(clip), thorough=True)
+    assert asked == [(clip, True), (clip, False)]
+    assert session.painter.performances[name].fps == 12.5
+    assert ("it is dark", False) in told
+
+
+def test_a_csv_opens_the_mouth_as_the_clip_did(session, tmp_path):
+    """Shared between joint and direction as in the avatar's clip, and not by the joint alone."""
+    (tmp_path / "face.csv").write_text("Timecode,BlendshapeCount,JawOpen\n00:00:00:00.000,61,1.0\n" * 1)
+    name = session.load_performance(str(tmp_path / "face.csv"))
+    expected = load_driver(tmp_path / "face.csv", session.painter.avatar.asset, jaw_share=session.painter.jaw_share)
+    assert torch.equal(session.painter.drivers[name].params.jaw, expected.params.jaw)
+    assert torch.equal(session.painter.drivers[name].params.expr, expected.params.expr)
+
+
 def test_what_cannot_drive_is_told(session, tmp_path):
-    with pytest.raises(InputError, match="tracked before"):
-        session.load_performance("you.mp4")
     with pytest.raises(InputError, match="does not exist"):
         session.load_performance(str(tmp_path / "nothing"))
 
@@ -123,19 +154,45 @@ def test_playing_moves_the_frame_slider(session):
 
 
 def test_keyframes_are_saved_and_opened(session):
-    assert session.add_keyframe() == 1
+    first = session.store.state
     session.move_camera(any_pose(3), 0.5, 1.2)
-    session.store.set_amount("jawOpen", 0.7)
-    assert session.add_keyframe() == 2
+    second = session.store.set_amount("jawOpen", 0.7)
+    session.timeline = Timeline().added(first, 0.0).added(second, 2.0)
     path = session.save_path()
     assert path == session.run / "view" / "path_001.json"
     assert session.save_path().name == "path_002.json"
+    assert session.saved_paths() == ("path_001.json", "path_002.json")
     assert len(json.loads(path.read_text())["camera_path"]) == 51
-    assert session.drop_keyframe() == 1
-    assert session.open_path("path_001.json") == 2
+    session.timeline = Timeline()
+    session.open_path("path_001.json")
+    assert session.timeline.times == (0.0, 2.0)
     assert session.store.state.amounts == {}
+    assert np.allclose(session.store.state.world_from_cam, first.world_from_cam)
     with pytest.raises(InputError, match="leaves its folder"):
         session.open_path("../../secret.json")
+
+
+def test_a_path_is_played_from_the_chosen_moment_to_its_end(session):
+    first = session.store.state
+    session.timeline = Timeline().added(first, 0.0).added(replace(first, amounts={"jawOpen": 1.0}), 0.4)
+    times, ended = [], []
+    session.path_time_changed, session.path_ended = times.append, lambda: ended.append(True)
+    session.start()
+    session.play_path(0.2)
+    assert wait_for(lambda: ended)
+    assert times[0] >= 0.2
+    assert times[-1] == 0.4
+    assert times == sorted(times)
+    assert session.store.state.amounts == {"jawOpen": 1.0}
+    session.timeline = session.timeline.removed(0)
+    with pytest.raises(InputError, match="two keyframes"):
+        session.play_path(0.0)
+
+
+def test_a_keyframe_of_a_driver_that_is_not_there_rests(session, told):
+    session.show_keyframe(replace(session.store.state, performance="gone.npz"))
+    assert told == [("the performance gone.npz is not loaded; at rest instead", False)]
+    assert jaw(session) == 0.0
 
 
 def test_a_screenshot_and_a_video_are_written_and_tagged(session, told):
@@ -157,7 +214,7 @@ def test_a_screenshot_and_a_video_are_written_and_tagged(session, told):
     assert probe_video(video).frame_count == 4
     assert has_synthetic_tag(video)
     assert shares[-1] == 1.0
-    session.keyframes, session.seconds = [session.store.state] * 2, 0.2
+    session.timeline = Timeline().added(session.store.state, 0.0).added(session.store.state, 0.2)
     session.record()
     assert wait_for(lambda: len(told) == 3)
     assert probe_video(video.with_name("video_002.mp4")).frame_count == 6
@@ -166,7 +223,7 @@ def test_a_screenshot_and_a_video_are_written_and_tagged(session, told):
 
 def test_a_recording_can_be_stopped_and_leaves_nothing(session):
     session.painter.avatar.seconds = 5.0
-    session.keyframes = [session.store.state] * 2
+    session.timeline = Timeline().added(session.store.state, 0.0).added(session.store.state, 2.0)
     session.worker.start()
     session.record()
     assert wait_for(lambda: (session.run / "view").is_dir())
@@ -177,7 +234,7 @@ def test_a_recording_can_be_stopped_and_leaves_nothing(session):
 def test_a_link_in_place_of_the_folder_is_refused(session, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (session.run / "view").symlink_to(tmp_path / "elsewhere")
-    session.add_keyframe()
+    session.timeline = Timeline().added(session.store.state, 0.0)
     with pytest.raises(OutputError, match="link"):
         session.save_path()
 
@@ -210,6 +267,45 @@ def test_a_checkpoint_that_cannot_be_read_is_told_once(session, told, monkeypatc
     session.store.update(fov=0.5)
     assert wait_for(lambda: session.worker.pictures > before)
     assert told == [("the checkpoint is damaged", True)]
+
+
+def test_a_checkpoint_replaced_under_its_name_is_taken(session, told, head, monkeypatch):
+    """And while it is away for a moment, what is shown stays."""
+    later = GreyAvatar(head)
+    monkeypatch.setattr(session_module, "load_avatar", lambda run: later)
+    monkeypatch.setattr(session_module, "LOOK_EVERY", 0.02)
+    session.start()
+    checkpoint = session.run / "checkpoints" / "step_000008.safetensors"
+    checkpoint.unlink()
+    pictures = session.worker.pictures
+    session.store.update(fov=0.5)
+    assert wait_for(lambda: session.worker.pictures > pictures)
+    assert told == []
+    checkpoint.write_bytes(b"another")
+    assert wait_for(lambda: told)
+    assert told == [("showing the training's step 8", False)]
+    assert session.painter.avatar is later
+
+
+def test_it_can_be_moved_while_a_new_checkpoint_is_read(session, head, monkeypatch):
+    read, going_on = threading.Event(), threading.Event()
+
+    def load(run):
+        read.set()
+        going_on.wait(20)
+        return GreyAvatar(head)
+
+    monkeypatch.setattr(session_module, "load_avatar", load)
+    monkeypatch.setattr(session_module, "LOOK_EVERY", 0.02)
+    session.start()
+    make_run(session.run, step=16)
+    assert read.wait(20)
+    pictures = session.worker.pictures
+    session.store.update(fov=0.5)
+    assert wait_for(lambda: session.worker.pictures > pictures)
+    assert session.trained_steps == 8
+    going_on.set()
+    assert wait_for(lambda: session.trained_steps == 16)
 
 
 def test_drivers_stay_with_a_new_avatar(session, head, tmp_path):

@@ -12,7 +12,7 @@ from avatar.base.errors import InputError
 from avatar.geometry.cameras import Camera, project
 from avatar.rendering.background import same_view
 from avatar.viewer.cameras import pose_from_viser, vertical_fov, view_camera
-from avatar.viewer.panel import quaternion_of
+from avatar.viewer.controls import quaternion_of
 
 CAPTURED = Camera(192, 160, 270.0, 270.0, 93.9, 84.2, any_pose(0))
 

@@ -2,17 +2,21 @@
 
 import http.client
 import socket
+import subprocess
+import sys
 import threading
 from importlib.metadata import version
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from view_parts import GreyAvatar, make_run, wait_for
 
 from avatar.app import cli
 from avatar.base.errors import InputError, RunError
 from avatar.flame.library import load_head
-from avatar.viewer.viewer import Viewer
+from avatar.media.images import write_png
+from avatar.viewer.viewer import PREVIEW, Viewer, keep_preview, preview_of
 
 
 @pytest.fixture(scope="module")
@@ -144,11 +148,63 @@ def test_a_run_without_a_checkpoint_is_told_before_anything(tmp_path):
         Viewer(tmp_path)
 
 
+def test_the_page_is_there_before_the_avatar_and_shows_its_last_picture(head, tmp_path):
+    run = make_run(tmp_path / "run")
+    viewer = Viewer(run, port=0, avatar=GreyAvatar(head))
+    assert wait_for(lambda: (run / PREVIEW).exists())
+    viewer.close()
+    assert b"synthetic" in (run / PREVIEW).read_bytes()
+    viewer = Viewer(run, port=0)
+    try:
+        assert not viewer.is_loaded
+        assert get(urlsplit(viewer.url).port)[0] == 200
+        viewer.load(GreyAvatar(head))
+        assert wait_for(lambda: viewer.session.worker.pictures >= 1)
+    finally:
+        viewer.close()
+
+
+def test_a_preview_is_the_last_picture_or_one_of_the_evaluation(tmp_path):
+    assert preview_of(tmp_path) is None
+    picture = np.full((8, 9, 3), 7, np.uint8)
+    write_png(tmp_path / "eval" / "val" / "pred" / "00009.png", picture)
+    assert np.array_equal(preview_of(tmp_path), picture)
+    keep_preview(tmp_path, picture + 1)
+    assert np.array_equal(preview_of(tmp_path), picture + 1)
+    (tmp_path / PREVIEW).write_bytes(b"damaged")
+    assert np.array_equal(preview_of(tmp_path), picture)
+
+
+def test_a_preview_is_not_written_through_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "view").symlink_to(tmp_path / "elsewhere")
+    keep_preview(tmp_path / "run", np.zeros((4, 4, 3), np.uint8))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_an_avatar_that_cannot_be_loaded_is_one_message(tmp_path, capsys):
+    """The page is closed again; the run has a checkpoint that is none."""
+    before = set(threading.enumerate())
+    assert cli.main(["view", str(make_run(tmp_path / "run")), "--port", "0"]) == 1
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    assert printed.err.count("avatar: ") == 1
+    assert wait_for(lambda: not set(threading.enumerate()) - before, 5)
+
+
+def test_opening_a_page_needs_nothing_heavy():
+    """The page is served before torch is imported, which takes seconds."""
+    code = "import sys, avatar.viewer.viewer, viser; print(sorted({'torch', 'warp', 'cv2'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_command_opens_closes_and_says_so(head, tmp_path, monkeypatch, capsys):
     """Ctrl-C ends it with status 0."""
-    from avatar.viewer import viewer as module
+    from avatar.data import checkpoint
 
-    monkeypatch.setattr(module, "load_avatar", lambda run: GreyAvatar(head))
+    monkeypatch.setattr(checkpoint, "load_avatar", lambda run: GreyAvatar(head))
 
     class Interrupted(threading.Event):
         def wait(self, timeout=None):

@@ -20,7 +20,7 @@ class Recorder:
     """Draws nothing, remembers what it was asked for, and can be held in the midst of a picture."""
 
     def __init__(self):
-        self.asked, self.shown, self.errors = [], [], []
+        self.asked, self.shown, self.pages, self.errors = [], [], [], []
         self.free = threading.Event()
         self.free.set()
         self.entered = threading.Event()
@@ -35,8 +35,9 @@ class Recorder:
             time.sleep(0.002)
         return np.zeros((height, height, 3), np.uint8)
 
-    def show(self, image, full):
+    def show(self, state, image, full):
         self.shown.append((image.shape[0], full))
+        self.pages.append(state.page)
 
 
 @pytest.fixture
