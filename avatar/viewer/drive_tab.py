@@ -11,7 +11,6 @@ from typing import Any
 from avatar.base.errors import InputError
 from avatar.base.files import write_bytes
 from avatar.viewer.controls import Controls
-from avatar.viewer.session import needs_tracking
 from avatar.viewer.state import AT_REST, OWN_CLIP
 
 TAKEN = "A video, a capture or run folder, a Live Link Face .csv or an .npz, on the viewer's machine"
@@ -34,7 +33,7 @@ class DriveTab:
         gui, session = controls.server.gui, controls.session
         self._performance: Any = gui.add_dropdown("Performance", performances, initial_value=performances[0])
         controls.on(self._performance, self.perform)
-        controls.press("Play / pause", self.play_or_pause, hint="Key: space")
+        controls.press("Play / pause", self.play_or_pause, hint="Key: L")
         self._loop = gui.add_checkbox("Loop", True)
         with gui.add_folder("Another driver"):
             self._source = gui.add_text("File or folder", "", hint=TAKEN)
@@ -95,10 +94,10 @@ class DriveTab:
             self.perform(name)
 
         self.session.driving.start(work, self.controls.failed, self._done)
-        self._show_progress("tracking the face" if needs_tracking(Path(source.strip())) else "reading", None)
+        self._show_progress("reading", None)
 
     def _show_progress(self, label: str, share: float | None) -> None:
-        self._doing.content = f"{label} …" if share is None else f"{label}: {share:.0%}"
+        self._doing.content = f"{label} …" if share is None else f"tracking, {label}: {share:.0%}"
         self._progress.value = 100 * (share or 0.0)
         for control in (self._doing, self._progress, self._stop):
             control.visible = True

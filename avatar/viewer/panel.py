@@ -75,15 +75,15 @@ class Panel:
         self._drive.close()
 
     def _keys(self) -> None:
-        """The keys. viser itself takes the arrows and W A S D Q E for the camera."""
-        key, session = self._controls.key, self.session
-        key("Play or pause the performance", self._drive.play_or_pause, "space")
+        """The keys: letters that viser does not take for the camera (W A S D Q E and the arrows), and none that a
+        focused button or slider takes (space, home, end)."""
+        key = self._controls.key
+        key("Play or pause the performance", self._drive.play_or_pause, "L")
         key("Next frame", lambda: self._step(1), "N")
         key("Frame before", lambda: self._step(-1), "B")
         key("Ten frames on", lambda: self._step(10), "N", "shift")
         key("Ten frames back", lambda: self._step(-10), "B", "shift")
-        key("First frame", lambda: self._go_to(0), "home")
-        key("Last frame", lambda: self._go_to(session.frames() - 1), "end")
+        key("First frame", self._rewind, "0")
         key("Back to the filmed view", self._reset_camera, "F")
         key("Reset the expression", self._reset_expression, "R")
         key("Add keyframe", self._record.add, "K")
@@ -94,7 +94,7 @@ class Panel:
     def _render_tab(self) -> None:
         gui, session = self.server.gui, self.session
         last = max(1, session.frames() - 1)
-        hint = "Of the clip, or of what is chosen under Drive. Keys: N and B, with shift by ten; home, end"
+        hint = "Of the clip, or of what is chosen under Drive. Keys: N and B, with shift by ten; 0"
         self._frame = gui.add_slider("Frame", 0, last, 1, 0, hint=hint)
         self._on(self._frame, self._choose_frame)
         fov = min(max(math.degrees(session.first.fov), FOVS[0]), FOVS[1])
@@ -116,9 +116,9 @@ class Panel:
         self.session.step(frames)
         self._drive.show()
 
-    def _go_to(self, frame: int) -> None:
-        self._choose_frame(frame)
-        self._show_frame(frame)
+    def _rewind(self) -> None:
+        self._choose_frame(0)
+        self._show_frame(0)
 
     def _show_frame(self, frame: int) -> None:
         self._frame.value = frame

@@ -93,8 +93,7 @@ class RecordTab:
             self._placed()
 
     def _take(self, timeline: Timeline, chosen: float) -> None:
-        """Show a timeline and the keyframe at a time of it."""
-        self.session.timeline = timeline
+        """Take a timeline, and show it and the keyframe at a time of it."""
         labels = tuple(f"{number}: {time:.2f} s" for number, time in enumerate(timeline.times, 1)) or (NONE,)
         self._time.max = float(max(ROOM, math.ceil(timeline.end) + ROOM))
         self._keyframes.options = labels
@@ -103,6 +102,7 @@ class RecordTab:
             self._keyframes.value = labels[index]
             self._moment.value = round(timeline.times[index], 2)
             self._show_time(timeline.times[index])
+        self.session.timeline = timeline
 
     def _save(self) -> None:
         path = self.session.save_path()

@@ -88,7 +88,7 @@ class Viewer:
         self._panel: Panel | None = None
         self._reported: dict[int, View] = {}
         self._last: np.ndarray | None = None
-        self._shown_in_full = False
+        self._shown_in_full = self._closing = False
         self.server.gui.configure_theme(show_share_button=False, show_logo=False)
         self.server.scene.set_up_direction("+y")
         if avatar is not None:
@@ -142,6 +142,7 @@ class Viewer:
     def close(self) -> None:
         """End the server, and the drawing in the midst of a picture."""
         self.left = lambda: None
+        self._last, self._closing = None, True
         if self._session is not None:
             self._session.close()
         if self._panel is not None:
@@ -150,8 +151,8 @@ class Viewer:
 
     def _show(self, page: int | None, image: np.ndarray, full: bool) -> None:
         shown = self.server if page is None else self.server.get_clients().get(page)
-        if shown is None:
-            return  # closed meanwhile
+        if shown is None or self._closing:
+            return  # the page was closed meanwhile, or all is
         quality = JPEG_AT_REST if full else JPEG_MOVING
         shown.scene.set_background_image(image, format="jpeg", jpeg_quality=quality)
         shown.flush()
