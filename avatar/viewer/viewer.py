@@ -40,6 +40,7 @@ EVERY_ADDRESS = ("0.0.0.0", "::")
 
 PREVIEW = "view/preview.png"
 """In the run: the first picture of the last time it was opened, for the page to show while the avatar is loaded."""
+PAGE_ASPECT = 16 / 9
 EVALUATED = ("eval/test/pred", "eval/val/pred")
 """In the run: pictures of the avatar to show where there is no preview yet."""
 
@@ -204,13 +205,20 @@ def _run_at(run: Path) -> Path:
 
 def preview_of(run: Path) -> np.ndarray | None:
     """A picture `[H, W, 3]` uint8 of a run's avatar from before; None where there is none that can be read."""
-    evaluated = (path for folder in EVALUATED for path in sorted((run / folder).glob("*.png"))[:1])
-    for path in (run / PREVIEW, *evaluated):
-        try:
-            return read_png(path)
-        except (AvatarError, OSError):
-            continue
+    with suppress(AvatarError, OSError):
+        return read_png(run / PREVIEW)
+    for folder in EVALUATED:
+        for path in sorted((run / folder).glob("*.png"))[:1]:
+            with suppress(AvatarError, OSError):
+                return widened(read_png(path))
     return None
+
+
+def widened(picture: np.ndarray) -> np.ndarray:
+    """A picture `[H, W, 3]` with its edges continued at both sides to the shape of a usual page, which stretches it."""
+    height, width = picture.shape[:2]
+    missing = max(0, round(height * PAGE_ASPECT) - width)
+    return np.pad(picture, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)), mode="edge")
 
 
 def keep_preview(run: Path, image: np.ndarray) -> None:

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class View:
-    """Look at an avatar in the browser: turn it, change its expression, play a clip with it, record.
+    """Look at an avatar in the browser: turn it, change its expression, drive it with a clip, record.
 
     Prints the address to open, and runs until it is interrupted (Ctrl-C). A run that is still training is followed.
+    Pictures, videos and camera paths go into RUN/view.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]

@@ -168,11 +168,12 @@ def test_a_preview_is_the_last_picture_or_one_of_the_evaluation(tmp_path):
     assert preview_of(tmp_path) is None
     picture = np.full((8, 9, 3), 7, np.uint8)
     write_png(tmp_path / "eval" / "val" / "pred" / "00009.png", picture)
-    assert np.array_equal(preview_of(tmp_path), picture)
+    assert preview_of(tmp_path).shape == (8, 14, 3)
+    assert (preview_of(tmp_path) == 7).all()
     keep_preview(tmp_path, picture + 1)
     assert np.array_equal(preview_of(tmp_path), picture + 1)
     (tmp_path / PREVIEW).write_bytes(b"damaged")
-    assert np.array_equal(preview_of(tmp_path), picture)
+    assert preview_of(tmp_path).shape == (8, 14, 3)
 
 
 def test_a_preview_is_not_written_through_a_link(tmp_path):
