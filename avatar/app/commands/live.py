@@ -49,14 +49,17 @@ class Live:
     """Replace the output file if it exists."""
 
     def run(self) -> Outcome:
-        from avatar.animation.reanimate import require_writable
+        from avatar.animation.outputs import Target, require_writable
         from avatar.animation.transfer import Retarget
         from avatar.app.live import LiveOptions, perform_live
-        from avatar.base.errors import ConfigError
+        from avatar.base.errors import ConfigError, InputError
         from avatar.viewer.delays import figure_lines
 
         if self.out is not None:
-            require_writable(self.out, (".mp4",), self.overwrite, inputs=(Path(self.source),))
+            if self.out.suffix.lower() != ".mp4":
+                what = "the output file has an ending that cannot be written"
+                raise InputError(what, where=self.out, expected=".mp4", fix=f"--out {self.out.with_suffix('.mp4')}")
+            require_writable(Target(self.out, None), (), self.overwrite, inputs=(Path(self.source),))
         elif self.no_view and not self.virtual_camera:
             raise ConfigError("nobody would see the avatar", found="--no-view alone", fix="add --out or leave it out")
         options = LiveOptions(
