@@ -40,6 +40,8 @@ HEAD_BOX_MARGIN = 0.11
 """Metres around the head's mesh that the box includes, for hair."""
 HULL_FRAMES = 32
 """Frames whose masks decide on the initial cells."""
+CARVING_FRAMES = 80
+"""The same where the camera moves: what stands at the edge of the pictures is in few of them."""
 COVERED = 0.5
 """Share of the frames in which the expected body has to cover a cell's pixel for it to stand for the person there."""
 MASK_ON = 64
@@ -228,7 +230,7 @@ def initial_cells(
         chosen = beside.nonzero().squeeze(1)
         elsewhere = chosen[~body.expects(points[chosen])]
         beside[elsewhere] = covered_by(body, points[elsewhere], views, reference, blend) < COVERED
-    if carve:
+    if carve and beside.any():
         chosen = beside.nonzero().squeeze(1)
         beside[chosen] = inside_masks(points[chosen], views, reference, blend) >= CARVED
     return (near | beside).view(centres.shape[:-1])

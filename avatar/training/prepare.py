@@ -16,6 +16,7 @@ from avatar.data.capture import PLAIN_GREY, Capture
 from avatar.data.dataset import FrameSet
 from avatar.field.body import Body
 from avatar.field.bounds import (
+    CARVING_FRAMES,
     HULL_FRAMES,
     FrameViews,
     canonical_box,
@@ -194,7 +195,8 @@ def room_place(training: TrainingData) -> tuple[Tensor, float, Tensor]:
 
 def hull_views(training: TrainingData) -> FrameViews:
     """Frames spread over the clip, for what their masks say."""
-    chosen = spread_frames(len(training.frames), HULL_FRAMES)
+    most = HULL_FRAMES if training.camera_mode == "static" else CARVING_FRAMES
+    chosen = spread_frames(len(training.frames), most)
     return FrameViews(
         training.data.world_from_skull[chosen],
         [training.frames.cameras[i] for i in chosen.tolist()],

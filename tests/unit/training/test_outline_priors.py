@@ -10,12 +10,13 @@ from torch import Tensor
 
 from avatar.data.capture import read_capture
 from avatar.field.body import Body
-from avatar.field.bounds import FrameViews, initial_cells, reference_pose
+from avatar.field.bounds import CARVED_MARGIN, FrameViews, initial_cells, near_surface, reference_pose
 from avatar.field.torso import TorsoMotion
 from avatar.field.warp import neck_blend
 from avatar.flame.library import load_head
 from avatar.flame.rasterize import rasterize
 from avatar.flame.torso import load_torso
+from avatar.geometry.cameras import image_rays, turn_camera
 from avatar.geometry.meshes import vertex_normals
 from avatar.geometry.rotations import axis_angle_to_matrix
 from avatar.kernels.mesh.op import MeshQuery
@@ -131,3 +132,27 @@ def test_depth_is_that_of_the_expected_body(training: TrainingData) -> None:
     assert 0.02 < float(gone.sum() / whole.sum()) < 0.9
     high = centres[..., 1] > 0.12  # above the shoulders: the body covers no pixel there
     assert (cut == whole)[high].all()
+
+
+def test_a_moving_camera_carves_what_its_masks_leave_empty(training: TrainingData) -> None:
+    """Masks of a ball beside the head, from cameras all around: a slab of all depths becomes the ball."""
+    camera, count = training.camera, len(training.frames)
+    asset, still = training.identity.asset, torch.eye(4)
+    middle = torch.tensor([0.12, -0.12, -0.02])
+    cameras = [turn_camera(camera, middle.double().numpy(), 2.5 * i / count - 1.25, 0.0) for i in range(count)]
+    masks = torch.zeros_like(training.frames.masks)
+    for i, each in enumerate(cameras):
+        origins, directions = image_rays(each)
+        away = torch.linalg.cross(middle - origins, directions).norm(dim=-1)
+        masks[i] = 255 * (away < 0.05).to(torch.uint8)
+    views = FrameViews(still.expand(count, 4, 4), cameras, masks, torch.zeros_like(training.silhouettes))
+    axes = [torch.linspace(low, high, 24) for low, high in ((-0.25, 0.25), (-0.3, 0.2), (-0.2, 0.15))]
+    centres = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+    arguments = (centres, [torch.as_tensor(asset.template)], training.identity.query.faces, views, still, None)
+    whole, carved = initial_cells(*arguments), initial_cells(*arguments, carve=True)
+    near = near_surface(centres.reshape(-1, 3), training.identity.query.faces, torch.as_tensor(asset.template))
+    distance = (centres - middle).norm(dim=-1)
+    beside = ~near.view(carved.shape)
+    assert carved[whole & (distance < 0.05)].all(), "what all masks hold stays"
+    assert float(distance[carved & beside].max()) < 0.05 + 2 * CARVED_MARGIN
+    assert float(distance[whole & beside].max()) > 0.1, "a slab of all depths without carving"
