@@ -46,8 +46,8 @@ class LiveTransfer:
         """One frame (N = 1) of the driver on the avatar's identity; after `calibrate`."""
         assert self._neutral is not None
         self._last = steadied(frame.to(self._own.expr.device), self._last)
-        rests = {"own": self._own_neutral, "theirs": self._neutral}
-        meant = moved_expression(self._last, self._own, self._asset, self.gains, **rests)
+        own, theirs = self._own_neutral, self._neutral
+        meant = moved_expression(self._last, self._own, self._asset, self.gains, own=own, theirs=theirs)
         known = {"seen": self._seen, "reference": self._reference}
         return retarget(self._own, meant, self.settings.head_motion, self.gains["head"], **known)
 

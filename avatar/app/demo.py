@@ -20,6 +20,9 @@ from capture_tools.settings import CaptureSettings
 EXPRESSION = "sweep:smile,open_mouth,surprise,blink"
 AMPLITUDE = 12.0
 """Degrees: a clip of a head that turns little shows little of its sides."""
+TURNTABLE = "turntable"
+"""Folder of the pictures that the page lets people drag."""
+TURNTABLE_FRAMES = 36
 NEEDED_BYTES = 600 * 2**20
 
 
@@ -50,6 +53,8 @@ def _demo(out: Path, *, size: int, frames: int, driver_frames: int, minutes: flo
     from avatar.animation.driver_files import load_driver
     from avatar.animation.reanimate import reanimate, render_path
     from avatar.data.checkpoint import load_avatar
+    from avatar.export.formats import export_run
+    from capture_tools.report.face_curves import face_curves
 
     require_free_space(out, NEEDED_BYTES)
     run = out / "avatar"
@@ -63,6 +68,9 @@ def _demo(out: Path, *, size: int, frames: int, driver_frames: int, minutes: flo
         "render": f"avatar render {shown(run)} --path orbit --amplitude {AMPLITUDE:g} --expression {EXPRESSION} "
         f"--frames {driver_frames} "
         f"--out {shown(out)}/orbit.mp4",
+        "turntable": f"avatar render {shown(run)} --path orbit --amplitude {AMPLITUDE:g} --frames {TURNTABLE_FRAMES} "
+        f"--out {shown(out)}/{TURNTABLE}",
+        "export": f"avatar export {shown(run)} --format html --out {shown(out)}/head.html",
     }
     if not (clip.exists() and driver.exists()):
         announce("clip", commands["clip"])
@@ -87,6 +95,16 @@ def _demo(out: Path, *, size: int, frames: int, driver_frames: int, minutes: flo
                 frames=driver_frames,
                 amplitude=AMPLITUDE,
             )
+    if not (out / TURNTABLE).exists():
+        announce("turntable", commands["turntable"])
+        with timed(out, "turntable"):
+            render_path(avatar, out / TURNTABLE, path="orbit", frames=TURNTABLE_FRAMES, amplitude=AMPLITUDE)
+    for format_name in ("html", "glb"):
+        path = out / f"head.{format_name}"
+        if not path.exists():
+            announce("export", commands["export"].replace("html", format_name))
+            export_run(run, path, format_name, load_avatar=lambda _: avatar)
+    driven = face_curves(out / "reanimated.mp4")
     stages = finished_stages(out)
     stages = {"synthetic clips": stages.get("synthetic clips", 0.0)} | finished_stages(run) | stages
     page = write_page(
@@ -95,6 +113,8 @@ def _demo(out: Path, *, size: int, frames: int, driver_frames: int, minutes: flo
         report=read_json(run / "capture" / "report" / "report.json"),
         stages=stages,
         commands=list(commands.values()),
+        lips=(face_curves(driver).at(driven.times), driven),
+        turntable=sorted(f"{TURNTABLE}/{path.name}" for path in (out / TURNTABLE).glob("*.png")),
         settings={
             "size": size,
             "frames": frames,
@@ -110,6 +130,9 @@ def _demo(out: Path, *, size: int, frames: int, driver_frames: int, minutes: flo
         (run, "the run, with its capture in it"),
         (out / "reanimated.mp4", "the avatar doing what the driver does"),
         (out / "orbit.mp4", "new expressions from around"),
+        (out / TURNTABLE, "pictures from around, for the page"),
+        (out / "head.html", "the head with its expressions, on a page of its own"),
+        (out / "head.glb", "the same for other programs"),
         (page, "everything on one page"),
     ]
     total = f"whole demo: {clock(sum(stages.values()))}"

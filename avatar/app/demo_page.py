@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import html
+import json
 import platform
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from avatar import __version__
 from avatar.base.files import write_text
 from avatar.base.progress import clock
+from capture_tools.report.face_curves import FaceCurves, correlation
 
 STYLE = """
 :root { --ink: #1d2329; --soft: #5d6873; --paper: #f6f5f2; --card: #ffffff; --line: #dfdcd5; --mark: #a5482d; }
@@ -31,6 +35,14 @@ p { margin: 0 0 12px; max-width: 70ch; }
 .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: 16px; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
 figure video, figure img { display: block; width: 100%; height: auto; background: #000; }
+figure iframe { display: block; width: 100%; aspect-ratio: 1; border: 0; }
+.table { touch-action: pan-y; cursor: grab; }
+.table img { -webkit-user-drag: none; user-select: none; pointer-events: none; }
+.curves { margin-top: 16px; }
+.curves svg { display: block; width: 100%; height: 120px; }
+.curves path { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; }
+.driver { stroke: var(--soft); color: var(--soft); }
+.driven { stroke: var(--mark); color: var(--mark); }
 figcaption { padding: 10px 14px; font-size: 0.9rem; }
 figcaption b { display: block; }
 figcaption span { color: var(--soft); }
@@ -46,6 +58,37 @@ footer { margin-top: 48px; color: var(--soft); font-size: 0.85rem;
   border-top: 1px solid var(--line); padding-top: 16px; }
 a { color: var(--mark); }
 """
+
+NEXT = """avatar create me.mp4 --out runs/me                              # track, train, score
+avatar view runs/me                                             # look at it in the browser
+avatar reanimate runs/me --driver other.mp4 --out driven.mp4    # another clip moves it
+avatar export runs/me --format glb --out me.glb                 # for Blender, three.js and others"""
+
+DRAG = """
+for (const table of document.querySelectorAll("[data-pictures]")) {
+  const names = JSON.parse(table.dataset.pictures), image = table.querySelector("img");
+  const pictures = names.map(name => Object.assign(new Image(), {src: name}));
+  let at = 0, from = null;
+  const show = index => {
+    at = ((index % names.length) + names.length) % names.length;
+    image.src = pictures[at].src;
+    table.setAttribute("aria-valuenow", at);
+  };
+  table.addEventListener("pointerdown", event => {
+    from = {x: event.clientX, at};
+    table.setPointerCapture(event.pointerId);
+  });
+  table.addEventListener("pointermove", event => {
+    if (from) show(from.at + Math.round((event.clientX - from.x) / table.clientWidth * names.length));
+  });
+  for (const end of ["pointerup", "pointercancel"]) table.addEventListener(end, () => { from = null; });
+  table.addEventListener("keydown", event => {
+    const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+    if (step) { event.preventDefault(); show(at + step); }
+  });
+}
+"""
+"""Pictures that turn under the pointer and the arrow keys."""
 
 METRICS = {
     "psnr": ("PSNR, dB", 1),
@@ -66,11 +109,15 @@ def write_page(
     report: dict[str, Any],
     stages: dict[str, float],
     commands: list[str],
+    lips: tuple[FaceCurves, FaceCurves],
+    turntable: list[str],
     settings: dict[str, Any],
 ) -> Path:
     """Write `folder`/index.html. Links are relative, so that the folder can be moved or sent as a whole.
 
-    metrics: metrics.json per split. report: the capture's report.json. stages: seconds per stage.
+    metrics: metrics.json per split. report: the capture's report.json. stages: seconds per stage. lips: curves of the
+    driver and of the avatar at the same moments. turntable: pictures from around, relative to `folder`, beside which
+    head.html and head.glb lie.
     """
     val = metrics.get("val", {})
     figures = [
@@ -95,6 +142,7 @@ within the range that the clip showed.</p>
 {video("driver.mp4", "The driver", "another person, another room")}
 {video("reanimated.mp4", "The avatar, driven", "rendered, tagged as synthetic")}
 </div>
+{lip_curves(*lips)}
 
 <h2>New expressions from around</h2>
 <p>A smile, an open mouth, surprise and closed eyes, none of them taken from a frame of the clip, while the camera
@@ -102,6 +150,16 @@ swings to both sides.</p>
 <div class="row">
 {video("orbit.mp4", "Orbit with swept expressions", "rendered, tagged as synthetic")}
 {video("avatar/capture/report/overlay.mp4", "What the tracker saw", "the posed head over the clip")}
+</div>
+
+<h2>Turn it yourself</h2>
+<p>Left, rendered pictures from around: drag to turn. Right, the head model with the person's texture, as
+<a href="head.glb">head.glb</a> has it for other programs: drag, play the clip, move its expressions
+(<a href="head.html">on a page of its own</a>).</p>
+<div class="row">
+{turntable_figure(turntable)}
+<figure><iframe src="head.html" title="The head with its expressions" loading="lazy"></iframe>
+<figcaption><b>The exported head</b><span>three.js, from disk, tagged as synthetic</span></figcaption></figure>
 </div>
 
 <h2>Frames it never saw</h2>
@@ -122,6 +180,11 @@ distance of landmarks detected again in the real and the rendered frame, over th
 
 <h2>The same by hand</h2>
 <pre>{escape(chr(10).join(commands))}</pre>
+
+<h2>Now your own</h2>
+<p>Film one face for 10 to 60 seconds: the phone on a stand, even light, the head turned slowly to both sides, some
+talking, a wide mouth, a blink. Then:</p>
+<pre>{escape(NEXT)}</pre>
 <footer>avatar {__version__}, Python {platform.python_version()}, {escape(platform.machine())},
 {escape(described(settings))}. Only make avatars of people who agreed to it.</footer>
 </main>"""
@@ -135,6 +198,7 @@ distance of landmarks detected again in the real and the rendered frame, over th
 </head>
 <body>
 {body}
+<script>{DRAG}</script>
 </body>
 </html>
 """
@@ -152,6 +216,51 @@ def video(source: str, title: str, caption: str) -> str:
         f'<figure><video src="{escape(source)}" controls loop muted autoplay playsinline></video>'
         f"<figcaption><b>{escape(title)}</b><span>{escape(caption)}</span></figcaption></figure>"
     )
+
+
+def turntable_figure(pictures: list[str]) -> str:
+    """Pictures from around, turned by dragging or by the arrow keys; the first is the captured view."""
+    names, last = escape(json.dumps(pictures)), max(0, len(pictures) - 1)
+    first = picture(pictures[0], "The avatar, seen from around") if pictures else ""
+    return (
+        f'<figure><div class="table" data-pictures="{names}" tabindex="0" role="slider" aria-label="View" '
+        f'aria-valuemin="0" aria-valuemax="{last}" aria-valuenow="0">{first}</div>'
+        "<figcaption><b>The avatar from around</b><span>drag, or use the arrow keys</span></figcaption></figure>"
+    )
+
+
+def lip_curves(driver: FaceCurves, driven: FaceCurves) -> str:
+    """The distance between the lips in driver and driven avatar over the same N moments, with their correlation."""
+    both = np.concatenate([driver.lips, driven.lips])
+    known = both[np.isfinite(both)]
+    if len(known) == 0:
+        return ""
+    low, span = float(known.min()), max(float(np.ptp(known)), 1e-6)
+    lines = "".join(
+        f'<path class="{name}" d="{svg_path(curve.times, (curve.lips - low) / span)}"/>'
+        for name, curve in (("driver", driver), ("driven", driven))
+    )
+    follows = correlation(driver.lips, driven.lips)
+    said = "" if np.isnan(follows) else f", correlation {follows:.2f}"
+    return (
+        '<figure class="curves"><svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" '
+        f'aria-label="Lip distance over time">{lines}</svg>'
+        "<figcaption><b>Distance between the lips</b><span>over time, detected again in both videos: "
+        f'<span class="driver">driver</span> and <span class="driven">avatar</span>{said}</span></figcaption></figure>'
+    )
+
+
+def svg_path(times: np.ndarray, heights: np.ndarray) -> str:
+    """A line through points (time `[N]`, height `[N]` in [0, 1]) in a box of 100 x 100, broken where one is NaN."""
+    span = max(float(np.ptp(times)), 1e-6) if len(times) else 1.0
+    parts, drawing = [], False
+    for time, height in zip(times, heights, strict=True):
+        if not np.isfinite(height):
+            drawing = False
+            continue
+        parts.append(f"{'L' if drawing else 'M'}{100 * (time - times[0]) / span:.2f} {96 - 92 * height:.2f}")
+        drawing = True
+    return "".join(parts)
 
 
 def picture(source: str, alt: str) -> str:
