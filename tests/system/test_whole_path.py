@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -267,14 +268,22 @@ def demo(tmp_path_factory) -> Path:
     return out
 
 
+def pictures_of(page: str) -> str:
+    """The JSON list of the pictures that people drag."""
+    found = re.search(r'data-pictures="([^"]+)"', page)
+    assert found is not None
+    return found[1]
+
+
 def test_demo_ends_with_a_page(demo):
     for name in ("clip.mp4", "driver.mp4", "reanimated.mp4", "orbit.mp4", "avatar/eval/metrics.json"):
         assert (demo / name).exists()
     for name in ("reanimated.mp4", "orbit.mp4"):
         assert has_synthetic_tag(demo / name)
+    assert (demo / "head.glb").read_bytes()[:4] == b"glTF"
     page = (demo / "index.html").read_text()
-    links = re.findall(r'src="([^"]+)"', page)
-    assert len(links) >= 6
+    links = [*re.findall(r'(?:src|href)="([^"]+)"', page), *json.loads(html.unescape(pictures_of(page)))]
+    assert len(links) >= 40
     for link in links:
         assert (demo / link).exists(), link
     assert "http" not in re.sub(r"<pre>.*</pre>", "", page, flags=re.S)
