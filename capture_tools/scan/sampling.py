@@ -1,0 +1,153 @@
+"""Points of a scan for fitting and for measuring: spread evenly over the surface that can be seen from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from avatar.kernels.mesh.op import MeshQuery
+from capture_tools.scan.scan import Scan
+
+DIRECTIONS = 48
+"""In which a point may see out of the scan."""
+OPEN = 0.04
+"""Share of directions that a point of the outer surface sees out in; points inside a hollow shell see less."""
+LIFT = 0.0006
+"""Metres above the surface from which a point looks out."""
+NEIGHBOURS = 16
+COHERENT = 0.8
+"""Share of the front's triangles that must wind alike, for the winding to be believed."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Points on a scan, in the head model's frame."""
+
+    points: np.ndarray
+    """`[N, 3]` metres."""
+    normals: np.ndarray
+    """`[N, 3]` unit vectors, outwards where `oriented`."""
+    oriented: bool
+    """False where the sign of the normals is not known."""
+
+    def chosen(self, index: np.ndarray) -> Samples:
+        return Samples(self.points[index], self.normals[index], self.oriented)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def sample_scan(scan: Scan, count: int, within: tuple[np.ndarray, float], seed: int = 0) -> tuple[Samples, list[str]]:
+    """About `count` points of the scan's outer surface in a ball (centre `[3]`, radius in metres), and notes.
+
+    The scan is in the head model's frame. Of a cloud the points themselves are taken.
+    """
+    centre, radius = within
+    if scan.faces is None:
+        return _of_cloud(scan, count, centre, radius, seed), []
+    corners = scan.vertices[scan.faces]
+    near = np.linalg.norm(corners.mean(1) - centre, axis=1) < radius
+    corners = corners[near]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(normals, axis=1)
+    smooth = _vertex_normals(scan)[scan.faces[near]]
+    rng = np.random.default_rng(seed)
+    triangle = rng.choice(len(area), count, p=area / area.sum())
+    mix = rng.dirichlet((1, 1, 1), count)
+    points = (corners[triangle] * mix[..., None]).sum(1)
+    flat = normals[triangle] / area[triangle, None]
+    blended = (smooth[triangle] * mix[..., None]).sum(1)
+    length = np.linalg.norm(blended, axis=1, keepdims=True)
+    blended = np.where((length > 0.5) & ((blended * flat).sum(1, keepdims=True) > 0.3), blended, flat)
+    sampled = blended / np.linalg.norm(blended, axis=1, keepdims=True)
+    sign, coherent, notes = winding(scan, centre)
+    openness = see_out(scan, points, flat * sign)
+    if not coherent:
+        behind = see_out(scan, points, -flat)
+        turned = behind > openness
+        sampled[turned] *= -1
+        openness = np.maximum(openness, behind)
+        sign = 1
+    outer = openness > OPEN
+    return Samples(points[outer], sign * sampled[outer], True), notes
+
+
+def _vertex_normals(scan: Scan) -> np.ndarray:
+    """Unit normals `[P, 3]`, the mean over vertices at one place (seams of textures included)."""
+    assert scan.faces is not None
+    corners = scan.vertices[scan.faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    _, place = np.unique(np.round(scan.vertices, 6), axis=0, return_inverse=True)
+    at = place[scan.faces].ravel()
+    total = np.stack([np.bincount(at, np.repeat(normals[:, i], 3), place.max() + 1) for i in range(3)], 1)
+    total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-30)
+    return total[place]
+
+
+def winding(scan: Scan, centre: np.ndarray) -> tuple[int, bool, list[str]]:
+    """The sign that makes the triangles' normals face outwards, whether they agree, and notes.
+
+    Looks at the face from the front, in the model's frame.
+    """
+    assert scan.faces is not None
+    grid = np.linspace(-0.06, 0.06, 60)
+    x, y = np.meshgrid(grid, grid)
+    origins = np.stack([centre[0] + x.ravel(), centre[1] + y.ravel(), np.full(x.size, centre[2] + 0.5)], 1)
+    query = MeshQuery(torch.as_tensor(scan.faces)).update(torch.as_tensor(scan.vertices, dtype=torch.float32))
+    down = torch.tensor([0.0, 0.0, -1.0]).expand(len(origins), 3)
+    hits = query.cast_rays(torch.as_tensor(origins, dtype=torch.float32), down, max_depth=0.65)
+    face = hits.face[hits.face >= 0].numpy()
+    if not len(face):
+        return 1, True, []
+    corners = scan.vertices[scan.faces[face]]
+    forward = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2] > 0
+    share = float(forward.mean())
+    if share > COHERENT:
+        return 1, True, []
+    if share < 1 - COHERENT:
+        return (
+            -1,
+            True,
+            [
+                "the scan's triangles face inwards and were turned: if another program mirrored the scan, "
+                "left and right are exchanged"
+            ],
+        )
+    return 1, False, ["the scan's triangles face in and out at random: what is outside was told by visibility"]
+
+
+def see_out(scan: Scan, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """The share `[N]` of directions above the surface in which a point sees out of the scan."""
+    assert scan.faces is not None
+    query = MeshQuery(torch.as_tensor(scan.faces)).update(torch.as_tensor(scan.vertices, dtype=torch.float32))
+    # a Fibonacci sphere: evenly spread directions
+    index = np.arange(DIRECTIONS) + 0.5
+    z = 1 - 2 * index / DIRECTIONS
+    angle = np.pi * (1 + 5**0.5) * index
+    around = np.stack([np.sqrt(1 - z * z) * np.cos(angle), z, np.sqrt(1 - z * z) * np.sin(angle)], 1)
+    origins = torch.as_tensor(points + LIFT * normals, dtype=torch.float32)
+    out = np.zeros(len(points))
+    tried = np.zeros(len(points))
+    for direction in around:
+        above = np.flatnonzero(normals @ direction > 0.1)
+        ray = torch.as_tensor(direction, dtype=torch.float32).expand(len(above), 3)
+        hits = query.cast_rays(origins[above], ray)
+        out[above] += (hits.face < 0).numpy()
+        tried[above] += 1
+    return out / np.maximum(tried, 1)
+
+
+def _of_cloud(scan: Scan, count: int, centre: np.ndarray, radius: float, seed: int) -> Samples:
+    from scipy.spatial import cKDTree
+
+    points = scan.vertices[np.linalg.norm(scan.vertices - centre, axis=1) < radius]
+    tree = cKDTree(points)
+    if len(points) > count:
+        points = points[np.random.default_rng(seed).choice(len(points), count, replace=False)]
+    _, neighbours = tree.query(points, k=min(NEIGHBOURS, tree.n))
+    around = np.asarray(tree.data)[neighbours]
+    around = around - around.mean(1, keepdims=True)
+    _, vectors = np.linalg.eigh(np.einsum("nki,nkj->nij", around, around))
+    return Samples(points, vectors[..., 0], False)
