@@ -72,6 +72,7 @@ SECONDS = Limits(0, 360_000, "seconds", "count in seconds from the beginning of 
 SHOT = Limits(1, 10_000, "", "1 is the first shot; without --shot the one with most frames of a face is taken")
 SEED = Limits(0, 2**32 - 2, "", "any whole number in this range will do")
 GAIN = Limits(0, 3, "", "1 leaves a region as the driver moves it, 0 keeps it still")
+PUPIL_DISTANCE = Limits(40, 85, "millimetres", "63 is the mean of adults; most have 54 to 74")
 AMPLITUDE = Limits(
     0, 60, "degrees", "a clip shows the face from the front; keep near the angles it was filmed from", above=True
 )

@@ -37,12 +37,8 @@ DEPTH_PRIOR = 0.02
 """Share of a view that says nothing about a landmark's depth along the mean direction; keeps the solution finite."""
 FACE_RESIDUAL = 0.0075
 """Metres: landmarks that fit the template worse than this in the median are of no face."""
-PUPIL_DISTANCE = 63.0
-"""Millimetres between an adult's pupils in the mean (Dodgson, "Variation and extrema of human interpupillary distance",
-Stereoscopic Displays and VR Systems XI, 2004)."""
 EYE_CORNERS = ((36, 39), (42, 45))
 """Of the right and left eye, among iBUG's 68."""
-KINDS = {LANDMARK_COUNT: "mediapipe", 68: "ibug", 51: "ibug"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class ScanLandmarks:
     points: np.ndarray
     """`[K, 3]` metres; those that are not known are NaN."""
     information: np.ndarray
-    """`[K, 3, 3]`: inverse covariances in units of one view's, zero for landmarks that are not known."""
+    """`[K, 3, 3]`: inverse covariances of unknown unit, about the identity for one that all views see, zero for landmarks that are not known."""
 
     @property
     def known(self) -> np.ndarray:
@@ -139,7 +135,7 @@ def triangulate(views: Sequence[CloseView], facing: np.ndarray | None = None, ro
         off = np.einsum("nkij,nkj->nki", projectors, points[None] - origins[:, None])
         residual = np.linalg.norm(off, axis=-1)
         weights = seen / (1 + (residual / SPREAD) ** 2) ** 2
-    information = np.einsum("nk,nkij->kij", weights, projectors)
+    information = np.einsum("nk,nkij->kij", weights, projectors) / len(views)
     return ScanLandmarks("mediapipe", points, information)
 
 
@@ -201,7 +197,7 @@ def read_landmarks(path: Path) -> ScanLandmarks:
             found=f"{int(known.sum())} points",
         )
     points[~known] = np.nan
-    return ScanLandmarks("ibug", points, known[:, None, None] * 4.0 * np.eye(3))
+    return ScanLandmarks("ibug", points, known[:, None, None] * np.eye(3))
 
 
 def _numbers(path: Path) -> object:

@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avatar.flame import lbs
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters, HeadPose
+from avatar.geometry.rotations import axis_angle_to_matrix
 from capture_tools.scan.landmarks import ScanLandmarks, posed_landmarks
 from capture_tools.scan.matching import HeadSurface, geman_mcclure
 from capture_tools.scan.sampling import Samples
@@ -38,7 +40,8 @@ SCALES = (0.015, 0.012, 0.009, 0.007, 0.006, 0.005, 0.004, 0.004, 0.003, 0.003, 
 """Metres, of Geman-McClure's loss, one a round."""
 FARTHEST = 0.04
 """Metres from the model beyond which a sample has no closest point."""
-CHUNK = 64
+STEP = 0.01
+"""Radians and metres, of the differences in the pose."""
 
 
 @dataclass(frozen=True)
@@ -92,19 +95,30 @@ class ModelFitter:
         pose = self.model(params)
         return ModelFit(params, pose.vertices[0].double().numpy(), pose)
 
+    @torch.no_grad()
     def jacobian(self) -> np.ndarray:
-        """Derivatives `[3 V, P]` of all vertices by all parameters."""
+        """Derivatives `[3 V, P]` of all vertices by all parameters.
 
-        def vertices(vector: Tensor) -> Tensor:
-            return self.model(self.parameters(vector)).vertices[0].flatten()
-
-        start = torch.as_tensor(self.values, dtype=torch.float32)
-
-        def along(tangent: Tensor) -> Tensor:
-            return torch.func.jvp(vertices, (start,), (tangent,))[1]
-
-        slopes = torch.func.vmap(along, chunk_size=CHUNK)(torch.eye(len(start)))
-        return slopes.detach().double().numpy().T
+        With the rotations held, vertices are affine in shape and expression; those of the pose are differences.
+        """
+        model, params = self.model, self.parameters()
+        pose = model(params)
+        rotations = axis_angle_to_matrix(
+            torch.stack([params.rotation, params.neck, params.jaw, params.eyes[:, :3], params.eyes[:, 3:]], 1)
+        )
+        directions = torch.cat([model.shapedirs, model.exprdirs], -1)  # [V, 3, K]
+        joints = torch.cat([model.joint_shapedirs, model.joint_exprdirs], -1).permute(2, 0, 1)  # [K, 5, 3]
+        _, moved = lbs.joint_transforms(rotations.expand(len(joints), -1, -1, -1), joints, model.parents)
+        blended = (model.weights @ pose.world_from_joint[0, :, :3, :3].flatten(1)).reshape(-1, 3, 3)
+        linear = blended @ directions + torch.einsum("vj,kja->vak", model.weights, moved[..., :3, 3])
+        count = sum(POSE.values())
+        steps = torch.zeros(2 * count, len(self.values))
+        steps[:, -count:] = STEP * torch.cat([torch.eye(count), -torch.eye(count)])
+        vectors = torch.as_tensor(self.values, dtype=torch.float32) + steps
+        parts = {name: vectors[:, where] for name, where in self._slices().items() if name != "shape"}
+        either = model(HeadParameters(shape=params.shape, **parts)).vertices.flatten(1)
+        differences = (either[:count] - either[count:]) / (2 * STEP)
+        return np.concatenate([linear.reshape(-1, linear.shape[-1]).numpy(), differences.numpy().T], 1).astype(np.float64)
 
     def to_landmarks(self, rounds: int = LANDMARK_ROUNDS) -> ModelFit:
         """Pose and shape from the landmarks alone."""
@@ -130,7 +144,7 @@ class ModelFitter:
             self._step(matrix, right)
         return self.fit()
 
-    def to_vertices(self, target: np.ndarray, weights: np.ndarray, rounds: int = 2, deviation: float = 0.0005) -> ModelFit:
+    def to_vertices(self, target: np.ndarray, weights: np.ndarray, rounds: int = 2, deviation: float = 0.001) -> ModelFit:
         """All parameters from vertices `[V, 3]` that are known with `weights` `[V]`."""
         strength = np.repeat(weights / weights.sum(), 3) * DISTANCE_EVIDENCE / deviation**2
         for _ in range(rounds):

@@ -39,6 +39,15 @@ class Samples:
         return len(self.points)
 
 
+def joined(first: Samples, second: Samples) -> Samples:
+    """Both, in one."""
+    return Samples(
+        np.concatenate([first.points, second.points]),
+        np.concatenate([first.normals, second.normals]),
+        first.oriented and second.oriented,
+    )
+
+
 def sample_scan(scan: Scan, count: int, within: tuple[np.ndarray, float], seed: int = 0) -> tuple[Samples, list[str]]:
     """About `count` points of the scan's outer surface in a ball (centre `[3]`, radius in metres), and notes.
 

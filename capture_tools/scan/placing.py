@@ -1,0 +1,126 @@
+"""A scan brought into the head model's frame: upright, in metres, with landmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from avatar.base.errors import InputError
+from avatar.base.limits import PUPIL_DISTANCE
+from avatar.flame.assets import HeadAsset
+from capture_tools.scan.finding import find_face
+from capture_tools.scan.landmarks import (
+    FEWEST_VIEWS,
+    VIEWS,
+    CloseView,
+    ScanLandmarks,
+    check_face,
+    close_views,
+    template_landmarks,
+    triangulate,
+)
+from capture_tools.scan.rendering import ScanPainter
+from capture_tools.scan.scan import Scan, scale_of
+from capture_tools.scan.settings import UNITS, USUAL_PUPIL_DISTANCE, RegisterSettings
+
+
+@dataclass(frozen=True)
+class PlacedScan:
+    """A scan in the head model's frame."""
+
+    scan: Scan
+    """Vertices in metres, near the model at rest."""
+    scan_to_model: np.ndarray
+    """`[4, 4]` similarity from the scan's own frame."""
+    landmarks: ScanLandmarks
+    """In the model's frame."""
+    views: list[CloseView]
+    """The close pictures that the landmarks come from, in the frame of `views_to_model`; empty where they were given."""
+    views_to_model: np.ndarray
+    """`[4, 4]`: from the cameras' frame to the model's."""
+    warnings: list[str]
+
+
+def place_scan(scan: Scan, asset: HeadAsset, settings: RegisterSettings, given: ScanLandmarks | None) -> PlacedScan:
+    """Find the face and bring the scan into the model's frame.
+
+    given: landmarks in the scan's frame, which spare the search. Raises InputError where there is no face, or two.
+    """
+    warnings = []
+    if given is not None:
+        to_model, _ = check_face(given, template_landmarks(asset, given.kind), scan.name)
+        landmarks, views, back = given.moved(to_model), [], np.eye(4)
+        if missing := np.flatnonzero(~given.known[17:]).tolist():
+            warnings.append(f"landmarks missing: {', '.join(str(i + 1) for i in missing)} of 51")
+    else:
+        to_model, landmarks, views, back = _detected(scan, asset)
+        if len(views) < len(VIEWS):
+            warnings.append(f"the face was seen in {len(views)} of {len(VIEWS)} views")
+    scale, said = _metric(to_model, landmarks, settings)
+    sized = np.diag([scale, scale, scale, 1.0])
+    # the template's centre stays where it is, so that the model starts on the scan
+    middle = template_landmarks(asset, landmarks.kind).mean(0)
+    sized[:3, 3] = (1 - scale) * middle
+    to_model = sized @ to_model
+    return PlacedScan(scan.moved(to_model), to_model, landmarks.moved(sized), views, sized @ back, warnings + said)
+
+
+def _detected(scan: Scan, asset: HeadAsset) -> tuple[np.ndarray, ScanLandmarks, list[CloseView], np.ndarray]:
+    """Similarity to the model, landmarks in the model's frame, views and their frame's map to the model's."""
+    template = template_landmarks(asset, "mediapipe")
+    to_model = find_face(scan, template, scan.name)
+    again, landmarks, views = np.eye(4), None, []
+    for angles in (VIEWS[:5], VIEWS):  # the second time from where a face is upright and centred, however it came
+        to_model = again @ to_model
+        views = close_views(ScanPainter(scan.moved(to_model)), template.mean(0), angles)
+        if len(views) < min(FEWEST_VIEWS, len(angles) - 1):
+            raise InputError(
+                "no face was found on the scan",
+                where=scan.name,
+                expected=f"a face in at least {FEWEST_VIEWS} of {len(VIEWS)} close views",
+                found=len(views),
+                fix="give its landmarks in FLAME's order: --landmarks FILE",
+            )
+        landmarks = triangulate(views)
+        again, _ = check_face(landmarks, template, scan.name)
+    assert landmarks is not None
+    return again @ to_model, landmarks.moved(again), views, again
+
+
+def retriangulated(placed: PlacedScan, normals: np.ndarray) -> PlacedScan:
+    """The landmarks again, without views in which they are turned away.
+
+    normals: `[478, 3]` of the model's skin at the landmarks, in the model's frame.
+    """
+    if not placed.views:
+        return placed
+    inverse = np.linalg.inv(placed.views_to_model)
+    turned = normals @ (inverse[:3, :3] / scale_of(inverse)).T
+    facing = []
+    for view in placed.views:
+        towards = view.camera.position - placed.landmarks.moved(inverse).points
+        cosine = (turned * towards).sum(1) / np.linalg.norm(towards, axis=1)
+        facing.append(cosine > FACING)
+    landmarks = triangulate(placed.views, np.stack(facing).astype(float))
+    return replace(placed, landmarks=landmarks.moved(placed.views_to_model))
+
+
+FACING = 0.15
+"""Cosine between a landmark's skin and the camera from which on it is seen."""
+
+
+def _metric(to_model: np.ndarray, landmarks: ScanLandmarks, settings: RegisterSettings) -> tuple[float, list[str]]:
+    """The factor that gives the scan its size, and what there is to say about it."""
+    apart = 1000 * float(np.linalg.norm(np.subtract(*landmarks.pupils())))
+    if settings.unit != "auto":
+        factor = UNITS[settings.unit] / scale_of(to_model)
+        if PUPIL_DISTANCE.hold(factor * apart):
+            return factor, []
+        return factor, [f"in {settings.unit} the pupils lie {factor * apart:.3g} mm apart: is the unit right?"]
+    if settings.pupil_distance is not None:
+        return settings.pupil_distance / apart, []
+    return USUAL_PUPIL_DISTANCE / apart, [
+        f"scale guessed: the scan's unit is not known, so its pupils are taken to lie {USUAL_PUPIL_DISTANCE:.0f} mm "
+        "apart; --unit or --pupil-distance say it"
+    ]

@@ -1,0 +1,151 @@
+"""A scan brought to the head model's topology: the stages one after another, and what is measured of each.
+
+Stages: "model", then "coupled". One that compares textures of several scans of a person belongs after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from avatar.flame.assets import HeadAsset
+from avatar.flame.model import HeadParameters
+from avatar.geometry.meshes import vertex_normals
+from capture_tools.scan.coupled_fit import CoupledFitter
+from capture_tools.scan.landmarks import ScanLandmarks, template_landmarks
+from capture_tools.scan.measures import Distances, head_distances
+from capture_tools.scan.model_fit import ModelFit, ModelFitter
+from capture_tools.scan.placing import PlacedScan, place_scan, retriangulated
+from capture_tools.scan.sampling import Samples, joined, sample_scan
+from capture_tools.scan.scan import Scan, apply
+from capture_tools.scan.settings import RegisterSettings
+
+HEAD_RADIUS = 0.19
+"""Metres of the ball around the head's middle in which a scan is looked at."""
+FACE_RADIUS = 0.09
+HEAD_SAMPLES, FACE_SAMPLES, MEASURED_SAMPLES = 14_000, 14_000, 30_000
+FEWEST_COVERED = 0.7
+"""Share of the face's vertices that the scan should hold."""
+FAR_OFF = 2.0
+"""Millimetres of the 95th percentile in the face above which something does not fit."""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A scan in the head model's topology."""
+
+    vertices: np.ndarray
+    """`[V, 3]` float64 metres, in the head model's frame: the head itself is neither turned nor moved."""
+    params: HeadParameters
+    """One frame: the model closest to the vertices; its rotation and translation are zero."""
+    model_vertices: np.ndarray
+    """`[V, 3]` of those parameters."""
+    scan_to_model: np.ndarray
+    """`[4, 4]`: the scan's own frame to the vertices', with scale."""
+    scan: Scan
+    """In the frame of the vertices."""
+    stages: dict[str, np.ndarray]
+    """Vertices `[V, 3]` after each stage, in the same frame."""
+    distances: dict[str, Distances]
+    """Of samples to the head after each stage."""
+    landmarks: ScanLandmarks
+    """In the frame of the vertices."""
+    flipped: int
+    """Triangles of the face that are turned over."""
+    crossing: int
+    """Triangles of the face that cross others of it."""
+    warnings: list[str]
+
+
+def register_scan(
+    scan: Scan, asset: HeadAsset, settings: RegisterSettings, landmarks: ScanLandmarks | None = None
+) -> Registration:
+    """Fit the head model to a scan, then free vertices.
+
+    landmarks: in the scan's frame; found on the scan by default. Raises InputError where there is no face, or two.
+    """
+    placed = place_scan(scan, asset, settings, landmarks)
+    middle = template_landmarks(asset, "mediapipe").mean(0) - np.array([0, 0, 0.06])
+    whole, notes = sample_scan(placed.scan, HEAD_SAMPLES, (middle, HEAD_RADIUS))
+    fitter = ModelFitter(asset, placed.landmarks)
+    start = fitter.to_landmarks()
+    placed = retriangulated(placed, landmark_normals(asset, start))
+    fitter.landmarks = placed.landmarks
+    model = fitter.to_samples(whole)
+    centre = model.vertices[asset.region("face")].mean(0)
+    if scan.faces is not None:
+        close, _ = sample_scan(placed.scan, FACE_SAMPLES, (centre, FACE_RADIUS), seed=1)
+        whole = joined(whole, close)
+    coupled = CoupledFitter(fitter, whole, placed.landmarks).run()
+    return _measured(asset, fitter, placed, model, coupled.vertices, (coupled.flipped, coupled.crossing), notes, middle)
+
+
+def landmark_normals(asset: HeadAsset, fit: ModelFit) -> np.ndarray:
+    """Unit normals `[478, 3]` of the posed head at MediaPipe's landmarks."""
+    faces = torch.as_tensor(asset.faces).long()
+    normals = vertex_normals(torch.as_tensor(fit.vertices), faces).numpy()
+    corners = asset.faces[asset.mediapipe_faces]
+    mixed = (normals[corners] * asset.mediapipe_barycentrics[..., None]).sum(1)
+    return mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
+
+
+def _measured(
+    asset: HeadAsset,
+    fitter: ModelFitter,
+    placed: PlacedScan,
+    model: ModelFit,
+    vertices: np.ndarray,
+    faults: tuple[int, int],
+    notes: list[str],
+    middle: np.ndarray,
+) -> Registration:
+    """Everything in the frame in which the head is neither turned nor moved, with distances and warnings."""
+    final = fitter.fit()
+    upright = np.linalg.inv(final.pose.world_from_head[0].double().numpy())
+    measured, _ = sample_scan(placed.scan, MEASURED_SAMPLES, (middle, HEAD_RADIUS), seed=2)
+    move: Callable[[np.ndarray], np.ndarray] = lambda points: apply(upright, points)  # noqa: E731
+    samples = Samples(move(measured.points), measured.normals @ upright[:3, :3].T, measured.oriented)
+    stages = {"model": move(model.vertices), "coupled": move(vertices)}
+    distances = {name: head_distances(asset, fitter.surface, at, samples) for name, at in stages.items()}
+    nothing = torch.zeros(1, 3)
+    return Registration(
+        vertices=stages["coupled"],
+        params=replace(final.params, rotation=nothing, translation=nothing.clone()),
+        model_vertices=move(final.vertices),
+        scan_to_model=upright @ placed.scan_to_model,
+        scan=placed.scan.moved(upright),
+        stages=stages,
+        distances=distances,
+        landmarks=placed.landmarks.moved(upright),
+        flipped=faults[0],
+        crossing=faults[1],
+        warnings=[*placed.scan.notes, *placed.warnings, *notes]
+        + _judged(asset, fitter, stages["coupled"], samples, distances["coupled"], faults),
+    )
+
+
+def _judged(
+    asset: HeadAsset,
+    fitter: ModelFitter,
+    vertices: np.ndarray,
+    samples: Samples,
+    distances: Distances,
+    faults: tuple[int, int],
+) -> list[str]:
+    """Warnings about the result."""
+    said = []
+    held = np.zeros(asset.vertex_count, bool)
+    held[fitter.surface.match(vertices, samples, 0.005).corners] = True
+    covered = float(held[asset.region("face")].mean())
+    if covered < FEWEST_COVERED and samples.oriented:
+        said.append(f"the scan shows {covered:.0%} of the face: the rest follows the head model")
+    summary = distances.summary()["face_crop"]
+    if summary is not None and summary["p95"] > FAR_OFF:
+        said.append(f"a twentieth of the face lies more than {summary['p95']:.1f} mm off: look at heatmap.png")
+    for count, what in zip(faults, ("turned over", "crossing others"), strict=True):
+        if count:
+            said.append(f"{count} triangles of the face are left {what}")
+    return said
