@@ -21,6 +21,7 @@ from avatar.app.commands.build import Capture, Create, Eval, Train
 from avatar.app.commands.export import Export
 from avatar.app.commands.live import Live
 from avatar.app.commands.manage import Demo, Doctor, Model
+from avatar.app.commands.register import Register
 from avatar.app.commands.show import Reanimate, Render
 from avatar.app.commands.view import View
 from avatar.base.errors import AvatarError
@@ -36,6 +37,7 @@ Command = (
     | Annotated[Export, tyro.conf.subcommand("export", prefix_name=False)]
     | Annotated[View, tyro.conf.subcommand("view", prefix_name=False)]
     | Annotated[Live, tyro.conf.subcommand("live", prefix_name=False)]
+    | Annotated[Register, tyro.conf.subcommand("register", prefix_name=False)]
     | Annotated[Model, tyro.conf.subcommand("model", prefix_name=False)]
     | Annotated[Doctor, tyro.conf.subcommand("doctor", prefix_name=False)]
     | Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]

@@ -25,6 +25,7 @@ from avatar.data.checkpoint import load_avatar
 from avatar.data.folders import PICTURES, run_at
 from avatar.export.formats import Exported, Format, check_export, export_run
 from avatar.export.terms import Terms
+from capture_tools.scan.settings import RegisterSettings
 from capture_tools.settings import CaptureSettings
 
 
@@ -125,6 +126,16 @@ def export_avatar(
     load = None if source is None else lambda avatar: driver_for(avatar, source)
     options = {"load_avatar": load_avatar, "load_driver": load, "points": points, "overwrite": overwrite}
     return export_run(run_at(Path(run)), Path(out), format, terms=terms, **options)
+
+
+def register(
+    scans: str | Path | Sequence[str | Path], out: str | Path, settings: RegisterSettings | None = None
+) -> list[Path]:
+    """Bring scans of heads to the head model's topology; returns their folders (`out` itself for a single scan)."""
+    from capture_tools.scan.folder import register_files
+
+    given = [scans] if isinstance(scans, (str, Path)) else scans
+    return register_files([Path(scan) for scan in given], Path(out), settings)
 
 
 def render(

@@ -26,7 +26,7 @@ from avatar.flame.assets import HeadAsset
 from avatar.geometry.meshes import connected_components, uniform_laplacian, unique_edges
 from capture_tools.scan.defects import crossing_triangles, flipped_triangles
 from capture_tools.scan.landmarks import ScanLandmarks, posed_landmarks
-from capture_tools.scan.matching import HeadSurface, Matches, geman_mcclure
+from capture_tools.scan.matching import Matches, geman_mcclure
 from capture_tools.scan.model_fit import ModelFit, ModelFitter
 from capture_tools.scan.repair import untangle
 from capture_tools.scan.sampling import Samples

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatar.base.conventions import LANDMARK_COUNT
 from avatar.base.errors import InputError
 from avatar.flame.assets import HeadAsset
 from avatar.flame.landmarks import IRISES, surface_points
@@ -157,7 +156,9 @@ def check_face(landmarks: ScanLandmarks, template: np.ndarray, where: object) ->
     middle = float(np.median(residual))
     if not middle < FACE_RESIDUAL:
         raise InputError(
-            "the landmarks have not the shape of a face" if landmarks.kind == "ibug" else "no face was found on the scan",
+            "the landmarks have not the shape of a face"
+            if landmarks.kind == "ibug"
+            else "no face was found on the scan",
             where=str(where),
             expected=f"landmarks within {1000 * FACE_RESIDUAL:.0f} mm of a face's, in the median",
             found=f"{1000 * middle:.0f} mm",
@@ -181,7 +182,9 @@ def read_landmarks(path: Path) -> ScanLandmarks:
         values = np.asarray(_numbers(path), dtype=np.float64)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as cause:
         raise InputError(
-            "the file of landmarks is damaged", where=path, expected=".npy, .json or .txt with 51 or 68 points",
+            "the file of landmarks is damaged",
+            where=path,
+            expected=".npy, .json or .txt with 51 or 68 points",
             found=cause,
         ) from cause
     if values.ndim != 2 or values.shape[1] != 3 or len(values) not in (51, 68):
@@ -193,7 +196,9 @@ def read_landmarks(path: Path) -> ScanLandmarks:
     known = np.isfinite(points).all(1)
     if known[17:].sum() < 10 or not known[[36, 39, 42, 45]].all():
         raise InputError(
-            "the landmarks lack too many points", where=path, expected="the eyes' corners and most others",
+            "the landmarks lack too many points",
+            where=path,
+            expected="the eyes' corners and most others",
             found=f"{int(known.sum())} points",
         )
     points[~known] = np.nan

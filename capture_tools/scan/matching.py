@@ -72,7 +72,9 @@ class HeadSurface:
         Those on a border of the surface are left out: the scan goes on there where the head ends.
         """
         moved = torch.as_tensor(vertices, dtype=torch.float32)
-        closest = self.query.update(moved).closest_points(torch.as_tensor(samples.points, dtype=torch.float32), farthest)
+        closest = self.query.update(moved).closest_points(
+            torch.as_tensor(samples.points, dtype=torch.float32), farthest
+        )
         found = (closest.face >= 0).numpy()
         face = closest.face[found].long()
         barycentrics = closest.barycentrics[found]

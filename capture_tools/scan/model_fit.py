@@ -118,7 +118,9 @@ class ModelFitter:
         parts = {name: vectors[:, where] for name, where in self._slices().items() if name != "shape"}
         either = model(HeadParameters(shape=params.shape, **parts)).vertices.flatten(1)
         differences = (either[:count] - either[count:]) / (2 * STEP)
-        return np.concatenate([linear.reshape(-1, linear.shape[-1]).numpy(), differences.numpy().T], 1).astype(np.float64)
+        return np.concatenate([linear.reshape(-1, linear.shape[-1]).numpy(), differences.numpy().T], 1).astype(
+            np.float64
+        )
 
     def to_landmarks(self, rounds: int = LANDMARK_ROUNDS) -> ModelFit:
         """Pose and shape from the landmarks alone."""
@@ -144,7 +146,9 @@ class ModelFitter:
             self._step(matrix, right)
         return self.fit()
 
-    def to_vertices(self, target: np.ndarray, weights: np.ndarray, rounds: int = 2, deviation: float = 0.001) -> ModelFit:
+    def to_vertices(
+        self, target: np.ndarray, weights: np.ndarray, rounds: int = 2, deviation: float = 0.001
+    ) -> ModelFit:
         """All parameters from vertices `[V, 3]` that are known with `weights` `[V]`."""
         strength = np.repeat(weights / weights.sum(), 3) * DISTANCE_EVIDENCE / deviation**2
         for _ in range(rounds):
@@ -184,6 +188,8 @@ class ModelFitter:
             beyond = free & ((self.values + step < self.lowest) | (self.values + step > self.highest))
             if not beyond.any():
                 break
-            step[beyond] = np.clip((self.values + step)[beyond], self.lowest[beyond], self.highest[beyond]) - self.values[beyond]
+            step[beyond] = (
+                np.clip((self.values + step)[beyond], self.lowest[beyond], self.highest[beyond]) - self.values[beyond]
+            )
             free &= ~beyond
         self.values = np.clip(self.values + step, self.lowest, self.highest)
