@@ -14,12 +14,13 @@ keep the model's form. Eyeballs, teeth and tongue are tied to the skin next to t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, cg, splu
-from scipy.spatial import cKDTree
+from scipy.sparse.linalg import aslinearoperator, cg, splu
+from scipy.spatial import KDTree
 
 from avatar.base.progress import Progress
 from avatar.flame.assets import HeadAsset
@@ -83,7 +84,7 @@ class _Ties:
         strength = np.where(skin[edges[:, 0]], 1.0, RIGID)
         islands = np.flatnonzero(~skin & np.isin(np.arange(count), edges))
         if len(islands):
-            _, near = cKDTree(asset.template[skin]).query(asset.template[islands], k=LINKS)
+            _, near = KDTree(asset.template[skin]).query(asset.template[islands], k=LINKS)
             links = np.stack([np.repeat(islands, LINKS), np.flatnonzero(skin)[near].ravel()], 1)
             edges = np.concatenate([edges, links])
             strength = np.concatenate([strength, np.full(len(links), 1.0)])
@@ -105,6 +106,16 @@ class _Ties:
         return (incidence.T @ sparse.diags(weight) @ incidence + bends + TIE * sparse.identity(self.count)).tocsr()
 
 
+class _Inverse:
+    """Solves with the factors of a `[V, V]` matrix for x, y and z of a vector `[3 V]`."""
+
+    def __init__(self, factors: Any, size: int) -> None:
+        self.factors, self.shape, self.dtype = factors, (size, size), np.dtype(np.float64)
+
+    def matvec(self, vector: np.ndarray) -> np.ndarray:
+        return self.factors.solve(vector.reshape(-1, 3)).ravel()
+
+
 class CoupledFitter:
     """Alternates closest points and sparse linear solves."""
 
@@ -112,7 +123,7 @@ class CoupledFitter:
         self.fitter, self.asset, self.surface = fitter, fitter.asset, fitter.surface
         self.samples, self.landmarks = samples, landmarks
         self.ties = _Ties(fitter.asset)
-        self.face = fitter.asset.region("face")[fitter.asset.faces].all(1)
+        self.face = np.asarray(fitter.asset.region("face")[fitter.asset.faces].all(1))
         self.stiffness = np.ones(fitter.asset.vertex_count)
         for name, factor in STIFF.items():
             if name in fitter.asset.regions:
@@ -155,11 +166,9 @@ class CoupledFitter:
         system, right = (matrix + data + marks).tocsr(), right + marked
         count = len(vertices)
         # the ties and the mean of the three axes make a preconditioner that needs a third of the unknowns
-        mean = sum((system[axis::3][:, axis::3] for axis in range(1, 3)), system[0::3][:, 0::3]) / 3
+        mean = (system[0::3][:, 0::3] + system[1::3][:, 1::3] + system[2::3][:, 2::3]) / 3
         factors = splu(mean.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
-        preconditioner = LinearOperator(
-            system.shape, matvec=lambda vector: factors.solve(vector.reshape(count, 3)).ravel(), dtype=np.float64
-        )
+        preconditioner: Any = aslinearoperator(_Inverse(factors, 3 * count))
         start = (vertices - model.vertices).ravel()
         solution, _ = cg(system, right, start, rtol=TOLERANCE, maxiter=MOST_ITERATIONS, M=preconditioner)
         return model.vertices + solution.reshape(-1, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 SMALLEST_COSINE = 0.0
 """Between a triangle's normal and that of the model's; below it is turned over."""
@@ -26,8 +26,8 @@ def crossing_triangles(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     crossed = np.zeros(len(faces), bool)
     large = radius > 2 * np.median(radius)  # searched on their own, so that the others keep a small radius
     small = np.flatnonzero(~large)
-    pairs = [small[cKDTree(centroid[small]).query_pairs(2 * float(radius[small].max()), output_type="ndarray")]]
-    tree = cKDTree(centroid)
+    pairs = [small[KDTree(centroid[small]).query_pairs(2 * float(radius[small].max()), output_type="ndarray")]]
+    tree = KDTree(centroid)
     for index in np.flatnonzero(large):
         near = np.array(tree.query_ball_point(centroid[index], radius[index] + radius.max()))
         pairs.append(np.stack([np.full(len(near), index), near], 1))

@@ -1,4 +1,4 @@
-"""Where the face is on a scan of unknown unit and orientation: pictures from all sides go through the landmark detector.
+"""Where the face is on a scan of unknown unit and orientation: pictures from all sides go to the landmark detector.
 
 A detection counts where its landmarks, put back on the surface, have the shape of a face: a similarity brings them to
 the head model's own. That tells the face from its hollow back, from hair and from painted pictures.

@@ -125,13 +125,14 @@ def report_of(made: Registration, asset: HeadAsset, name: str) -> dict[str, Any]
 
 def _glb(made: Registration, asset: HeadAsset) -> bytes:
     import trimesh
+    from trimesh.exchange.gltf import export_glb
 
     mesh = trimesh.Trimesh(made.vertices, asset.faces, process=False)
 
     def said(tree: dict[str, Any]) -> None:
         tree["asset"]["extras"] = provenance()
 
-    data = trimesh.exchange.gltf.export_glb(trimesh.Scene(mesh), tree_postprocessor=said)
+    data = export_glb(trimesh.Scene(mesh), tree_postprocessor=said)
     assert isinstance(data, bytes)
     return data
 

@@ -49,12 +49,13 @@ class ScanLandmarks:
     points: np.ndarray
     """`[K, 3]` metres; those that are not known are NaN."""
     information: np.ndarray
-    """`[K, 3, 3]`: inverse covariances of unknown unit, about the identity for one that all views see, zero for landmarks that are not known."""
+    """`[K, 3, 3]`: inverse covariances of unknown unit, about the identity for a landmark that all views see, zero for
+    one that is not known."""
 
     @property
     def known(self) -> np.ndarray:
         """Which landmarks are known, `[K]` bool."""
-        return np.isfinite(self.points).all(1)
+        return np.asarray(np.isfinite(self.points).all(1))
 
     def moved(self, similarity: np.ndarray) -> ScanLandmarks:
         """The landmarks after a similarity `[4, 4]`."""
@@ -193,7 +194,7 @@ def read_landmarks(path: Path) -> ScanLandmarks:
         )
     points = np.full((68, 3), np.nan)
     points[68 - len(values) :] = values
-    known = np.isfinite(points).all(1)
+    known = np.asarray(np.isfinite(points).all(1))
     if known[17:].sum() < 10 or not known[[36, 39, 42, 45]].all():
         raise InputError(
             "the landmarks lack too many points",

@@ -1,7 +1,7 @@
 """Stage 1, model only: shape, expression and pose of the head model that lie closest to a scan.
 
-Li et al., ACM TOG 36(6), 2017, section 5: scan-to-model distance under Geman-McClure's loss, landmarks, priors. Solved by
-Gauss-Newton with the model's exact Jacobian; closest points and weights are found anew in every round.
+Li et al., ACM TOG 36(6), 2017, section 5: scan-to-model distance under Geman-McClure's loss, landmarks, priors. Solved
+by Gauss-Newton with the model's exact Jacobian; closest points and weights are found anew in every round.
 """
 
 from __future__ import annotations

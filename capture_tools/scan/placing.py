@@ -36,7 +36,7 @@ class PlacedScan:
     landmarks: ScanLandmarks
     """In the model's frame."""
     views: list[CloseView]
-    """The close pictures that the landmarks come from, in the frame of `views_to_model`; empty where they were given."""
+    """The close pictures that the landmarks come from; empty where landmarks were given."""
     views_to_model: np.ndarray
     """`[4, 4]`: from the cameras' frame to the model's."""
     warnings: list[str]

@@ -110,6 +110,7 @@ def _measured(
     samples = Samples(move(measured.points), measured.normals @ upright[:3, :3].T, measured.oriented)
     stages = {"model": move(model.vertices), "coupled": move(vertices)}
     distances = {name: head_distances(asset, fitter.surface, at, samples) for name, at in stages.items()}
+    judged = _judged(asset, fitter, stages["coupled"], samples, distances["coupled"], faults)
     nothing = torch.zeros(1, 3)
     return Registration(
         vertices=stages["coupled"],
@@ -122,8 +123,7 @@ def _measured(
         landmarks=placed.landmarks.moved(upright),
         flipped=faults[0],
         crossing=faults[1],
-        warnings=[*placed.scan.notes, *placed.warnings, *notes]
-        + _judged(asset, fitter, stages["coupled"], samples, distances["coupled"], faults),
+        warnings=[*placed.scan.notes, *placed.warnings, *notes, *judged],
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a scan for the landmark detector: shaded by the depth that a camera sees, with colours where there are some.
+"""Pictures of a scan for the landmark detector: shaded by the depth that a camera sees, and coloured where it is.
 
 Shading by depth needs no winding of triangles and no normals, and is the same for meshes and clouds of points. Small
 holes, through which the scan's far side is seen, are closed first.
@@ -14,7 +14,6 @@ import torch
 
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera
-from avatar.kernels.mesh.op import MeshQuery
 from avatar.kernels.mesh.types import interpolate
 from capture_tools.scan.reading import sample_texture
 from capture_tools.scan.scan import Scan
@@ -47,11 +46,8 @@ class ScanPainter:
     def __init__(self, scan: Scan) -> None:
         self.scan = scan
         self.vertices = torch.as_tensor(scan.vertices, dtype=torch.float32)
-        self.query = None
-        if scan.faces is not None:
-            self.query = MeshQuery(torch.as_tensor(scan.faces)).update(self.vertices)
-        else:
-            self.spacing = point_spacing(scan.vertices)
+        self.query = None if scan.faces is None else scan.query()
+        self.spacing = 0.0 if scan.faces is not None else point_spacing(scan.vertices)
 
     def render(self, camera: Camera, *, hole: float) -> ScanImage:
         """The scan seen by `camera`; holes narrower than `hole` (world units) are closed."""
@@ -121,10 +117,10 @@ class ScanPainter:
 
 def point_spacing(points: np.ndarray) -> float:
     """The median distance of points `[P, 3]` to the fourth nearest of the others."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     chosen = points if len(points) < 20_000 else points[:: len(points) // 20_000]
-    return float(np.median(cKDTree(points).query(chosen, k=5)[0][:, 4]))
+    return float(np.median(KDTree(points).query(chosen, k=5)[0][:, 4]))
 
 
 def close_holes(depth: np.ndarray, albedo: np.ndarray, step: float, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,8 +21,8 @@ def untangle(vertices: np.ndarray, model: np.ndarray, faces: np.ndarray, checked
     """Vertices `[V, 3]` whose faces `checked` `[F]` (bool) neither cross each other nor face away from the model's.
 
     Both lips of a closed mouth, or both sides of a crease, go back along their normals, each into its own flesh, until
-    they part. Folds are smoothed. Turned triangles take the form of their neighbourhood. Gives up after some rounds with
-    the fewest faults seen: check the result.
+    they part. Folds are smoothed. Turned triangles take the form of their neighbourhood. Gives up after some rounds,
+    with the fewest faults seen: check the result.
     """
     every = torch.as_tensor(faces).long()
     part = faces[checked]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from avatar.kernels.mesh.op import MeshQuery
 from capture_tools.scan.scan import Scan
 
 DIRECTIONS = 48
@@ -104,7 +103,7 @@ def winding(scan: Scan, centre: np.ndarray) -> tuple[int, bool, list[str]]:
     grid = np.linspace(-0.06, 0.06, 60)
     x, y = np.meshgrid(grid, grid)
     origins = np.stack([centre[0] + x.ravel(), centre[1] + y.ravel(), np.full(x.size, centre[2] + 0.5)], 1)
-    query = MeshQuery(torch.as_tensor(scan.faces)).update(torch.as_tensor(scan.vertices, dtype=torch.float32))
+    query = scan.query()
     down = torch.tensor([0.0, 0.0, -1.0]).expand(len(origins), 3)
     hits = query.cast_rays(torch.as_tensor(origins, dtype=torch.float32), down, max_depth=0.65)
     face = hits.face[hits.face >= 0].numpy()
@@ -129,8 +128,7 @@ def winding(scan: Scan, centre: np.ndarray) -> tuple[int, bool, list[str]]:
 
 def see_out(scan: Scan, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """The share `[N]` of directions above the surface in which a point sees out of the scan."""
-    assert scan.faces is not None
-    query = MeshQuery(torch.as_tensor(scan.faces)).update(torch.as_tensor(scan.vertices, dtype=torch.float32))
+    query = scan.query()
     # a Fibonacci sphere: evenly spread directions
     index = np.arange(DIRECTIONS) + 0.5
     z = 1 - 2 * index / DIRECTIONS
@@ -149,10 +147,10 @@ def see_out(scan: Scan, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
 
 
 def _of_cloud(scan: Scan, count: int, centre: np.ndarray, radius: float, seed: int) -> Samples:
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     points = scan.vertices[np.linalg.norm(scan.vertices - centre, axis=1) < radius]
-    tree = cKDTree(points)
+    tree = KDTree(points)
     if len(points) > count:
         points = points[np.random.default_rng(seed).choice(len(points), count, replace=False)]
     _, neighbours = tree.query(points, k=min(NEIGHBOURS, tree.n))

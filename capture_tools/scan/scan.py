@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
+
+from avatar.kernels.mesh.op import MeshQuery
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,12 @@ class Scan:
     def moved(self, transform: np.ndarray) -> Scan:
         """The scan after an affine map `[4, 4]`."""
         return replace(self, vertices=apply(transform, self.vertices))
+
+    def query(self) -> MeshQuery:
+        """Rays and closest points on the scan's triangles; of a scan that has some."""
+        assert self.faces is not None
+        faces = torch.as_tensor(np.ascontiguousarray(self.faces))
+        return MeshQuery(faces).update(torch.as_tensor(self.vertices, dtype=torch.float32))
 
     @property
     def has_colours(self) -> bool:
