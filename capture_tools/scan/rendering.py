@@ -16,7 +16,7 @@ from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera
 from avatar.kernels.mesh.types import interpolate
 from capture_tools.scan.reading import sample_texture
-from capture_tools.scan.scan import Scan
+from capture_tools.scan.scan import Scan, plane_normals
 
 SKIN = (0.78, 0.62, 0.54)
 """sRGB of scans without colours: the detector knows faces of skin better than grey ones."""
@@ -25,7 +25,10 @@ LIGHT = (-0.25, 0.45, 1.0)
 """Direction towards the light in the camera's axes (x right, y up, z towards the camera)."""
 SPLAT = 1.1
 """Radius of a point's disc over the distance to its neighbours."""
-NEIGHBOURS = 8
+BLENDED = 1.0
+"""Discs this far behind the nearest one, in distances of neighbours, are one surface with it."""
+SMOOTHED = 0.4
+"""Deviation of the blur of a cloud's depth, in distances of neighbours."""
 LARGEST_SPLAT = 12
 """Pixels."""
 
@@ -48,6 +51,7 @@ class ScanPainter:
         self.vertices = torch.as_tensor(scan.vertices, dtype=torch.float32)
         self.query = None if scan.faces is None else scan.query()
         self.spacing = 0.0 if scan.faces is not None else point_spacing(scan.vertices)
+        self.normals = np.zeros((0, 3)) if scan.faces is not None else plane_normals(scan.vertices, scan.vertices)
 
     def render(self, camera: Camera, *, hole: float) -> ScanImage:
         """The scan seen by `camera`; holes narrower than `hole` (world units) are closed."""
@@ -57,7 +61,7 @@ class ScanPainter:
             return ScanImage(np.zeros((*depth.shape, 3), np.uint8) + 115, depth)
         pixel = float(np.median(depth[seen])) / camera.fl_x
         depth, albedo = close_holes(depth, albedo, hole, max(3, int(hole / pixel)))
-        return ScanImage(shade(depth, albedo, camera), depth)
+        return ScanImage(shade(depth, albedo, camera, max(1.0, SMOOTHED * self.spacing / pixel)), depth)
 
     def _mesh(self, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
         assert self.query is not None
@@ -76,43 +80,49 @@ class ScanPainter:
         return image.depth.numpy(), albedo
 
     def _points(self, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-        """Discs of points: the nearest depth first, then the smooth mean of those near it."""
-        points = self.scan.vertices @ camera.cam_from_world[:3, :3].T + camera.cam_from_world[:3, 3]
+        """Discs along the surface at the points: the nearest depth first, then the smooth mean of those near it."""
+        rotation = camera.cam_from_world[:3, :3]
+        points = self.scan.vertices @ rotation.T + camera.cam_from_world[:3, 3]
         ahead = points[:, 2] > 1e-6
-        points = points[ahead]
+        points, normals = points[ahead], self.normals[ahead] @ rotation.T
+        steep = np.sign(normals[:, 2:]) * np.maximum(np.abs(normals[:, 2:]), 0.4)
+        slope = -normals[:, :2] / np.where(steep == 0, 0.4, steep)  # of the depth, by x and y
         x, y = (camera.fl_x * points[:, :2] / points[:, 2:]).T + np.array([[camera.cx], [camera.cy]])
-        radius = np.clip(SPLAT * self.spacing * camera.fl_x / points[:, 2], 0.8, LARGEST_SPLAT)
+        per_pixel = points[:, 2] / camera.fl_x
+        radius = np.clip(SPLAT * self.spacing / per_pixel, 0.8, LARGEST_SPLAT)
         column, row = np.floor(x).astype(int), np.floor(y).astype(int)
         height, width = camera.height, camera.width
-        front = np.full(height * width, np.inf)
         reach = int(np.ceil(radius.max()))
         offsets = [(i, j) for i in range(-reach, reach + 1) for j in range(-reach, reach + 1)]
 
-        def near(i: int, j: int, grow: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        def near(i: int, j: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+            """Points whose disc holds the pixel (i, j) away, that pixel, the squared distance, the depth there."""
+            right, down = column + j + 0.5 - x, row + i + 0.5 - y
+            square = right**2 + down**2
             r, c = row + i, column + j
-            square = (c + 0.5 - x) ** 2 + (r + 0.5 - y) ** 2
-            inside = np.flatnonzero((square < (grow * radius) ** 2) & (r >= 0) & (r < height) & (c >= 0) & (c < width))
-            return inside, r[inside] * width + c[inside], square[inside]
+            inside = np.flatnonzero((square < radius**2) & (r >= 0) & (r < height) & (c >= 0) & (c < width))
+            tilt = (slope[inside, 0] * right[inside] + slope[inside, 1] * down[inside]) * per_pixel[inside]
+            return inside, r[inside] * width + c[inside], square[inside], points[inside, 2] + tilt
 
+        front = np.full(height * width, np.inf)
         for i, j in offsets:
-            chosen, pixel, _ = near(i, j, 1.0)
-            np.minimum.at(front, pixel, points[chosen, 2])
-        weight, total = np.zeros(height * width), np.zeros((height * width, 4))
+            _, pixel, _, depth = near(i, j)
+            np.minimum.at(front, pixel, depth)
+        weight, total = np.zeros(height * width), np.zeros((4, height * width))
         colours = np.broadcast_to(SKIN, (len(points), 3))
         if self.scan.colours is not None:
             colours = self.scan.colours[ahead] / 255
-        values = np.concatenate([points[:, 2:], colours], 1)
         for i, j in offsets:
-            chosen, pixel, square = near(i, j, 1.0)
-            close = points[chosen, 2] < front[pixel] + 3 * self.spacing
+            chosen, pixel, square, depth = near(i, j)
+            close = depth < front[pixel] + BLENDED * self.spacing
             chosen, pixel = chosen[close], pixel[close]
             amount = np.exp(-2 * square[close] / radius[chosen] ** 2)
             weight += np.bincount(pixel, amount, height * width)
-            for channel in range(4):
-                total[:, channel] += np.bincount(pixel, amount * values[chosen, channel], height * width)
-        mean = total / np.maximum(weight, 1e-12)[:, None]
-        depth = np.where(weight > 0, mean[:, 0], np.inf).astype(np.float32).reshape(height, width)
-        return depth, mean[:, 1:].astype(np.float32).reshape(height, width, 3)
+            for channel, values in enumerate((depth[close], *colours[chosen].T)):
+                total[channel] += np.bincount(pixel, amount * values, height * width)
+        mean = (total / np.maximum(weight, 1e-12)).astype(np.float32).reshape(4, height, width)
+        depth = np.where(weight.reshape(height, width) > 0, mean[0], np.float32(np.inf))
+        return depth, np.moveaxis(mean[1:], 0, -1)
 
 
 def point_spacing(points: np.ndarray) -> float:
@@ -142,11 +152,14 @@ def close_holes(depth: np.ndarray, albedo: np.ndarray, step: float, size: int) -
     return np.where(pits, mean, depth).astype(np.float32), np.where(pits[..., None], colour, albedo)
 
 
-def shade(depth: np.ndarray, albedo: np.ndarray, camera: Camera) -> np.ndarray:
-    """A uint8 picture of a surface given by its depth `[H, W]`, lit from the camera's upper left."""
+def shade(depth: np.ndarray, albedo: np.ndarray, camera: Camera, blur: float = 1.0) -> np.ndarray:
+    """A uint8 picture of a surface given by its depth `[H, W]`, lit from the camera's upper left.
+
+    blur: pixels, of the depth before it is shaded.
+    """
     seen = np.isfinite(depth)
     near = np.where(seen, depth, depth[seen].max())
-    near = cv2.GaussianBlur(near.astype(np.float32), (0, 0), 1.0)
+    near = cv2.GaussianBlur(near.astype(np.float32), (0, 0), blur)
     per_pixel = near / camera.fl_x
     dx = cv2.Sobel(near, cv2.CV_32F, 1, 0, scale=1 / 8) / per_pixel
     dy = cv2.Sobel(near, cv2.CV_32F, 0, 1, scale=1 / 8) / per_pixel

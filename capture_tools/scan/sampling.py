@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from capture_tools.scan.scan import Scan
+from capture_tools.scan.scan import Scan, plane_normals
 
 DIRECTIONS = 48
 """In which a point may see out of the scan."""
 OPEN = 0.04
 """Share of directions that a point of the outer surface sees out in; points inside a hollow shell see less."""
+THROUGH = 1.3
+"""Times the share of open edges: more of the directions, since one sees through holes."""
 LIFT = 0.0006
 """Metres above the surface from which a point looks out."""
-NEIGHBOURS = 16
 COHERENT = 0.8
 """Share of the front's triangles that must wind alike, for the winding to be believed."""
 
@@ -78,7 +79,7 @@ def sample_scan(scan: Scan, count: int, within: tuple[np.ndarray, float], seed: 
         sampled[turned] *= -1
         openness = np.maximum(openness, behind)
         sign = 1
-    outer = openness > OPEN
+    outer = openness > OPEN + THROUGH * porosity(scan)
     return Samples(points[outer], sign * sampled[outer], True), notes
 
 
@@ -94,10 +95,19 @@ def _vertex_normals(scan: Scan) -> np.ndarray:
     return total[place]
 
 
+def porosity(scan: Scan) -> float:
+    """The share of the triangles' edges that have no neighbour: how full of holes a scan is."""
+    assert scan.faces is not None
+    _, place = np.unique(np.round(scan.vertices, 6), axis=0, return_inverse=True)
+    edges = np.sort(place[scan.faces[:, [0, 1, 1, 2, 2, 0]]].reshape(-1, 2), axis=1)
+    _, count = np.unique(edges, axis=0, return_counts=True)
+    return float((count == 1).sum() / len(edges))
+
+
 def winding(scan: Scan, centre: np.ndarray) -> tuple[int, bool, list[str]]:
     """The sign that makes the triangles' normals face outwards, whether they agree, and notes.
 
-    Looks at the face from the front, in the model's frame.
+    Looks at the face from the front, in the model's frame, and no deeper than the middle of the head.
     """
     assert scan.faces is not None
     grid = np.linspace(-0.06, 0.06, 60)
@@ -105,7 +115,7 @@ def winding(scan: Scan, centre: np.ndarray) -> tuple[int, bool, list[str]]:
     origins = np.stack([centre[0] + x.ravel(), centre[1] + y.ravel(), np.full(x.size, centre[2] + 0.5)], 1)
     query = scan.query()
     down = torch.tensor([0.0, 0.0, -1.0]).expand(len(origins), 3)
-    hits = query.cast_rays(torch.as_tensor(origins, dtype=torch.float32), down, max_depth=0.65)
+    hits = query.cast_rays(torch.as_tensor(origins, dtype=torch.float32), down, max_depth=0.5)
     face = hits.face[hits.face >= 0].numpy()
     if not len(face):
         return 1, True, []
@@ -147,14 +157,8 @@ def see_out(scan: Scan, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
 
 
 def _of_cloud(scan: Scan, count: int, centre: np.ndarray, radius: float, seed: int) -> Samples:
-    from scipy.spatial import KDTree
-
-    points = scan.vertices[np.linalg.norm(scan.vertices - centre, axis=1) < radius]
-    tree = KDTree(points)
+    near = scan.vertices[np.linalg.norm(scan.vertices - centre, axis=1) < radius]
+    points = near
     if len(points) > count:
         points = points[np.random.default_rng(seed).choice(len(points), count, replace=False)]
-    _, neighbours = tree.query(points, k=min(NEIGHBOURS, tree.n))
-    around = np.asarray(tree.data)[neighbours]
-    around = around - around.mean(1, keepdims=True)
-    _, vectors = np.linalg.eigh(np.einsum("nki,nkj->nij", around, around))
-    return Samples(points, vectors[..., 0], False)
+    return Samples(points, plane_normals(points, near), False)

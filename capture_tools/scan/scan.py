@@ -6,8 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from scipy.spatial import KDTree
 
 from avatar.kernels.mesh.op import MeshQuery
+
+NEIGHBOURS = 12
+"""Points of a cloud that make a plane."""
 
 
 @dataclass(frozen=True)
@@ -84,3 +88,11 @@ def robust_similarity(source: np.ndarray, target: np.ndarray, rounds: int = 8) -
         weights = 1 / (1 + (residual / size) ** 2) ** 2
         similarity = fit_similarity(source, target, weights)
     return similarity, np.linalg.norm(apply(similarity, source) - target, axis=1)
+
+
+def plane_normals(points: np.ndarray, cloud: np.ndarray) -> np.ndarray:
+    """Unit normals `[N, 3]`, of either sign, of the planes through the neighbours of `points` `[N, 3]` in a cloud."""
+    neighbours = KDTree(cloud).query(points, k=min(NEIGHBOURS, len(cloud)))[1]
+    around = cloud[neighbours]
+    around = around - around.mean(1, keepdims=True)
+    return np.linalg.eigh(np.einsum("nki,nkj->nij", around, around))[1][..., 0]

@@ -54,10 +54,10 @@ def test_landmarks_in_another_order_are_refused(head):
 
 @pytest.mark.slow
 def test_a_known_person_is_fitted_and_kept_where_the_scan_has_a_hole(head):
-    params, vertices = known_head(head)
+    _, vertices = known_head(head)
     scan = scan_of(head, vertices)
     placed = place_scan(scan, head, RegisterSettings(unit="m"), given_landmarks(head, vertices, np.eye(4)))
-    cheek = vertices[head.region("face")].mean(0) + [0.04, -0.02, 0]
+    cheek = vertices[head.region("face")].mean(0) + np.array([0.04, -0.02, 0])
     hole = np.linalg.norm(scan.vertices[scan.faces].mean(1) - cheek, axis=1) < 0.025
     pierced = type(placed.scan)("pierced", placed.scan.vertices, placed.scan.faces[~hole])
     middle = vertices.mean(0)
