@@ -16,7 +16,7 @@ from avatar.base.errors import InputError
 from avatar.base.progress import Progress
 from avatar.geometry.cameras import Camera, look_at
 from capture_tools.detect.landmark_detector import MINIMAL_INSIDE, LandmarkDetector, share_inside
-from capture_tools.scan.rendering import ScanImage, ScanPainter
+from capture_tools.scan.rendering import ScanImage, ScanPainter, directions
 from capture_tools.scan.scan import Scan, apply, robust_similarity, scale_of
 
 DISTANCE = 6.0
@@ -97,12 +97,6 @@ def box_transform(points: np.ndarray) -> np.ndarray:
     transform[:3, 3] = -centre / radius
     transform[3, 3] = 1
     return transform
-
-
-def directions() -> list[np.ndarray]:
-    """26 directions: to the faces, edges and corners of a cube, those of the faces first."""
-    whole = [np.array(d, float) for d in product((-1, 0, 1), repeat=3) if any(d)]
-    return sorted((d / np.linalg.norm(d) for d in whole), key=lambda d: int((np.abs(d) > 1e-9).sum()))
 
 
 def search(painter: ScanPainter, template_landmarks: np.ndarray, size: int, *, parts: bool) -> list[Candidate]:

@@ -7,6 +7,7 @@ holes, through which the scan's far side is seen, are closed first.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
@@ -55,13 +56,17 @@ class ScanPainter:
 
     def render(self, camera: Camera, *, hole: float) -> ScanImage:
         """The scan seen by `camera`; holes narrower than `hole` (world units) are closed."""
-        depth, albedo = self._mesh(camera) if self.query is not None else self._points(camera)
+        depth, albedo = self.surface(camera)
         seen = np.isfinite(depth)
         if not seen.any():
             return ScanImage(np.zeros((*depth.shape, 3), np.uint8) + 115, depth)
         pixel = float(np.median(depth[seen])) / camera.fl_x
         depth, albedo = close_holes(depth, albedo, hole, max(3, int(hole / pixel)))
         return ScanImage(shade(depth, albedo, camera, max(1.0, SMOOTHED * self.spacing / pixel)), depth)
+
+    def surface(self, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+        """Depth `[H, W]`, infinite where nothing is seen, and colours `[H, W, 3]` in 0 to 1, holes and all."""
+        return self._mesh(camera) if self.query is not None else self._points(camera)
 
     def _mesh(self, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
         assert self.query is not None
@@ -123,6 +128,12 @@ class ScanPainter:
         mean = (total / np.maximum(weight, 1e-12)).astype(np.float32).reshape(4, height, width)
         depth = np.where(weight.reshape(height, width) > 0, mean[0], np.float32(np.inf))
         return depth, np.moveaxis(mean[1:], 0, -1)
+
+
+def directions() -> list[np.ndarray]:
+    """26 directions: to the faces, edges and corners of a cube, those of the faces first."""
+    whole = [np.array(d, float) for d in product((-1, 0, 1), repeat=3) if any(d)]
+    return sorted((d / np.linalg.norm(d) for d in whole), key=lambda d: int((np.abs(d) > 1e-9).sum()))
 
 
 def point_spacing(points: np.ndarray) -> float:

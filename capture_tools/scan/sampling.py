@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from avatar.geometry.cameras import Camera, look_at
+from capture_tools.scan.rendering import ScanPainter, directions
 from capture_tools.scan.scan import Scan, plane_normals
 
 DIRECTIONS = 48
@@ -17,6 +19,8 @@ THROUGH = 1.3
 """Times the share of open edges: more of the directions, since one sees through holes."""
 LIFT = 0.0006
 """Metres above the surface from which a point looks out."""
+SEEN_SIZE, SEEN_TIMES = 160, 2
+"""Pixels across the pictures of a cloud, and from how many sides a point of it is seen."""
 COHERENT = 0.8
 """Share of the front's triangles that must wind alike, for the winding to be believed."""
 
@@ -158,7 +162,23 @@ def see_out(scan: Scan, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
 
 def _of_cloud(scan: Scan, count: int, centre: np.ndarray, radius: float, seed: int) -> Samples:
     near = scan.vertices[np.linalg.norm(scan.vertices - centre, axis=1) < radius]
-    points = near
+    points = near[seen_points(near, centre, radius)]
     if len(points) > count:
         points = points[np.random.default_rng(seed).choice(len(points), count, replace=False)]
     return Samples(points, plane_normals(points, near), False)
+
+
+def seen_points(points: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
+    """Which points `[P, 3]` of a cloud in a ball are seen from outside: not behind discs at the others."""
+    painter = ScanPainter(Scan("cloud", points))
+    times = np.zeros(len(points), int)
+    focal = 5 * SEEN_SIZE / 2.2
+    for direction in directions():
+        up = (0, 1, 0) if abs(direction[1]) < 0.9 else (0, 0, 1)
+        pose = look_at(centre + 5 * radius * direction, centre, up)
+        camera = Camera(SEEN_SIZE, SEEN_SIZE, focal, focal, SEEN_SIZE / 2, SEEN_SIZE / 2, pose)
+        depth = painter.surface(camera)[0]
+        seen = points @ camera.cam_from_world[:3, :3].T + camera.cam_from_world[:3, 3]
+        column, row = np.floor(focal * seen[:, :2] / seen[:, 2:] + SEEN_SIZE / 2).astype(int).T
+        times += seen[:, 2] < depth[row.clip(0, SEEN_SIZE - 1), column.clip(0, SEEN_SIZE - 1)] + painter.spacing
+    return times >= SEEN_TIMES
