@@ -36,7 +36,9 @@ ROUNDS = 18
 EDGES = (3.0, 0.03)
 """Weights of the edges in the first and the last round, over that of one sample."""
 BENDING = (30.0, 0.2)
-LANDMARKS = (2.0, 0.01)
+LANDMARKS = (8.0, 0.1)
+BELIEF = (1.0, 0.1)
+"""How far landmarks are believed: less the second time, where the face could not be repaired after the first."""
 SCALES = (0.004, 0.0015)
 """Metres, of Geman-McClure's loss."""
 FARTHEST = (0.02, 0.008)
@@ -125,12 +127,25 @@ class CoupledFitter:
         self.ties = _Ties(fitter.asset)
         self.face = np.asarray(fitter.asset.region("face")[fitter.asset.faces].all(1))
         self.stiffness = np.ones(fitter.asset.vertex_count)
+        self.trust = np.ones(fitter.asset.vertex_count)  # in the landmarks, less at places that were repaired
         for name, factor in STIFF.items():
             if name in fitter.asset.regions:
                 self.stiffness[fitter.asset.regions[name]] = factor
 
     def run(self) -> CoupledFit:
         """The vertices on the scan, without faults in the face as far as they can be repaired."""
+        start, stiffness = self.fitter.values.copy(), self.stiffness.copy()
+        made: list[tuple[CoupledFit, np.ndarray]] = []
+        for belief in BELIEF:
+            self.fitter.values, self.stiffness = start.copy(), stiffness.copy()
+            self.trust = np.full(len(stiffness), belief)
+            made.append((self._run(), self.fitter.values.copy()))
+            if not made[-1][0].flipped + made[-1][0].crossing:
+                break
+        best, self.fitter.values = min(made, key=lambda fit: fit[0].flipped + fit[0].crossing)
+        return best
+
+    def _run(self) -> CoupledFit:
         model = self.fitter.fit()
         vertices = model.vertices.copy()
         with Progress("coupled fit", ROUNDS, "round") as bar:
@@ -190,7 +205,7 @@ class CoupledFitter:
         row = np.repeat(np.arange(len(corners)), 3)
         one = sparse.csr_matrix((barycentrics.ravel(), (row, corners.ravel())), (len(corners), len(model.vertices)))
         mixing = sparse.kron(one, sparse.identity(3), format="csr")
-        amount = geman_mcclure(np.linalg.norm(off, axis=1), 0.008) * strength
+        amount = geman_mcclure(np.linalg.norm(off, axis=1), 0.008) * strength * self.trust[corners].min(1)
         information = sparse.block_diag(list(self.landmarks.information[known] * amount[:, None, None]), format="csr")
         weighted = mixing.T @ information
         return (weighted @ mixing).tocsr(), weighted @ off.ravel()
@@ -212,3 +227,4 @@ class CoupledFitter:
             np.maximum.at(around, b, amount[a])
             amount = np.maximum(amount, 0.6 * around)
         self.stiffness *= STIFFER**amount
+        self.trust /= STIFFER ** (2 * amount)

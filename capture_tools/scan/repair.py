@@ -47,6 +47,7 @@ def untangle(vertices: np.ndarray, model: np.ndarray, faces: np.ndarray, checked
         moved = np.zeros((len(vertices), 1), bool)
         moved[part[crossed]] = True
         if done % 2 and done > PATIENCE:  # a fold, which has no two sides to draw apart
+            moved[part[turned]] = True
             wide = moved | (around(moved.astype(float)) > 0)
             vertices = np.where(wide, vertices + SMOOTHING * (around(vertices) - vertices), vertices)
         else:

@@ -1,0 +1,80 @@
+"""Real scans and FLAME's own heads: what a registration reaches, with floors close to what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scan_parts import apply, ibug_of
+
+from capture_tools.scan.reading import read_scan
+from capture_tools.scan.registering import Registration, register_scan
+from capture_tools.scan.scan import Scan
+from capture_tools.scan.settings import RegisterSettings
+
+DATA = Path(__file__).parents[5] / "shared" / "data"
+FILES = {
+    "lee_perry_smith": DATA / "scans" / "lee_perry_smith" / "LeePerrySmith.obj",
+    "demosthenes": DATA / "scans" / "demosthenes" / "demosthenes-low-res.obj",
+}
+HEADS = DATA / "heads" / "flame2023_open"
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=sorted(FILES))
+def registered(request, head) -> tuple[Scan, Registration]:
+    path = FILES[request.param]
+    if not path.is_file():
+        pytest.skip(f"no {path}: the scan is not part of the program")
+    scan = read_scan(path)
+    return scan, register_scan(scan, head, RegisterSettings())
+
+
+def test_a_real_scan_is_met(registered):
+    _, made = registered
+    model, coupled = made.distances["model"].summary(), made.distances["coupled"].summary()
+    assert model["face_crop"]["median"] < 1.2
+    assert coupled["face_crop"]["median"] < 0.2
+    assert coupled["face_crop"]["p95"] < 0.8
+    assert coupled["face"]["median"] < 0.25
+    assert (made.flipped, made.crossing) == (0, 0)
+
+
+@pytest.mark.parametrize("change", ["turned", "scaled", "ragged", "points"])
+def test_another_form_of_a_scan_is_met_as_well(registered, change, head):
+    scan, first = registered
+    rng = np.random.default_rng(0)
+    if change == "turned":
+        changed = scan.moved(np.array([[0.0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]]))
+    elif change == "scaled":
+        changed = scan.moved(np.diag([1000.0, 1000, 1000, 1]))
+    elif change == "ragged":
+        changed = replace(scan, faces=scan.faces[rng.random(len(scan.faces)) > 1 / 3])
+    else:
+        corners = scan.vertices[scan.faces]
+        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+        triangle = rng.choice(len(area), 20_000, p=area / area.sum())
+        points = (corners[triangle] * rng.dirichlet((1, 1, 1), 20_000)[..., None]).sum(1)
+        changed = Scan("points", points)
+    made = register_scan(changed, head, RegisterSettings()).distances["coupled"].summary()["face_crop"]
+    assert made["median"] < first.distances["coupled"].summary()["face_crop"]["median"] + 0.1
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_flames_own_heads_correspond(index, head):
+    if not HEADS.is_dir():
+        pytest.skip(f"no {HEADS}: FLAME's heads are not part of the program")
+    heads = np.load(HEADS / "flame2023_open_five_heads.npz")
+    embedding = np.load(HEADS / "flame_static_embedding_51.npz")
+    listed = np.load(HEADS / "flame2023_open_template_head.npz")["face_index_in_full_list"].tolist()
+    faces = heads["faces_head"].astype(np.int64)
+    scan = Scan("flame", heads["vertices"][index].astype(float), faces)
+    made = register_scan(scan, head, RegisterSettings())
+    assert made.distances["coupled"].summary()["face_crop"]["median"] < 0.2
+    corners = faces[[listed.index(face) for face in embedding["lmk_face_idx"]]]
+    theirs = (apply(made.scan_to_model, scan.vertices)[corners] * embedding["lmk_b_coords"][..., None]).sum(1)
+    off = 1000 * np.linalg.norm(theirs - ibug_of(head, made.vertices)[17:], axis=1)
+    assert np.median(off) < 3.5
+    assert off.mean() < 4.0
