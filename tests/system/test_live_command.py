@@ -87,6 +87,8 @@ def test_an_interrupt_writes_what_was_recorded(run, tiny, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env={key: value for key, value in os.environ.items() if key != "AVATAR_DEBUG"},
+        # a suite in a shell's background ignores Ctrl-C, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert started.stdout is not None

@@ -342,6 +342,8 @@ def test_ctrl_c_leaves_nothing(browser, run):
     """With a page open, and one that was closed in the midst of a drag."""
     command = [sys.executable, "-m", "avatar.app.cli", "view", str(run), "--port", "0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # a suite in a shell's background ignores Ctrl-C, and so would its children
+    pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(command, start_new_session=True, **pipes) as process:
         url = process.stdout.readline().split()[1]
         pages = [browser.new_page(viewport={"width": 640, "height": 480}) for _ in range(2)]
