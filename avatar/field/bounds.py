@@ -90,6 +90,21 @@ class FrameViews:
         torso = None if self.world_from_torso is None else self.world_from_torso[one]
         return apply_rigid(self.world_from_skull[one], reference, blend, points, torso)[0]
 
+    def pixels_of(
+        self, index: int, reference: Tensor, blend: NeckBlend | None, points: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Columns and rows `[P]` int64 of the pixels of frame `index` that show points `[P, 3]`, clamped to the
+        picture, whether they lie in it `[P]`, and their depths `[P]`, metres.
+
+        points: canonical, or world points where `blend` is None; metres.
+        """
+        in_world = points if blend is None else self.in_frame(index, reference, blend, points)
+        pixels, depth = project(in_world, self.cameras[index])
+        x, y = pixels[:, 0].floor().long(), pixels[:, 1].floor().long()
+        height, width = self.masks.shape[1:]
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (depth > 0)
+        return x.clamp(0, width - 1), y.clamp(0, height - 1), inside, depth
+
 
 def reference_pose(world_from_skull: Tensor) -> Tensor:
     """The medoid `[4, 4]` of the training poses `[N, 4, 4]`: the one with the smallest sum of distances to the others.
@@ -144,15 +159,8 @@ def beside_head(points: Tensor, views: FrameViews, reference: Tensor, blend: Nec
     """
     count = torch.zeros(len(points), device=points.device)
     seen = torch.zeros(len(points), device=points.device)
-    height, width = views.masks.shape[1:]
-    for i, camera in enumerate(views.cameras):
-        in_world = points
-        if blend is not None:
-            in_world = views.in_frame(i, reference, blend, points)
-        pixels, depth = project(in_world, camera)
-        x, y = pixels[:, 0].floor().long(), pixels[:, 1].floor().long()
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (depth > 0)
-        x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
+    for i in range(len(views.cameras)):
+        x, y, inside, _ = views.pixels_of(i, reference, blend, points)
         beside = (views.masks[i, y, x] > MASK_ON) & ~views.silhouettes[i, y, x]
         seen += inside
         count += inside & beside
@@ -163,17 +171,13 @@ def inside_masks(points: Tensor, views: FrameViews, reference: Tensor, blend: Ne
     """Share `[P]` of the frames that see a canonical point `[P, 3]` in which it projects inside the dilated mask: the
     visual hull (Laurentini, TPAMI 1994) with a tolerance. 1 for points that no frame sees."""
     inside, seen = torch.zeros(2, len(points), device=points.device)
-    height, width = views.masks.shape[1:]
     for i, camera in enumerate(views.cameras):
-        in_world = points if blend is None else views.in_frame(i, reference, blend, points)
-        pixels, depth = project(in_world, camera)
+        x, y, there, depth = views.pixels_of(i, reference, blend, points)
         radius = math.ceil(CARVED_MARGIN * camera.fl_x / float(depth.median().clamp_min(1e-3)))
         mask = (views.masks[i] > MASK_ON).float()[None, None]
         mask = torch.nn.functional.max_pool2d(mask, 2 * radius + 1, stride=1, padding=radius)[0, 0] > 0
-        x, y = pixels[:, 0].floor().long(), pixels[:, 1].floor().long()
-        there = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (depth > 0)
         seen += there
-        inside += there & mask[y.clamp(0, height - 1), x.clamp(0, width - 1)]
+        inside += there & mask[y, x]
     return torch.where(seen > 0, inside / seen.clamp_min(1), 1.0)
 
 
