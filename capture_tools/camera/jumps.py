@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -55,8 +56,9 @@ class _Clip:
 
     def __init__(self, images: np.ndarray, masks: np.ndarray) -> None:
         self.images, self.masks = images, masks
+        self.corners = lru_cache(maxsize=2)(self._corners)  # a frame is the end of one step and the start of the next
 
-    def corners(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def _corners(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """The grey picture, what of it is free of the person, and corners there."""
         import cv2
 
