@@ -9,6 +9,7 @@ use.
 from __future__ import annotations
 
 import errno
+import gzip
 import hmac
 import ipaddress
 import logging
@@ -121,14 +122,17 @@ def _is_free(host: str, port: int) -> bool:
         return False
 
 
-def start_viser(listener: socket.socket, token: str | None) -> ViserServer:
-    """A viser server on a socket of ours, behind the gate. It prints nothing and never publishes itself."""
+def start_viser(listener: socket.socket, token: str | None, changed: Callable[[bytes], bytes]) -> ViserServer:
+    """A viser server on a socket of ours, behind the gate. It prints nothing and never publishes itself.
+
+    changed: makes what a page gets of viser's HTML.
+    """
     import rich
     import viser
 
     rich.get_console().quiet = True  # viser prints its address, which lacks the token
     gate = Gate(token, listener.getsockname()[1])
-    with _guarded(listener, gate) as started:
+    with _guarded(listener, gate, changed) as started:
         server = viser.ViserServer(host="127.0.0.1", port=gate.port, verbose=False)
     if not started.is_set():
         server.stop()
@@ -139,8 +143,8 @@ def start_viser(listener: socket.socket, token: str | None) -> ViserServer:
 
 
 @contextmanager
-def _guarded(listener: socket.socket, gate: Gate) -> Iterator[threading.Event]:
-    """While it lasts, the server that websockets starts takes our socket and asks the gate first.
+def _guarded(listener: socket.socket, gate: Gate, changed: Callable[[bytes], bytes]) -> Iterator[threading.Event]:
+    """While it lasts, the server that websockets starts takes our socket, asks the gate first and changes HTML.
 
     viser starts its server inside itself and takes neither a socket nor a check. Yields an event that is set when a
     server was started so.
@@ -158,7 +162,7 @@ def _guarded(listener: socket.socket, gate: Gate) -> Iterator[threading.Event]:
                 headers.setdefault(name.lower(), value)
             answer = gate.refuse(request.path, headers)
             if answer is None:
-                return process_request(connection, request)
+                return _changed_html(process_request(connection, request), changed)
             body = answer.text.encode()
             fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
             return Response(answer.status, answer.status.phrase, Headers([*fields, *answer.headers]), body)
@@ -173,3 +177,15 @@ def _guarded(listener: socket.socket, gate: Gate) -> Iterator[threading.Event]:
         yield started
     finally:
         websockets_server.serve = serve
+
+
+def _changed_html(response: Any, changed: Callable[[bytes], bytes]) -> Any:
+    """A response of the websockets library with its HTML changed; any other, and None, as it is."""
+    if response is None or not response.headers.get("Content-Type", "").startswith("text/html"):
+        return response
+    packed = response.headers.get("Content-Encoding") == "gzip"
+    body = changed(gzip.decompress(response.body) if packed else response.body)
+    response.body = gzip.compress(body, 1) if packed else body
+    del response.headers["Content-Length"]  # a second value would stand beside the first
+    response.headers["Content-Length"] = str(len(response.body))
+    return response

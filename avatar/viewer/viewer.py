@@ -8,17 +8,14 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avatar.base.errors import AvatarError
-from avatar.base.files import refuse_links
 from avatar.data.checkpoint_files import checkpoints_in_order, has_checkpoint
-from avatar.media.images import read_png, write_png
 from avatar.viewer.gate import is_loopback, listen, start_viser
+from avatar.viewer.preview import covered, keep_preview, preview_of
 
 if TYPE_CHECKING:
     from viser import CameraHandle, ClientHandle
@@ -36,13 +33,6 @@ JPEG_MOVING, JPEG_AT_REST = 80, 95
 TOKEN_BYTES = 16
 EVERY_ADDRESS = ("0.0.0.0", "::")
 """Hosts to listen on that are none to open."""
-
-
-PREVIEW = "view/preview.png"
-"""In the run: the first picture of the last time it was opened, for the page to show while the avatar is loaded."""
-PAGE_ASPECT = 16 / 9
-EVALUATED = ("eval/test/pred", "eval/val/pred")
-"""In the run: pictures of the avatar to show where there is no preview yet."""
 
 
 class Viewer:
@@ -74,7 +64,7 @@ class Viewer:
         listener = listen(host, port)
         try:
             token = None if is_loopback(host) else secrets.token_urlsafe(TOKEN_BYTES)
-            self.server = start_viser(listener, token)
+            self.server = start_viser(listener, token, lambda page: covered(page, preview_of(self.run)))
         except BaseException:
             listener.close()
             raise
@@ -96,9 +86,6 @@ class Viewer:
             self.load(avatar)
             return
         self._waiting = self.server.gui.add_markdown("Loading the avatar …")
-        picture = preview_of(self.run)
-        if picture is not None:
-            self.server.scene.set_background_image(picture, format="jpeg", jpeg_quality=JPEG_MOVING)
 
     @property
     def session(self) -> Session:
@@ -201,28 +188,3 @@ def _run_at(run: Path) -> Path:
     from avatar.data.folders import run_at
 
     return run_at(run)
-
-
-def preview_of(run: Path) -> np.ndarray | None:
-    """A picture `[H, W, 3]` uint8 of a run's avatar from before; None where there is none that can be read."""
-    with suppress(AvatarError, OSError):
-        return read_png(run / PREVIEW)
-    for folder in EVALUATED:
-        for path in sorted((run / folder).glob("*.png"))[:1]:
-            with suppress(AvatarError, OSError):
-                return widened(read_png(path))
-    return None
-
-
-def widened(picture: np.ndarray) -> np.ndarray:
-    """A picture `[H, W, 3]` with its edges continued at both sides to the shape of a usual page, which stretches it."""
-    height, width = picture.shape[:2]
-    missing = max(0, round(height * PAGE_ASPECT) - width)
-    return np.pad(picture, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)), mode="edge")
-
-
-def keep_preview(run: Path, image: np.ndarray) -> None:
-    """Keep a picture for `preview_of`, tagged as synthetic. Where the run cannot be written to, nothing happens."""
-    with suppress(AvatarError, OSError):
-        refuse_links(run, Path(PREVIEW).parts[0], PREVIEW)
-        write_png(run / PREVIEW, image, synthetic=True)

@@ -145,6 +145,14 @@ def mouth_opening(page) -> float:
     return float(np.linalg.norm(points[13] - points[14]) / np.linalg.norm(points[33] - points[263]))
 
 
+def test_the_picture_from_before_makes_way_for_the_avatar(page, viewer):
+    """The page had it from its first moment; `open_page` has waited for the avatar's own picture."""
+    page.reload()
+    assert page.locator("#avatar-preview").count() == 1
+    assert until(lambda: page.locator("#avatar-preview").count() == 0)
+    assert until(lambda: look(page).std() > 10)
+
+
 def test_a_slider_opens_the_mouth(page, viewer):
     before, closed = look(page), mouth_opening(page)
     tab(page, "Expression")

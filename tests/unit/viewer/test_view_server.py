@@ -1,5 +1,7 @@
 """The server without a browser: its page, its port, its token, and that nothing of it stays."""
 
+import base64
+import gzip
 import http.client
 import socket
 import subprocess
@@ -8,6 +10,7 @@ import threading
 from importlib.metadata import version
 from urllib.parse import urlsplit
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 from view_parts import GreyAvatar, make_run, wait_for
@@ -15,8 +18,9 @@ from view_parts import GreyAvatar, make_run, wait_for
 from avatar.app import cli
 from avatar.base.errors import InputError, RunError
 from avatar.flame.library import load_head
-from avatar.media.images import write_png
-from avatar.viewer.viewer import PREVIEW, Viewer, keep_preview, preview_of
+from avatar.media.images import read_png, write_png
+from avatar.viewer.preview import PREVIEW, covered, keep_preview, preview_of
+from avatar.viewer.viewer import Viewer
 
 
 @pytest.fixture(scope="module")
@@ -157,11 +161,25 @@ def test_the_page_is_there_before_the_avatar_and_shows_its_last_picture(head, tm
     viewer = Viewer(run, port=0)
     try:
         assert not viewer.is_loaded
-        assert get(urlsplit(viewer.url).port)[0] == 200
+        port = urlsplit(viewer.url).port
+        status, page, headers = get(port)
+        shown = base64.b64decode(page.split("data:image/png;base64,")[1].split('"')[0])
+        assert (status, int(headers["Content-Length"])) == (200, len(page.encode()))
+        assert np.array_equal(iio.imread(shown), read_png(run / PREVIEW))
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("GET", "/", headers={"Accept-Encoding": "gzip"})
+        assert gzip.decompress(connection.getresponse().read()).decode() == page
         viewer.load(GreyAvatar(head))
         assert wait_for(lambda: viewer.session.worker.pictures >= 1)
     finally:
         viewer.close()
+
+
+def test_a_page_without_a_preview_or_an_end_is_left_alone():
+    page, picture = b"<html><body></body></html>", np.zeros((4, 4, 3), np.uint8)
+    assert covered(page, None) == page
+    assert covered(b"<html>", picture) == b"<html>"
+    assert covered(page, picture).endswith(b"</script>\n</body></html>")
 
 
 def test_a_preview_is_the_last_picture_or_one_of_the_evaluation(tmp_path):
