@@ -5,7 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 from avatar.animation.driving import SMOOTHING, MeanPose, PoseRange, retarget
-from avatar.animation.transfer import OWN_FPS, Neutral, Retarget, moved_expression, neutral_of, parse_gains
+from avatar.animation.lip_gap import GapRange, LipMatch
+from avatar.animation.transfer import (
+    OWN_FPS,
+    Neutral,
+    Retarget,
+    gauge_of,
+    moved_expression,
+    neutral_of,
+    parse_gains,
+)
 from avatar.base.errors import ConfigError
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
@@ -32,6 +41,8 @@ class LiveTransfer:
         self.gains = parse_gains(self.settings.gain)
         self._own, self._asset = own, asset
         self._own_neutral, self._seen = neutral_of(own, asset, OWN_FPS), PoseRange.of(own)
+        self._gauge = gauge_of(asset, own.expr.device)
+        self._lips: LipMatch | None = None
         self._neutral: Neutral | None = None
         self._reference: MeanPose | None = None
         self._last: HeadParameters | None = None
@@ -41,13 +52,19 @@ class LiveTransfer:
         watched = watched.to(self._own.expr.device)
         self._neutral = neutral_of(watched, self._asset, OWN_FPS, share=CALMER_HALF)
         self._reference, self._last = MeanPose.of(watched), None
+        if self._gauge is not None:
+            at_rest = float(self._gauge(self._neutral.on(watched)))
+            own = GapRange.of(self._gauge(self._own), float(self._gauge(self._own_neutral.on(self._own))))
+            self._lips = LipMatch(self._gauge, GapRange(at_rest, min(at_rest, 0.0)), own)
 
     def __call__(self, frame: HeadParameters) -> HeadParameters:
         """One frame (N = 1) of the driver on the avatar's identity; after `calibrate`."""
         assert self._neutral is not None
         self._last = steadied(frame.to(self._own.expr.device), self._last)
         own, theirs = self._own_neutral, self._neutral
-        meant = moved_expression(self._last, self._own, self._asset, self.gains, own=own, theirs=theirs)
+        gaps = None if self._gauge is None else self._gauge(self._last)
+        lips = {"lips": self._lips, "gaps": gaps}
+        meant = moved_expression(self._last, self._own, self._asset, self.gains, own=own, theirs=theirs, **lips)
         known = {"seen": self._seen, "reference": self._reference}
         return retarget(self._own, meant, self.settings.head_motion, self.gains["head"], **known)
 

@@ -15,12 +15,13 @@ from avatar.animation.backgrounds import SCENE, TRANSPARENT, check_background, c
 from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName, camera_path, parse_path
 from avatar.animation.comparison import DriversBeside, require_filmed, what_is_beside
 from avatar.animation.driver_files import DEFAULT_FPS, Driver
-from avatar.animation.driving import expression_frames, retarget, smooth_tracking
+from avatar.animation.driving import expression_frames, keep_large_changes, retarget, smooth_tracking
 from avatar.animation.keyframes import frame_count, is_keyframe_file, read_keyframes
+from avatar.animation.lip_gap import GAP_NOISE
 from avatar.animation.outputs import Target, parse_layers, require_writable, target_of
 from avatar.animation.path_files import read_camera_path, require_in_view
 from avatar.animation.several import at_rate, sounds_of
-from avatar.animation.transfer import Retarget, parse_gains, transfer_expression
+from avatar.animation.transfer import Retarget, gauge_of, parse_gains, transfer_expression
 from avatar.animation.work import Work, is_unfinished, work_beside
 from avatar.animation.writing import Look, Shots, write_shots, write_still
 from avatar.base import limits
@@ -82,7 +83,10 @@ def performed(own: HeadParameters, driver: Driver, asset: HeadAsset, settings: R
     """
     relative = settings.transfer == "relative" or (settings.transfer == "auto" and driver.filmed is not None)
     steady = smooth_tracking(driver.params.to(own.expr.device))
-    meant = transfer_expression(own, steady, asset, settings, relative=relative, fps=driver.fps)
+    gauge, gaps = gauge_of(asset, own.expr.device), None
+    if relative and gauge is not None:  # the gap is tracked more exactly than what makes it: it is smoothed less
+        gaps = keep_large_changes(gauge(driver.params.to(own.expr.device))[:, None], GAP_NOISE)[:, 0]
+    meant = transfer_expression(own, steady, asset, settings, relative=relative, fps=driver.fps, gaps=gaps)
     return retarget(own, meant, settings.head_motion, parse_gains(settings.gain)["head"])
 
 

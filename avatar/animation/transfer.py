@@ -3,7 +3,7 @@
 Two faces at rest are tracked with different coefficients: one person's mouth corners hang, another's lids are half
 shut. What counts is the change from a person's own neutral (Deng and Noh 2007, "Computer facial animation: a survey",
 section on performance retargeting). A lid's way from there to shut is mapped onto the avatar's, so that a blink closes
-both.
+both; the gap between the lips is carried over as such.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from avatar.animation.expressions import jaw_open_angle, jaw_share_of
+from avatar.animation.lip_gap import GapRange, LipGauge, LipMatch
 from avatar.base.errors import ConfigError
 from avatar.base.limits import GAIN
 from avatar.flame.assets import HeadAsset
@@ -46,6 +47,9 @@ AROUND = 0.1
 """Seconds around a given moment from which the neutral is taken."""
 BOUND, SLACK = 1.0, 0.15
 """Actions beyond the first bend softly towards the sum of both."""
+CLOSED_SHARE = 0.15
+"""Share of the frames, those with the smallest gap between the lips, among which the calmest are looked for: somebody
+who talks all the time is calmest with the mouth open."""
 LEAST_SPAN = 0.2
 """Of a lid between neutral and shut; a person whose lids are nearly shut at rest is not stretched any further."""
 OPENING = 0.42
@@ -92,6 +96,10 @@ class Neutral:
     eyes: Tensor
     """`[6]` radians."""
 
+    def on(self, identity: HeadParameters) -> HeadParameters:
+        """The face at rest (N = 1) of a person, of whom `identity` is a frame or more."""
+        return dataclasses.replace(identity.select([0]), expr=self.expr[None], jaw=self.jaw[None], eyes=self.eyes[None])
+
 
 def parse_gains(text: str) -> dict[str, float]:
     """`"all=1.2,mouth=0.8"` as a gain for each of REGIONS; 1 where nothing is said.
@@ -129,6 +137,8 @@ def neutral_of(
 ) -> Neutral:
     """The face at rest of a clip: the median of the calmest `share` of it, or of the frames around `moment` (seconds).
 
+    The calmest are looked for where the lips are closest together.
+
     Raises ConfigError for a moment outside the clip.
     """
     count = len(params)
@@ -144,12 +154,21 @@ def neutral_of(
         counted = [i for i, name in enumerate(asset.expression_names) if region_of(name) not in ("gaze", "eyes")]
         opening = params.jaw[:, 0].abs() / jaw_open_angle(asset)
         activity = params.expr[:, counted].abs().sum(-1) + opening
+        gauge = gauge_of(asset, params.expr.device)
+        if gauge is not None and count > 1:
+            gaps = gauge(params)
+            activity = activity.masked_fill(gaps > torch.quantile(gaps, max(CLOSED_SHARE, share)), torch.inf)
         chosen = activity.argsort(stable=True)[: max(1, round(share * count))]
     expr, eyes = params.expr[chosen].median(0).values, params.eyes[chosen].median(0).values
     if moment is None:
         lids, eyes = lids_of(asset), params.eyes.median(0).values
         expr[lids] = torch.quantile(params.expr[:, lids], OPEN_LIDS, dim=0)
     return Neutral(expr, params.jaw[chosen].median(0).values, eyes)
+
+
+def gauge_of(asset: HeadAsset, device: torch.device | str = "cpu") -> LipGauge | None:
+    """What measures the gap between the lips; None for a head without landmarks."""
+    return LipGauge(asset, device) if asset.has_landmarks else None
 
 
 def lids_of(asset: HeadAsset) -> list[int]:
@@ -164,17 +183,35 @@ def shut_lids(params: HeadParameters, asset: HeadAsset) -> Tensor:
 
 
 def transfer_expression(
-    avatar: HeadParameters, driver: HeadParameters, asset: HeadAsset, settings: Retarget, *, relative: bool, fps: float
+    avatar: HeadParameters,
+    driver: HeadParameters,
+    asset: HeadAsset,
+    settings: Retarget,
+    *,
+    relative: bool,
+    fps: float,
+    gaps: Tensor | None = None,
 ) -> HeadParameters:
     """The driver's N frames with expression, jaw and eyes meant for the avatar.
 
     avatar: parameters of the training clip. relative: as `Retarget.transfer`, decided. fps: the driver's rate.
+    gaps: `[N]` between the driver's lips (`LipGauge`), where they are known better than from `driver`.
     Raises ConfigError as `parse_gains` and `neutral_of`.
     """
-    theirs = neutral_of(driver, asset, fps, settings.neutral) if relative else None
-    own = neutral_of(avatar, asset, OWN_FPS) if relative else None
+    gains = parse_gains(settings.gain)
     shut = shut_lids(driver, asset)
-    return moved_expression(driver, avatar, asset, parse_gains(settings.gain), own=own, theirs=theirs, shut=shut)
+    if not relative:
+        return moved_expression(driver, avatar, asset, gains, shut=shut)
+    theirs, own = neutral_of(driver, asset, fps, settings.neutral), neutral_of(avatar, asset, OWN_FPS)
+    gauge, lips = gauge_of(asset, driver.expr.device), None
+    if gauge is not None:
+        gaps = gauge(driver) if gaps is None else gaps
+        lips = LipMatch(
+            gauge,
+            GapRange.of(gaps, float(gauge(theirs.on(driver)))),
+            GapRange.of(gauge(avatar), float(gauge(own.on(avatar)))),
+        )
+    return moved_expression(driver, avatar, asset, gains, own=own, theirs=theirs, shut=shut, lips=lips, gaps=gaps)
 
 
 def moved_expression(
@@ -186,12 +223,14 @@ def moved_expression(
     own: Neutral | None = None,
     theirs: Neutral | None = None,
     shut: Tensor | None = None,
+    lips: LipMatch | None = None,
+    gaps: Tensor | None = None,
 ) -> HeadParameters:
     """The driver's N frames with what changes from the face `theirs` at rest put on the face `own`; without both, as
     they are. What an avatar cannot show is bent to what it can.
 
     avatar: parameters of the training clip. gains: of each of REGIONS. shut: `[lids]` closing at which the driver's
-    lids are shut, 1 where it is None.
+    lids are shut, 1 where it is None. lips: carries over the gaps `[N]` between the driver's lips, where given.
     """
     bounded = not asset.expression_names[0].startswith("expression_")
     expr, jaw, eyes = driver.expr, driver.jaw, driver.eyes
@@ -210,6 +249,8 @@ def moved_expression(
     eyes = own.eyes + gains["gaze"] * (eyes - theirs.eyes)
     if bounded:
         expr = bent(expr, BOUND, SLACK)
+    if lips is not None and gaps is not None:
+        jaw = lips.jaw(dataclasses.replace(driver, expr=expr, jaw=jaw), avatar, gaps, gains["jaw"])
     expr, jaw = within_opening(expr, jaw, avatar, asset)
     jaw = torch.cat([bent(jaw[:, :1], OPENING, OPENING / 7), jaw[:, 1:]], 1)
     turned = max(GAZE, float(avatar.eyes.abs().max()))

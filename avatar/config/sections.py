@@ -247,6 +247,8 @@ class LossConfig:
     """Where the clip never shows the head, it has the colours of its other side or of what is around (with surface)."""
     mouth: Annotated[float, WEIGHT] = 0.03
     """Opened wider than in the clip, the mouth shows the head model's own teeth, tongue and palate (FLAME warp)."""
+    lids: Annotated[float, WEIGHT] = 0.03
+    """Shut, which the clip hardly shows, the lids have the colours of the head's surface (FLAME warp)."""
 
 
 @dataclass

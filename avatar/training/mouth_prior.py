@@ -8,7 +8,7 @@ the deeper it lies, as bright as the clip shows it where it does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,15 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avatar.avatar import Avatar
-from avatar.field.frame_states import FrameData, Rays
-from avatar.field.ray_sampling import field_functions, sample_rays
-from avatar.field.scene import Scene
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.flame.rasterize import MeshImage, rasterize
-from avatar.geometry.cameras import Camera, image_rays
-from avatar.rendering.rays import render_samples
-from avatar.rendering.volume import over
+from avatar.geometry.cameras import Camera
+from avatar.training.posed_rays import PosedRays
 from avatar.training.prepare import TrainingData
 
 PARTS = {"teeth": (0.86, 0.82, 0.74), "tongue": (0.62, 0.34, 0.33), "mouth_interior": (0.42, 0.18, 0.18)}
@@ -41,64 +37,29 @@ WIDER, LEAST, WIDEST = 1.5, 0.2, 0.42
 """Openings start at this multiple of the clip's widest, not below the second, and end at the third; radians. Nearer to
 the clip's they would argue with its own pictures, where the mesh's lips are a pixel beside the person's."""
 OPENINGS = 6
-RAYS = 256
-"""Rays of a step of the prior."""
 
 
-@dataclass
-class MouthPrior:
-    """Wide mouths of the person, and what rays through them show."""
-
-    data: FrameData
-    """Of the K openings."""
-    frame: Tensor
-    """`[P]` int64: the opening of each ray."""
-    origins: Tensor
-    """`[P, 3]` metres, world."""
-    directions: Tensor
-    """`[P, 3]` unit."""
-    colour: Tensor
-    """`[P, 3]` sRGB in [0, 1]."""
-
-    @staticmethod
-    def make(avatar: Avatar, training: TrainingData) -> MouthPrior | None:
-        """None where the head has no such parts, no jawOpen, or the clip opens the mouth as wide as it goes."""
-        asset, identity = avatar.asset, training.identity
-        if not set(PARTS) <= set(asset.regions) or "jawOpen" not in asset.expression_names:
-            return None
-        opening = openings(identity.params, asset)
-        widest = int(opening.argmax())
-        first = max(WIDER * float(opening[widest]), LEAST)
-        if first >= WIDEST:
-            return None
-        camera = training.frames.cameras[widest]
-        params = opened(identity.params.frame(widest), asset, np.linspace(first, WIDEST, OPENINGS).tolist())
-        part = part_of_faces(asset, avatar.device)
-        brightness = brightness_of(training, part, opening)
-        parts = []
-        origins, directions = image_rays(camera, device=avatar.device)
-        for k in range(OPENINGS):
-            seen, inside = inside_of(training, params.frame(k), camera, part)
-            inside = eroded(inside)
-            colour = part_colours(seen, inside, part, asset, brightness)
-            frame = torch.full((int(inside.sum()),), k, device=avatar.device)
-            parts.append((frame, origins[inside], directions[inside], colour))
-        frame, *rest = (torch.cat(values) for values in zip(*parts, strict=True))
-        return MouthPrior(identity.frame_data(params), frame, *rest) if len(frame) else None
-
-    def loss(self, scene: Scene, progress: float, generator: torch.Generator) -> Tensor:
-        """Mean squared error of the colours of RAYS random rays, and of their opacity, which is 1."""
-        chosen = torch.randint(len(self.frame), (RAYS,), generator=generator, device=self.frame.device)
-        states = scene.mean_states(self.data)
-        mask = torch.ones(RAYS, dtype=torch.bool, device=self.frame.device)
-        rays = states.carry(Rays(self.origins[chosen], self.directions[chosen], self.frame[chosen], mask))
-        window = scene.window(progress)
-        samples, canonical = sample_rays(scene, states, rays, window, jitter=True, generator=generator)
-        functions = field_functions(scene, states, rays, window, canonical)
-        rendered = render_samples(samples, *functions, backend=scene.backends.marching.name)
-        wanted = self.colour[chosen]
-        picture = over(rendered.colour, rendered.opacity, wanted)
-        return (picture - wanted).square().mean() + (1 - rendered.opacity).square().mean()
+def wide_mouths(avatar: Avatar, training: TrainingData) -> PosedRays | None:
+    """Rays through mouths wider than the clip's. None where the head has no such parts, no jawOpen, or the clip opens
+    the mouth as wide as it goes."""
+    asset, identity = avatar.asset, training.identity
+    if not set(PARTS) <= set(asset.regions) or "jawOpen" not in asset.expression_names:
+        return None
+    opening = openings(identity.params, asset)
+    widest = int(opening.argmax())
+    first = max(WIDER * float(opening[widest]), LEAST)
+    if first >= WIDEST:
+        return None
+    camera = training.frames.cameras[widest]
+    params = opened(identity.params.frame(widest), asset, np.linspace(first, WIDEST, OPENINGS).tolist())
+    part = part_of_faces(asset, avatar.device)
+    brightness = brightness_of(training, part, opening)
+    pictures = []
+    for k in range(OPENINGS):
+        seen, inside = inside_of(training, params.frame(k), camera, part)
+        inside = eroded(inside)
+        pictures.append((inside, part_colours(seen, inside, part, asset, brightness)))
+    return PosedRays.through(identity, params, camera, pictures)
 
 
 def openings(params: HeadParameters, asset: HeadAsset) -> Tensor:

@@ -19,8 +19,10 @@ from avatar.field.scene import Scene
 from avatar.rendering.rays import render_samples
 from avatar.rendering.volume import over
 from avatar.training import losses
-from avatar.training.mouth_prior import MouthPrior
+from avatar.training.lid_prior import shut_eyes
+from avatar.training.mouth_prior import wide_mouths
 from avatar.training.optimizer import make_optimizer, scale_rates
+from avatar.training.posed_rays import PosedRays
 from avatar.training.prepare import TrainingData
 from avatar.training.room import RoomSampler, room_behind, room_losses
 from avatar.training.surface_prior import SurfacePrior, SurfaceSamples
@@ -31,8 +33,8 @@ VERTEX_SAMPLES = 256
 """Vertices at which a step holds the deformation field still."""
 REFRESH_INTERVAL = 16
 """Every so many steps cells without visibility are sampled too, in case they have come to light."""
-MOUTH_INTERVAL = 4
-"""Every so many steps mouths wider than in the clip are learned."""
+FACES_INTERVAL = 4
+"""Every so many steps faces that the clip does not show are learned: wide mouths, shut lids."""
 
 
 @dataclass
@@ -45,7 +47,8 @@ class TrainState:
     sampler: RaySampler
     generator: torch.Generator
     surface: SurfacePrior | None
-    mouth: MouthPrior | None
+    faces: dict[str, PosedRays]
+    """Faces that the clip does not show, under the names of their losses."""
     room: RoomSampler | None
 
     @staticmethod
@@ -64,11 +67,17 @@ class TrainState:
         generator = torch.Generator(device=avatar.device).manual_seed(settings.seed)
         wanted = settings.loss.surface > 0 and avatar.config.field.warp.enabled
         surface = SurfacePrior.make(avatar, training, settings.seed) if wanted else None
-        wide = settings.loss.mouth > 0 and avatar.config.field.warp.enabled
-        mouth = MouthPrior.make(avatar, training) if wide else None
+        faces = unseen_faces(avatar, training) if avatar.config.field.warp.enabled else {}
         room = None if avatar.scene.room is None else RoomSampler(training, settings.room_rays)
         optimizer = make_optimizer(avatar.scene, settings)
-        return TrainState(avatar, training, optimizer, sampler, generator, surface, mouth, room)
+        return TrainState(avatar, training, optimizer, sampler, generator, surface, faces, room)
+
+
+def unseen_faces(avatar: Avatar, training: TrainingData) -> dict[str, PosedRays]:
+    """Faces that the clip does not show and that the settings give a weight, under the names of their losses."""
+    weights, makers = avatar.config.training.loss, {"mouth": wide_mouths, "lids": shut_eyes}
+    made = {name: make(avatar, training) for name, make in makers.items() if getattr(weights, name) > 0}
+    return {name: rays for name, rays in made.items() if rays is not None}
 
 
 class StepResult(NamedTuple):
@@ -95,9 +104,10 @@ def train_step(state: TrainState, step: int, progress: float, rate_factor: float
     scale_rates(state.optimizer, rate_factor)
     try:
         result = training_losses(state, state.sampler.batch(), include_hidden=step % REFRESH_INTERVAL == 0)
-        if state.mouth is not None and step % MOUTH_INTERVAL == 0:
-            wide = state.mouth.loss(avatar.scene, progress, state.generator)
-            result.losses["mouth"] = settings.loss.mouth * wide
+        for turn, (name, rays) in enumerate(state.faces.items()):
+            if step % FACES_INTERVAL == turn:
+                weight = getattr(settings.loss, name)
+                result.losses[name] = weight * rays.loss(avatar.scene, progress, state.generator)
     except InputError as error:  # a kernel refuses what the field gives it
         raise stopped(run, step, "a kernel refused what the field gave it", found=str(error)) from error
     state.optimizer.zero_grad(set_to_none=True)

@@ -268,7 +268,7 @@ def test_drivers_play_one_after_another_each_from_its_own_neutral(avatar, head, 
     reanimate(avatar, drivers, tmp_path / "o.mp4", settings=Retarget(transfer="relative"))
     jaws = [float(params.jaw[0, 0]) for params, _ in avatar.asked]
     assert len(jaws) == 40
-    assert jaws[19] == pytest.approx(0.3, abs=0.01)
+    assert jaws[19] == pytest.approx(0.3, abs=0.05)  # the gap is carried over, on another face
     assert jaws[20:] == pytest.approx([0.0] * 20, abs=1e-5)
     assert max(abs(float(params.expr[0, smile])) for params, _ in avatar.asked) < 1e-5
 

@@ -1,0 +1,102 @@
+"""The gap between the lips: as wide on the avatar as on its driver, and shut when the driver's is.
+
+The same change of the jaw opens two faces by different amounts, and lips that meet on one may cross on another. What
+shows of speech is the gap, so it is what is carried over: the avatar's jaw turns until its lips are as far apart as the
+driver's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from avatar.flame.assets import HeadAsset
+from avatar.flame.landmark_sets import EYE_OUTER_CORNERS, INNER_LIP_MIDDLE
+from avatar.flame.model import HeadModel, HeadParameters
+
+PROBE = 0.02
+"""Radians by which the jaw is turned to see how the gap changes."""
+ROUNDS = 3
+FARTHEST = 0.3
+"""Radians by which the jaw may be turned for the gap's sake."""
+LEAST_CHANGE = 0.1
+"""Of the gap with the jaw, per radian: below it the jaw does not open these lips."""
+LEAST_SPAN = 0.01
+"""Of a gap between neutral and shut, over the eyes' distance."""
+SHUT_QUANTILE = 0.02
+"""Of a clip's gaps that is shut: single frames may be tracked with lips that cross."""
+GAP_NOISE = 0.006
+"""Size of frame-to-frame changes of the gap taken for tracking noise, over the eyes' distance."""
+
+
+class LipGauge:
+    """Measures the gap between the lips of a head model's faces."""
+
+    def __init__(self, asset: HeadAsset, device: torch.device | str = "cpu") -> None:
+        """Raises HeadModelError for a head without landmarks (`HeadAsset.has_landmarks`)."""
+        asset.require_landmarks()
+        wanted = torch.tensor([*INNER_LIP_MIDDLE, *EYE_OUTER_CORNERS])
+        whole = torch.as_tensor(asset.faces[asset.mediapipe_faces], dtype=torch.int64)[wanted]
+        subset, corners = torch.unique(whole, return_inverse=True)
+        self._model = HeadModel(asset, subset).to(device)
+        self._corners = corners.to(device)
+        self._weights = torch.as_tensor(asset.mediapipe_barycentrics)[wanted].to(device)
+
+    @torch.no_grad()
+    def __call__(self, params: HeadParameters) -> Tensor:
+        """`[N]` gaps between the inner lips over the distance of the eyes' outer corners; negative where lips cross."""
+        zero = torch.zeros_like(params.rotation)
+        straight = dataclasses.replace(params, rotation=zero, neck=zero, translation=zero)
+        vertices = self._model(straight).vertices
+        upper, lower, right, left = (vertices[:, self._corners] * self._weights[..., None]).sum(-2).unbind(1)
+        return (upper - lower)[:, 1] / (right - left).norm(dim=-1)
+
+    def opened(self, params: HeadParameters, wanted: Tensor) -> Tensor:
+        """Jaws `[N, 3]` in radians with which the faces `params` have the gaps `wanted` `[N]`, as far as jaws can."""
+        jaw = params.jaw.clone()
+        for _ in range(ROUNDS):
+            gap = self(dataclasses.replace(params, jaw=jaw))
+            probe = jaw.clone()
+            probe[:, 0] += PROBE
+            change = (self(dataclasses.replace(params, jaw=probe)) - gap) / PROBE
+            step = torch.where(change > LEAST_CHANGE, (wanted - gap) / change.clamp_min(LEAST_CHANGE), 0.0)
+            jaw[:, 0] = torch.minimum(
+                torch.maximum(jaw[:, 0] + step, params.jaw[:, 0] - FARTHEST), params.jaw[:, 0] + FARTHEST
+            )
+        return jaw
+
+
+@dataclasses.dataclass(frozen=True)
+class GapRange:
+    """The lips' gap of a person at rest, and shut; over the eyes' distance."""
+
+    neutral: float
+    shut: float
+
+    @staticmethod
+    def of(gaps: Tensor, neutral: float) -> GapRange:
+        """Of a clip's gaps `[N]`. Lips that are never shut in it are shut at 0."""
+        return GapRange(neutral, min(neutral, max(0.0, float(torch.quantile(gaps, SHUT_QUANTILE)))))
+
+
+def carried_over(gaps: Tensor, theirs: GapRange, own: GapRange, gain: float) -> Tensor:
+    """The avatar's gaps `[N]` for the driver's: as much wider than at rest, times `gain`, and shut when they are."""
+    change = gaps - theirs.neutral
+    ratio = (own.neutral - own.shut) / max(theirs.neutral - theirs.shut, LEAST_SPAN)
+    return own.neutral + torch.where(change > 0, gain * change, min(1.0, ratio) * change)
+
+
+@dataclasses.dataclass(frozen=True)
+class LipMatch:
+    """What carries the gap between the lips over."""
+
+    gauge: LipGauge
+    theirs: GapRange
+    own: GapRange
+
+    def jaw(self, meant: HeadParameters, avatar: HeadParameters, gaps: Tensor, gain: float) -> Tensor:
+        """Jaws `[N, 3]` for the expressions `meant` on the avatar's face. gaps: `[N]` of the driver."""
+        shown = dataclasses.replace(meant, shape=avatar.shape, static_offset=avatar.static_offset)
+        return self.gauge.opened(shown, carried_over(gaps, self.theirs, self.own, gain))
