@@ -5,7 +5,8 @@
 Landmarks are detected again in both videos. Frames are matched by time; `--start` is where in the driver the rendered
 video begins. The background is the upper half of the picture within 12 % of its sides, and its figure the mean
 absolute difference of consecutive frames, of 255. Lids: the gap between them over the eye's width (mean of both eyes),
-relative to its median, in the frames in which the driver's falls below half its own median: a blink.
+relative to its median, in the frames in which the driver's falls below half its own median: a blink. Jitter: the root
+mean square of the landmarks' second differences over time, as of independent noise, over the eyes' distance.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from avatar.media.video import read_video
-from capture_tools.report.face_curves import blinks, correlation, face_curves
+from capture_tools.report.face_curves import blinks, correlation, face_curves, jitter
 
 
 def background_change(video: Path, border: float = 0.12) -> float:
@@ -52,6 +53,8 @@ def main() -> None:
         )
     else:
         print("the driver never blinks")
+    shaking = [100 * jitter(curve.points) for curve in (driver, rendered)]
+    print(f"jitter of landmarks, % of the eyes' distance: driver {shaking[0]:.3f}, rendered {shaking[1]:.3f}")
     print(f"background change {background_change(arguments.rendered):.3f} of 255 between consecutive frames")
 
 

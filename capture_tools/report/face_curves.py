@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from avatar.flame.landmark_sets import eye_aspect_ratio, lip_distance
+from avatar.base.conventions import LANDMARK_COUNT
+from avatar.flame.landmark_sets import eye_aspect_ratio, inter_ocular_distance, lip_distance
 from avatar.media.video import read_video
 from capture_tools.detect.landmark_detector import LandmarkDetector
 
@@ -22,23 +23,26 @@ class FaceCurves:
     """`[N]` distance between the lips over the eyes' distance."""
     lids: np.ndarray
     """`[N]` gap between the lids over the eye's width, mean of both eyes."""
+    points: np.ndarray
+    """`[N, 478, 2]` landmarks over the distance between the eyes' outer corners, that of the whole video."""
 
     def at(self, times: np.ndarray) -> FaceCurves:
         """The frames nearest to `times` `[M]`."""
         nearest = np.abs(self.times[None] - np.asarray(times)[:, None]).argmin(1)
-        return FaceCurves(self.times[nearest], self.lips[nearest], self.lids[nearest])
+        return FaceCurves(self.times[nearest], self.lips[nearest], self.lids[nearest], self.points[nearest])
 
 
 def face_curves(video: Path, start: float = 0.0) -> FaceCurves:
     """The curves of a video; `times` count from second `start` of it. Raises InputError where it cannot be read."""
-    times, lips, lids = [], [], []
+    times, points = [], []
     with LandmarkDetector(static=False) as detector:
         for time, image in read_video(video, start=start or None):
             pixels, _ = detector.detect(image)
             times.append(time - start)
-            lips.append(np.nan if pixels is None else float(lip_distance(pixels)))
-            lids.append(np.nan if pixels is None else float(eye_aspect_ratio(pixels)))
-    return FaceCurves(np.array(times), np.array(lips), np.array(lids))
+            points.append(np.full((LANDMARK_COUNT, 2), np.nan) if pixels is None else pixels)
+    found = np.array(points, np.float64).reshape(-1, LANDMARK_COUNT, 2)
+    eyes = np.nanmedian(inter_ocular_distance(found)) if np.isfinite(found).any() else 1.0
+    return FaceCurves(np.array(times), lip_distance(found), eye_aspect_ratio(found), found / eyes)
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
@@ -58,3 +62,14 @@ def blinks(driver: np.ndarray, rendered: np.ndarray) -> np.ndarray:
     known = np.isfinite(driver) & np.isfinite(rendered)
     driver, rendered = driver[known], rendered[known]
     return rendered[driver < 0.5 * np.median(driver)] / np.median(rendered)
+
+
+def jitter(points: np.ndarray) -> float:
+    """How much landmarks `[N, L, 2]` shake: the root mean square of their second differences over time, divided by
+    the square root of six, which is the deviation of independent noise; NaN where no three frames in a row have a face.
+
+    Motion adds to it, so it is to be compared between videos that move alike.
+    """
+    bend = points[2:] - 2 * points[1:-1] + points[:-2]
+    known = np.isfinite(bend).all(axis=(1, 2))
+    return float(np.sqrt(np.square(bend[known]).mean() / 6)) if known.any() else float("nan")

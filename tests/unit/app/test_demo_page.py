@@ -12,8 +12,9 @@ METRICS = {
 
 
 TIMES = np.linspace(0, 2, 51)
-DRIVER = FaceCurves(TIMES, 0.1 + 0.1 * np.sin(6 * TIMES) ** 2, np.full(51, 0.3))
-DRIVEN = FaceCurves(TIMES, 0.08 + 0.09 * np.sin(6 * TIMES) ** 2, np.full(51, 0.3))
+STILL = np.zeros((51, 478, 2))
+DRIVER = FaceCurves(TIMES, 0.1 + 0.1 * np.sin(6 * TIMES) ** 2, np.full(51, 0.3), STILL)
+DRIVEN = FaceCurves(TIMES, 0.08 + 0.09 * np.sin(6 * TIMES) ** 2, np.full(51, 0.3), STILL)
 
 
 def page(tmp_path, **changes):
@@ -62,6 +63,6 @@ def test_lips_are_drawn_over_the_same_time_and_scale():
     assert "correlation 1.00" in drawn
     assert svg_path(np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0, 0.5])) == "M0.00 96.00L50.00 4.00L100.00 50.00"
     assert svg_path(TIMES[:3], np.array([0.0, np.nan, 1.0])).count("M") == 2
-    nobody = FaceCurves(TIMES, np.full(51, np.nan), np.full(51, np.nan))
+    nobody = FaceCurves(TIMES, np.full(51, np.nan), np.full(51, np.nan), STILL)
     assert lip_curves(nobody, nobody) == ""
     assert "correlation" not in lip_curves(DRIVER, nobody)
