@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
+
 from avatar.animation.driving import SMOOTHING, MeanPose, PoseRange, retarget
-from avatar.animation.lip_gap import GapRange, LipMatch
+from avatar.animation.face_gaps import GapRange, LipMatch
 from avatar.animation.transfer import (
     OWN_FPS,
     Neutral,
     Retarget,
     gauge_of,
+    lids_of,
     moved_expression,
     neutral_of,
     parse_gains,
+    strongest_shut,
+    taken_for_shut,
 )
 from avatar.base.errors import ConfigError
 from avatar.flame.assets import HeadAsset
@@ -41,8 +46,13 @@ class LiveTransfer:
         self.gains = parse_gains(self.settings.gain)
         self._own, self._asset = own, asset
         self._own_neutral, self._seen = neutral_of(own, asset, OWN_FPS), PoseRange.of(own)
-        self._gauge = gauge_of(asset, own.expr.device)
+        self._gauge, self._own_gap = gauge_of(asset, own.expr.device), None
+        if self._gauge is not None:
+            at_rest = float(self._gauge.lips(self._own_neutral.on(own)))
+            self._own_gap = GapRange.of(self._gauge.lips(own), at_rest)
         self._lips: LipMatch | None = None
+        self._usual_lids: torch.Tensor | None = None
+        self._shut = torch.full((len(lids_of(asset)),), -torch.inf, device=own.expr.device)
         self._neutral: Neutral | None = None
         self._reference: MeanPose | None = None
         self._last: HeadParameters | None = None
@@ -52,19 +62,21 @@ class LiveTransfer:
         watched = watched.to(self._own.expr.device)
         self._neutral = neutral_of(watched, self._asset, OWN_FPS, share=CALMER_HALF)
         self._reference, self._last = MeanPose.of(watched), None
-        if self._gauge is not None:
-            at_rest = float(self._gauge(self._neutral.on(watched)))
-            own = GapRange.of(self._gauge(self._own), float(self._gauge(self._own_neutral.on(self._own))))
-            self._lips = LipMatch(self._gauge, GapRange(at_rest, min(at_rest, 0.0)), own)
+        if self._gauge is not None and self._own_gap is not None:
+            rest = self._neutral.on(watched)
+            at_rest, self._usual_lids = float(self._gauge.lips(rest)), self._gauge.lids(rest)[0]
+            self._lips = LipMatch(self._gauge, GapRange(at_rest, min(at_rest, 0.0)), self._own_gap)
 
     def __call__(self, frame: HeadParameters) -> HeadParameters:
         """One frame (N = 1) of the driver on the avatar's identity; after `calibrate`."""
         assert self._neutral is not None
         self._last = steadied(frame.to(self._own.expr.device), self._last)
         own, theirs = self._own_neutral, self._neutral
-        gaps = None if self._gauge is None else self._gauge(self._last)
-        lips = {"lips": self._lips, "gaps": gaps}
-        meant = moved_expression(self._last, self._own, self._asset, self.gains, own=own, theirs=theirs, **lips)
+        gaps = None if self._gauge is None else self._gauge.lips(self._last)
+        shut = strongest_shut(self._last, self._asset, self._gauge, self._usual_lids)
+        self._shut = torch.maximum(self._shut, shut)
+        matched = {"shut": taken_for_shut(self._shut), "lips": self._lips, "gaps": gaps}
+        meant = moved_expression(self._last, self._own, self._asset, self.gains, own=own, theirs=theirs, **matched)
         known = {"seen": self._seen, "reference": self._reference}
         return retarget(self._own, meant, self.settings.head_motion, self.gains["head"], **known)
 

@@ -16,8 +16,8 @@ from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName, c
 from avatar.animation.comparison import DriversBeside, require_filmed, what_is_beside
 from avatar.animation.driver_files import DEFAULT_FPS, Driver
 from avatar.animation.driving import expression_frames, keep_large_changes, retarget, smooth_tracking
+from avatar.animation.face_gaps import GAP_NOISE
 from avatar.animation.keyframes import frame_count, is_keyframe_file, read_keyframes
-from avatar.animation.lip_gap import GAP_NOISE
 from avatar.animation.outputs import Target, parse_layers, require_writable, target_of
 from avatar.animation.path_files import read_camera_path, require_in_view
 from avatar.animation.several import at_rate, sounds_of
@@ -85,7 +85,7 @@ def performed(own: HeadParameters, driver: Driver, asset: HeadAsset, settings: R
     steady = smooth_tracking(driver.params.to(own.expr.device))
     gauge, gaps = gauge_of(asset, own.expr.device), None
     if relative and gauge is not None:  # the gap is tracked more exactly than what makes it: it is smoothed less
-        gaps = keep_large_changes(gauge(driver.params.to(own.expr.device))[:, None], GAP_NOISE)[:, 0]
+        gaps = keep_large_changes(gauge.lips(driver.params.to(own.expr.device))[:, None], GAP_NOISE)[:, 0]
     meant = transfer_expression(own, steady, asset, settings, relative=relative, fps=driver.fps, gaps=gaps)
     return retarget(own, meant, settings.head_motion, parse_gains(settings.gain)["head"])
 

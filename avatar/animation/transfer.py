@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from avatar.animation.expressions import jaw_open_angle, jaw_share_of
-from avatar.animation.lip_gap import GapRange, LipGauge, LipMatch
+from avatar.animation.face_gaps import FaceGauge, GapRange, LipMatch
 from avatar.base.errors import ConfigError
 from avatar.base.limits import GAIN
 from avatar.flame.assets import HeadAsset
@@ -67,7 +67,10 @@ OPEN_LIDS = 0.4
 """Quantile of a lid's closing that is its neutral: eyes are open most of the time, also where a blink falls into the
 calmest frames."""
 SHUT = 0.8
-"""Closing from which on a lid's strongest one in a clip is taken for shut: tracked blinks reach 0.82 to 1."""
+"""Closing from which on a lid's strongest one in a clip is taken for shut."""
+SHUT_GAP = 0.4
+"""Share of its usual gap below which a tracked lid is shut, whatever its closing says: small faces are tracked with 0.6
+and the rest in other actions. The detector's own landmarks of shut lids are a fifth of their usual gap apart."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ def neutral_of(
         activity = params.expr[:, counted].abs().sum(-1) + opening
         gauge = gauge_of(asset, params.expr.device)
         if gauge is not None and count > 1:
-            gaps = gauge(params)
+            gaps = gauge.lips(params)
             activity = activity.masked_fill(gaps > torch.quantile(gaps, max(CLOSED_SHARE, share)), torch.inf)
         chosen = activity.argsort(stable=True)[: max(1, round(share * count))]
     expr, eyes = params.expr[chosen].median(0).values, params.eyes[chosen].median(0).values
@@ -166,9 +169,9 @@ def neutral_of(
     return Neutral(expr, params.jaw[chosen].median(0).values, eyes)
 
 
-def gauge_of(asset: HeadAsset, device: torch.device | str = "cpu") -> LipGauge | None:
+def gauge_of(asset: HeadAsset, device: torch.device | str = "cpu") -> FaceGauge | None:
     """What measures the gap between the lips; None for a head without landmarks."""
-    return LipGauge(asset, device) if asset.has_landmarks else None
+    return FaceGauge(asset, device) if asset.has_landmarks else None
 
 
 def lids_of(asset: HeadAsset) -> list[int]:
@@ -176,10 +179,32 @@ def lids_of(asset: HeadAsset) -> list[int]:
     return [i for i, name in enumerate(asset.expression_names) if name.startswith("eyeBlink")]
 
 
-def shut_lids(params: HeadParameters, asset: HeadAsset) -> Tensor:
-    """`[lids]`: the closing at which each lid of a clip is shut. 1 where it never comes near that."""
-    strongest = params.expr[:, lids_of(asset)].amax(0)
-    return torch.where(strongest >= SHUT, strongest.clamp_max(BOUND), torch.ones_like(strongest))
+def shut_lids(params: HeadParameters, asset: HeadAsset, gauge: FaceGauge | None = None) -> Tensor:
+    """`[lids]`: the closing at which each lid of a clip is shut. 1 where it never comes near that.
+
+    gauge: tells shut lids by the gap between them as well.
+    """
+    usual = None if gauge is None else gauge.lids(params).median(0).values
+    return taken_for_shut(strongest_shut(params, asset, gauge, usual))
+
+
+def strongest_shut(
+    params: HeadParameters, asset: HeadAsset, gauge: FaceGauge | None = None, usual: Tensor | None = None
+) -> Tensor:
+    """`[lids]`: the strongest closing of each lid in those of N frames in which it is shut; -inf where in none.
+
+    usual: `[2]` gaps between open lids, for `gauge` to tell shut ones.
+    """
+    closing = params.expr[:, lids_of(asset)]
+    is_shut = closing >= SHUT
+    if gauge is not None and usual is not None and is_shut.shape[1] == len(usual):
+        is_shut = is_shut | (gauge.lids(params) < SHUT_GAP * usual)
+    return torch.where(is_shut, closing, -torch.inf).amax(0)
+
+
+def taken_for_shut(strongest: Tensor) -> Tensor:
+    """`[lids]`: the closing at which a lid is shut, from the strongest one that was seen, if any was."""
+    return torch.where(strongest > LEAST_SPAN, strongest.clamp_max(BOUND), torch.ones_like(strongest))
 
 
 def transfer_expression(
@@ -195,21 +220,21 @@ def transfer_expression(
     """The driver's N frames with expression, jaw and eyes meant for the avatar.
 
     avatar: parameters of the training clip. relative: as `Retarget.transfer`, decided. fps: the driver's rate.
-    gaps: `[N]` between the driver's lips (`LipGauge`), where they are known better than from `driver`.
+    gaps: `[N]` between the driver's lips (`FaceGauge`), where they are known better than from `driver`.
     Raises ConfigError as `parse_gains` and `neutral_of`.
     """
     gains = parse_gains(settings.gain)
-    shut = shut_lids(driver, asset)
+    gauge, lips = gauge_of(asset, driver.expr.device), None
+    shut = shut_lids(driver, asset, gauge)
     if not relative:
         return moved_expression(driver, avatar, asset, gains, shut=shut)
     theirs, own = neutral_of(driver, asset, fps, settings.neutral), neutral_of(avatar, asset, OWN_FPS)
-    gauge, lips = gauge_of(asset, driver.expr.device), None
     if gauge is not None:
-        gaps = gauge(driver) if gaps is None else gaps
+        gaps = gauge.lips(driver) if gaps is None else gaps
         lips = LipMatch(
             gauge,
-            GapRange.of(gaps, float(gauge(theirs.on(driver)))),
-            GapRange.of(gauge(avatar), float(gauge(own.on(avatar)))),
+            GapRange.of(gaps, float(gauge.lips(theirs.on(driver)))),
+            GapRange.of(gauge.lips(avatar), float(gauge.lips(own.on(avatar)))),
         )
     return moved_expression(driver, avatar, asset, gains, own=own, theirs=theirs, shut=shut, lips=lips, gaps=gaps)
 

@@ -25,8 +25,8 @@ from avatar.training.prepare import TrainingData
 from avatar.training.surface_colours import surface_colours
 
 LIDS = ("eyeBlinkLeft", "eyeBlinkRight")
-CLOSINGS = ((0.75, 0.75), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0))
-"""Closings of the left and the right lid that are taught: nearly shut, shut, and each alone."""
+CLOSINGS = ((0.75, 0.75), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.5))
+"""Closings of the left and the right lid that are taught: nearly shut, shut, each alone, and half shut."""
 SHUT = 0.6
 """Closing from which on a frame of the clip shows a lid shut."""
 ENOUGH = 4

@@ -72,6 +72,8 @@ def test_it_is_the_transfer_of_reanimate(head, own):
     reference = transfer_expression(own, whole, head, settings, relative=True, fps=25.0).select(torch.arange(200, 210))
     transfer = LiveTransfer(own, head, settings)
     transfer.calibrate(held(neutral))
+    for number in range(10):  # from these it learns how far the driver's lids close
+        transfer(acted.frame(number))
     for number in range(10):
         transfer._last = None  # without what the filter keeps of the frame before
         shown = transfer(acted.frame(number))
@@ -135,3 +137,20 @@ def test_noise_at_rest_shrinks(head):
 def test_settings_that_cannot_be(head, own, settings):
     with pytest.raises(ConfigError):
         LiveTransfer(own, head, settings)
+
+
+def test_a_drivers_blink_that_is_tracked_as_weak_shuts_the_avatars_lids_once_it_was_seen(head, own):
+    """Its lids are shut with 0.6 and other actions; before the first blink nobody knows, and half a blink stays one."""
+    names = ("eyeBlinkLeft", "eyeBlinkRight", "eyeSquintLeft", "eyeSquintRight")
+    lids = [head.expression_index(name) for name in names[:2]]
+    own = HeadParameters.neutral(head, 30)
+    frames = {}
+    for name, amounts in {"half": (0.4, 0.4, 0.0, 0.0), "shut": (0.6, 0.6, 0.5, 0.5)}.items():
+        frames[name] = HeadParameters.neutral(head, 1)
+        for action, amount in zip(names, amounts, strict=True):
+            frames[name].expr[0, head.expression_index(action)] = amount
+    transfer = LiveTransfer(own, head)
+    transfer.calibrate(held(HeadParameters.neutral(head, 1)))
+    assert transfer(frames["half"]).expr[0, lids].tolist() == pytest.approx([0.4, 0.4], abs=0.01)
+    transfer._last = None
+    assert transfer(frames["shut"]).expr[0, lids].tolist() == pytest.approx([1, 1], abs=0.01)

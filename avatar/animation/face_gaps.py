@@ -1,4 +1,4 @@
-"""The gap between the lips: as wide on the avatar as on its driver, and shut when the driver's is.
+"""The gaps between lips and between lids: as wide on the avatar as on its driver, and shut when the driver's are.
 
 The same change of the jaw opens two faces by different amounts, and lips that meet on one may cross on another. What
 shows of speech is the gap, so it is what is carried over: the avatar's jaw turns until its lips are as far apart as the
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from avatar.flame.assets import HeadAsset
-from avatar.flame.landmark_sets import EYE_OUTER_CORNERS, INNER_LIP_MIDDLE
+from avatar.flame.landmark_sets import EYE_CORNERS, EYE_OUTER_CORNERS, INNER_LIP_MIDDLE, LID_MIDDLES
 from avatar.flame.model import HeadModel, HeadParameters
 
 PROBE = 0.02
@@ -31,36 +31,46 @@ GAP_NOISE = 0.006
 """Size of frame-to-frame changes of the gap taken for tracking noise, over the eyes' distance."""
 
 
-class LipGauge:
-    """Measures the gap between the lips of a head model's faces."""
+class FaceGauge:
+    """Measures the gaps between the lips and between the lids of a head model's faces."""
 
     def __init__(self, asset: HeadAsset, device: torch.device | str = "cpu") -> None:
         """Raises HeadModelError for a head without landmarks (`HeadAsset.has_landmarks`)."""
         asset.require_landmarks()
-        wanted = torch.tensor([*INNER_LIP_MIDDLE, *EYE_OUTER_CORNERS])
+        lids = [point for eye in zip(LID_MIDDLES, EYE_CORNERS, strict=True) for pair in eye for point in pair]
+        wanted = torch.tensor([*INNER_LIP_MIDDLE, *EYE_OUTER_CORNERS, *lids])
         whole = torch.as_tensor(asset.faces[asset.mediapipe_faces], dtype=torch.int64)[wanted]
         subset, corners = torch.unique(whole, return_inverse=True)
         self._model = HeadModel(asset, subset).to(device)
         self._corners = corners.to(device)
         self._weights = torch.as_tensor(asset.mediapipe_barycentrics)[wanted].to(device)
 
-    @torch.no_grad()
-    def __call__(self, params: HeadParameters) -> Tensor:
+    def lips(self, params: HeadParameters) -> Tensor:
         """`[N]` gaps between the inner lips over the distance of the eyes' outer corners; negative where lips cross."""
-        zero = torch.zeros_like(params.rotation)
-        straight = dataclasses.replace(params, rotation=zero, neck=zero, translation=zero)
-        vertices = self._model(straight).vertices
-        upper, lower, right, left = (vertices[:, self._corners] * self._weights[..., None]).sum(-2).unbind(1)
+        upper, lower, right, left = self._points(params)[:, :4].unbind(1)
         return (upper - lower)[:, 1] / (right - left).norm(dim=-1)
+
+    def lids(self, params: HeadParameters) -> Tensor:
+        """`[N, 2]` gaps between the lids of the left and of the right eye over the eye's width; negative where they
+        cross."""
+        upper, lower, outer, inner = self._points(params)[:, 4:].unflatten(1, (2, 4)).unbind(2)
+        return ((upper - lower)[..., 1] / (outer - inner).norm(dim=-1)).flip(1)
+
+    @torch.no_grad()
+    def _points(self, params: HeadParameters) -> Tensor:
+        """The landmarks `[N, 12, 3]` of heads that look straight ahead."""
+        zero = torch.zeros_like(params.rotation)
+        vertices = self._model(dataclasses.replace(params, rotation=zero, neck=zero, translation=zero)).vertices
+        return (vertices[:, self._corners] * self._weights[..., None]).sum(-2)
 
     def opened(self, params: HeadParameters, wanted: Tensor) -> Tensor:
         """Jaws `[N, 3]` in radians with which the faces `params` have the gaps `wanted` `[N]`, as far as jaws can."""
         jaw = params.jaw.clone()
         for _ in range(ROUNDS):
-            gap = self(dataclasses.replace(params, jaw=jaw))
+            gap = self.lips(dataclasses.replace(params, jaw=jaw))
             probe = jaw.clone()
             probe[:, 0] += PROBE
-            change = (self(dataclasses.replace(params, jaw=probe)) - gap) / PROBE
+            change = (self.lips(dataclasses.replace(params, jaw=probe)) - gap) / PROBE
             step = torch.where(change > LEAST_CHANGE, (wanted - gap) / change.clamp_min(LEAST_CHANGE), 0.0)
             jaw[:, 0] = torch.minimum(
                 torch.maximum(jaw[:, 0] + step, params.jaw[:, 0] - FARTHEST), params.jaw[:, 0] + FARTHEST
@@ -92,7 +102,7 @@ def carried_over(gaps: Tensor, theirs: GapRange, own: GapRange, gain: float) -> 
 class LipMatch:
     """What carries the gap between the lips over."""
 
-    gauge: LipGauge
+    gauge: FaceGauge
     theirs: GapRange
     own: GapRange
 
