@@ -73,9 +73,10 @@ def test_it_is_the_transfer_of_reanimate(head, own):
     transfer = LiveTransfer(own, head, settings)
     transfer.calibrate(held(neutral))
     for number in range(10):  # from these it learns how far the driver's lids close
+        transfer._last = None  # without what the filter keeps of the frame before
         transfer(acted.frame(number))
     for number in range(10):
-        transfer._last = None  # without what the filter keeps of the frame before
+        transfer._last = None
         shown = transfer(acted.frame(number))
         assert torch.allclose(shown.expr, reference.expr[number : number + 1], atol=1e-5)
         assert torch.allclose(shown.jaw, reference.jaw[number : number + 1], atol=1e-5)
