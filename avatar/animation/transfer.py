@@ -197,7 +197,8 @@ def strongest_shut(
     """
     closing = params.expr[:, lids_of(asset)]
     is_shut = closing >= SHUT
-    if gauge is not None and usual is not None and is_shut.shape[1] == len(usual):
+    may_be = is_shut.shape[1] == 2 and bool((closing > LEAST_SPAN).any())
+    if may_be and gauge is not None and usual is not None:
         is_shut = is_shut | (gauge.lids(params) < SHUT_GAP * usual)
     return torch.where(is_shut, closing, -torch.inf).amax(0)
 
