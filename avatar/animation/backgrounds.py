@@ -14,6 +14,7 @@ from torch import Tensor
 from avatar.animation.outputs import Target
 from avatar.base.errors import InputError
 from avatar.base.files import refuse_inputs
+from avatar.base.provenance import Source
 from avatar.geometry.cameras import Camera
 from avatar.media.images import read_png
 from avatar.media.video import FORMS
@@ -69,6 +70,12 @@ def choose_background(avatar: Avatar, choice: str) -> Behind:
         return Background(picture(Path(choice), avatar), avatar.camera).seen_by
     colour = torch.zeros(3) if choice == TRANSPARENT else torch.tensor(colour_of(choice)).float() / 255
     return lambda camera: colour.to(avatar.device).expand(camera.height, camera.width, 3)
+
+
+def source_of(avatar: Avatar, choice: str) -> Source:
+    """What pictures before this background are: mixed where it shows what was filmed by a fixed camera, or a file."""
+    filmed = choice in (SCENE, BLUR) and not avatar.shows_room
+    return Source.MIXED if filmed or is_file(choice) else Source.RENDERED
 
 
 def softened(image: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from avatar.animation.backgrounds import SCENE, TRANSPARENT, check_background, choose_background
+from avatar.animation.backgrounds import SCENE, TRANSPARENT, check_background, choose_background, source_of
 from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName, camera_path, parse_path
 from avatar.animation.comparison import DriversBeside, require_filmed, what_is_beside
 from avatar.animation.driver_files import DEFAULT_FPS, Driver
@@ -29,6 +29,7 @@ from avatar.base.errors import ConfigError, InputError
 from avatar.flame.mean_pose import mean_pose
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
+from avatar.media.manifest import require_signing
 
 if TYPE_CHECKING:
     from avatar.avatar import Avatar
@@ -110,8 +111,10 @@ def played(
 def require_drivable(
     out: Path, *, background: str, layers: str, compare: bool, overwrite: bool, inputs: Sequence[Path] = ()
 ) -> Target:
-    """The output of `reanimate`. Raises, before any work, what `target_of`, `check_background`, `parse_layers` and
-    `outputs.require_writable` raise, and ConfigError where drivers would stand beside a transparent avatar."""
+    """The output of `reanimate`. Raises, before any work, what `target_of`, `check_background`, `parse_layers`,
+    `outputs.require_writable` and `require_signing` raise, and ConfigError where drivers would stand beside a
+    transparent avatar."""
+    require_signing()
     target = target_of(out)
     check_background(background, target)
     if compare and background == TRANSPARENT:
@@ -194,11 +197,13 @@ def require_renderable(
     overwrite: bool,
 ) -> Plan:
     """The output and the path of `render_path`. Raises, before any work, ConfigError for a number out of range or an
-    unknown path, and what `target_of`, `check_background`, `parse_layers` and `outputs.require_writable` raise."""
+    unknown path, and what `target_of`, `check_background`, `parse_layers`, `outputs.require_writable` and
+    `require_signing` raise."""
     limits.RENDER_FRAMES.require("--frames", frames)
     limits.FPS.require("--fps", fps)
     limits.RENDER_SIZE.require("--size", size)
     limits.AMPLITUDE.require("--amplitude", amplitude)
+    require_signing()
     target = target_of(out, still=True)
     check_background(background, target)
     chosen = parse_path(path)
@@ -209,7 +214,7 @@ def require_renderable(
 
 def _look(avatar: Avatar, background: str, layers: str) -> Look:
     behind = choose_background(avatar, background)
-    return Look(behind, background, background == TRANSPARENT, parse_layers(layers))
+    return Look(behind, background, background == TRANSPARENT, parse_layers(layers), source_of(avatar, background))
 
 
 def natural_length(avatar: Avatar, expression: str, fps: float) -> int:

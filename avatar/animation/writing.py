@@ -21,6 +21,7 @@ from avatar.base.conventions import VERSION
 from avatar.base.errors import InputError
 from avatar.base.files import sha256_of_file
 from avatar.base.progress import Progress
+from avatar.base.provenance import Source
 from avatar.geometry.cameras import Camera
 from avatar.media.images import is_whole_png, to_uint8, write_png
 from avatar.media.joining import join_videos
@@ -45,6 +46,8 @@ class Look:
     """As it was asked for (`backgrounds.choose_background`)."""
     transparent: bool
     layers: tuple[str, ...] = ()
+    source: Source = Source.RENDERED
+    """What the pictures are, before anything else is beside them."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def write_still(avatar: Avatar, params: HeadParameters, camera: Camera, target: 
     image, layers = frame_pictures(avatar, params, camera, look)
     for name, picture in layers.items():
         write_png(target.layer_of_still(name), picture, synthetic=True)
-    return write_png(target.path, image, synthetic=True)
+    return write_png(target.path, image, synthetic=True, source=look.source)
 
 
 def write_shots(
@@ -95,6 +98,7 @@ def write_shots(
     Raises OutputError where pictures stand in the way or nothing can be written.
     """
     count = len(shots.cameras)
+    source = Source.MIXED if shots.beside is not None or shots.sounds else look.source
     layers = {name: target.layer(name) for name in look.layers}
     sequences = [*([target.sequence] if target.sequence is not None else []), *layers.values()]
     work.begin(_identity(avatar, shots, look), sequences, count, overwrite)
@@ -115,12 +119,13 @@ def write_shots(
             whole = all(is_whole_png(place.file(index)) for place in layers.values() for index in piece)
             if target.sequence is not None:
                 if not (whole and is_whole_png(target.sequence.file(piece[0]))):
-                    write_png(target.sequence.file(piece[0]), next(frames(piece, bar)), synthetic=True)
+                    file = target.sequence.file(piece[0])
+                    write_png(file, next(frames(piece, bar)), synthetic=True, source=source)
             elif not (whole and _is_whole(part, len(piece))):
-                write_video(part, frames(piece, bar), shots.fps, synthetic=True)
+                write_video(part, frames(piece, bar), shots.fps, synthetic=True, source=None)
             bar.update(piece.stop)
-        if target.sequence is None:
-            join_videos(target.path, parts, shots.fps, sounds=shots.sounds, synthetic=True)
+    if target.sequence is None:
+        join_videos(target.path, parts, shots.fps, sounds=shots.sounds, synthetic=True, source=source)
     work.finish()
     return target.path
 

@@ -18,7 +18,7 @@ from avatar.base.errors import AvatarError, MissingDependencyError
 from avatar.base.optional import install_line, is_installed
 
 PACKAGE = "flame-avatar"
-OPTIONAL = ("lpips", "dlib", "pyvirtualcam")  # those with a part in the backends are listed with them
+OPTIONAL = ("lpips", "dlib", "pyvirtualcam", "c2pa")  # those with a part in the backends are listed with them
 SMALLEST_FREE_GIB = 2.0
 SMALLEST_MEMORY_GIB = 6.0
 
@@ -40,9 +40,12 @@ def examine() -> Outcome:
             (version_of(name) or "found") if is_installed(name) else f"not installed; optional: {install_line(name)}"
         )
         print(f"  {name:<22} {found}")
+    signing, refusal = signing_state()
+    print(f"  {'C2PA manifests':<22} {signing}")
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     print(f"free disk here: {free:.1f} GiB")
     warnings = [f"little free disk: {free:.1f} GiB, a run takes about 1"] if free < SMALLEST_FREE_GIB else []
+    warnings += [refusal] if refusal else []
     if memory_gib() < SMALLEST_MEMORY_GIB:
         warnings.append(
             f"little memory: {memory_gib():.1f} GiB, creating an avatar takes up to {SMALLEST_MEMORY_GIB:.0f}"
@@ -71,6 +74,19 @@ def examine() -> Outcome:
         lines=["everything needed works"],
         next_step="avatar demo --out runs/demo   or   avatar create VIDEO --out runs/me",
     )
+
+
+def signing_state() -> tuple[str, str | None]:
+    """Whether what is rendered is signed, and what stands in the way where it was asked for."""
+    from avatar.media.manifest import CERTIFICATE, KEY, require_signing, signing_is_asked_for
+
+    if not signing_is_asked_for():
+        return f"none: {CERTIFICATE} and {KEY} name no certificate (docs/design.md, section 15)", None
+    try:
+        require_signing()
+    except AvatarError as error:
+        return "cannot be signed, see the warning below", str(error)
+    return f"signed with {os.environ[CERTIFICATE]}", None
 
 
 def print_backends() -> None:
@@ -153,7 +169,8 @@ def check_video() -> str:
     from avatar.media.video import probe_video, write_video
 
     with tempfile.TemporaryDirectory() as folder:
-        path = write_video(Path(folder) / "a.mp4", [np.full((32, 32, 3), 90, np.uint8)] * 3, 25.0, synthetic=True)
+        frames = [np.full((32, 32, 3), 90, np.uint8)] * 3
+        path = write_video(Path(folder) / "a.mp4", frames, 25.0, synthetic=True, source=None)
         info = probe_video(path)
     return f"H.264 written and read, {info.width}x{info.height}"
 

@@ -15,9 +15,11 @@ from avatar.app.live_process import OpenedSource, TrackerProcess
 from avatar.base.errors import AvatarError, InputError
 from avatar.base.limits import RENDER_SIZE
 from avatar.base.progress import Progress
+from avatar.base.provenance import Source
 from avatar.data.checkpoint import load_avatar
 from avatar.data.checkpoint_files import checkpoints_in_order
 from avatar.data.folders import run_at
+from avatar.media.manifest import require_signing
 from avatar.media.recording import Recorder
 from avatar.media.virtual_camera import VirtualCamera, require_virtual_camera
 from avatar.viewer.delays import LiveFigures, figure_status
@@ -78,6 +80,8 @@ def perform_live(run: Path, options: LiveOptions, tell: Callable[[str], None]) -
     require_rotate(options.rotate)
     if options.virtual_camera:
         require_virtual_camera()
+    if options.out is not None:
+        require_signing()
     with ExitStack() as stack:
         tracker = TrackerProcess(options.source, options.rotate)
         stack.callback(tracker.close)
@@ -148,7 +152,10 @@ class _Outputs:
         audio = Path(options.source) if source.audio else None
         self.recorder = None
         if options.out is not None:
-            self.recorder = Recorder(options.out, source.fps, size, audio_from=audio)
+            # the page may change the background at any time
+            pure = audio is None and stage.session.painter.avatar.shows_room
+            made = Source.RENDERED if pure else Source.MIXED
+            self.recorder = Recorder(options.out, source.fps, size, audio_from=audio, source=made)
         stage.showed = self._show
 
     @property

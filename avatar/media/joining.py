@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avatar.base.files import atomic_write
+from avatar.base.provenance import Source
+from avatar.media.manifest import attach_manifest
 from avatar.media.sound import Sound, carried_sound
 from avatar.media.video import FORMS, tag_synthetic, written_rate
 
@@ -19,12 +21,18 @@ KEPT_METADATA = ("alpha_mode",)
 
 
 def join_videos(
-    path: Path, parts: Sequence[Path], fps: float, *, sounds: Sequence[Sound] = (), synthetic: bool
+    path: Path,
+    parts: Sequence[Path],
+    fps: float,
+    *,
+    sounds: Sequence[Sound] = (),
+    synthetic: bool,
+    source: Source = Source.RENDERED,
 ) -> Path:
     """Write one video of `parts`, one after another, with `sounds` beside them, atomically.
 
     parts: files of one form, size and rate (`write_video`); `fps` is that rate. The sounds are cut to the length of the
-    pictures. `synthetic`: as in `write_video`. Raises OutputError when the file cannot be written.
+    pictures. `synthetic`, `source`: as in `write_video`. Raises OutputError when the file cannot be written.
     """
     import av
 
@@ -51,7 +59,10 @@ def join_videos(
                         count += 1
                         carry_sound_until(count / float(rate))
 
-    return atomic_write(Path(path), write)
+    atomic_write(Path(path), write)
+    if synthetic:
+        attach_manifest(Path(path), source)
+    return Path(path)
 
 
 def _packets(part: Path, rate: Fraction) -> Iterator[tuple[Packet, int]]:

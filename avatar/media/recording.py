@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from avatar.base.newest import Newest
+from avatar.base.provenance import Source
 from avatar.media.video import write_video
 
 Picture = TypeVar("Picture")
@@ -53,10 +54,19 @@ class Recorder:
     The file appears when it is closed. Pictures that the encoder is too slow for are left out, never queued.
     """
 
-    def __init__(self, path: Path, fps: float, size: tuple[int, int], *, audio_from: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fps: float,
+        size: tuple[int, int],
+        *,
+        audio_from: Path | None = None,
+        source: Source = Source.RENDERED,
+    ) -> None:
         """size: width and height, to which pictures are fitted. audio_from: the file whose sound goes with them, on
-        whose clock the pictures' times are."""
+        whose clock the pictures' times are. source: as in `write_video`."""
         self.path, self.fps, self.size, self._audio = Path(path), fps, size, audio_from
+        self._source = source
         self.failure: Exception | None = None
         """What went wrong: OutputError where the disk is full or the file cannot be written."""
         self.frames = 0
@@ -83,7 +93,8 @@ class Recorder:
             if first is None:
                 return
             images = self._counted(steady(self._pictures(first), self.fps))
-            write_video(self.path, images, self.fps, audio_from=self._audio, audio_start=first[0], synthetic=True)
+            sound = {"audio_from": self._audio, "audio_start": first[0]}
+            write_video(self.path, images, self.fps, **sound, synthetic=True, source=self._source)
         except Exception as error:
             self.failure = error
             self._newest.close()

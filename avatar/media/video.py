@@ -17,9 +17,10 @@ import numpy as np
 from avatar.base.conventions import SYNTHETIC_TAG
 from avatar.base.errors import InputError
 from avatar.base.files import atomic_write
-from avatar.base.provenance import provenance_line
+from avatar.base.provenance import Source, provenance_line
 from avatar.media.focal_metadata import read_focal_35mm
 from avatar.media.hdr import is_plain, to_srgb
+from avatar.media.manifest import attach_manifest
 from avatar.media.sound import Sound, SoundCodec, carried_sound, sound_track
 from avatar.media.streams import (
     CUT_SHARE,
@@ -187,6 +188,7 @@ def write_video(
     audio_from: Path | None = None,
     audio_start: float = 0.0,
     synthetic: bool,
+    source: Source | None = Source.RENDERED,
 ) -> Path:
     """Write uint8 `[H, W, 3]` frames, or `[H, W, 4]` ones with straight alpha, atomically; the ending says how.
 
@@ -195,6 +197,7 @@ def write_video(
     `audio_start` seconds after its first picture on, cut to the length of the pictures written; files without sound
     that can be decoded are accepted (`VideoInfo.has_audio` tells).
     `synthetic=True` marks the file's metadata (title, comment, description): a rendered person, not a filmed one.
+    It is signed then, where a certificate is given (`manifest`), as coming from `source`; None for a part of a video.
     Raises OutputError when the file cannot be written, ValueError when there is no frame or sizes differ.
     """
     import av
@@ -232,7 +235,10 @@ def write_video(
                     carry_sound_until((count + 1) / float(rate))
                 out.mux(stream.encode(None))
 
-    return atomic_write(Path(path), write)
+    atomic_write(Path(path), write)
+    if synthetic and source is not None:
+        attach_manifest(Path(path), source)
+    return Path(path)
 
 
 def written_rate(fps: float) -> Fraction:

@@ -14,6 +14,7 @@ import numpy as np
 
 from avatar.base.errors import InputError
 from avatar.base.limits import require_synthetic
+from avatar.base.provenance import Source
 from avatar.flame.assets import HeadAsset
 from avatar.flame.library import load_head
 from avatar.geometry.cameras import Camera, look_at
@@ -163,7 +164,8 @@ def make_synthetic_clip(
     pictures = (read_png(truth / IMAGES / f"{index:05d}.png") for index in range(frames))
     with TemporaryDirectory() as place:
         sound = write_wav(Path(place) / "voice.wav", voice_of(scene, seed))
-        return write_video(folder / "clip.mp4", pictures, fps, audio_from=sound, synthetic=True)
+        out, source = folder / "clip.mp4", Source.PAINTED
+        return write_video(out, pictures, fps, audio_from=sound, synthetic=True, source=source)
 
 
 def voice_of(scene: SyntheticScene, seed: int) -> np.ndarray:

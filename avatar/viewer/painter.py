@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from avatar.animation.backgrounds import Behind, choose_background
+from avatar.animation.backgrounds import Behind, choose_background, source_of
 from avatar.animation.expressions import ExpressionVector, expression_vector, jaw_share_of
 from avatar.animation.reanimate import performed
 from avatar.animation.transfer import Retarget
+from avatar.base.provenance import Source
 from avatar.flame.mean_pose import mean_pose
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera
@@ -84,6 +85,10 @@ class Painter:
     def camera(self, state: ViewState, height: int) -> Camera:
         """The camera of a picture of this height in pixels."""
         return view_camera(state.world_from_cam, state.fov, state.aspect, height, self.avatar.camera)
+
+    def source_of(self, state: ViewState) -> Source:
+        """What the picture of a state is, for its manifest."""
+        return source_of(self.avatar, state.background)
 
     def draw(self, state: ViewState, height: int, between: Callable[[], None]) -> np.ndarray:
         """uint8 `[height, W, 3]` of a state; `between` is called now and then, and may raise to end the work."""

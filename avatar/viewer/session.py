@@ -20,6 +20,7 @@ from avatar.data.checkpoint import load_avatar
 from avatar.data.checkpoint_files import checkpoint_path, step_of
 from avatar.data.folders import VIDEOS
 from avatar.media.images import write_png
+from avatar.media.manifest import require_signing
 from avatar.media.video import write_video
 from avatar.viewer.cameras import vertical_fov
 from avatar.viewer.errands import Errand
@@ -221,15 +222,18 @@ class Session:
 
         def job() -> None:
             image = self.painter.draw(state, self.worker.quality.at_rest, self.worker.go_on)
-            self._wrote(write_png(self._new_file("screenshot", ".png"), image, synthetic=True))
+            file = self._new_file("screenshot", ".png")
+            self._wrote(write_png(file, image, synthetic=True, source=self.painter.source_of(state)))
 
         self.worker.post(job)
 
     def record(self) -> None:
         """Write an mp4, tagged as synthetic: the path between two keyframes or more, else the performance as seen now.
 
-        Told when it is there. Raises InputError where neither is there, or the performance is a live driver's.
+        Told when it is there. Raises InputError where neither is there, or the performance is a live driver's, and as
+        `require_signing`.
         """
+        require_signing()
         state = self.store.state
         if len(self.timeline) > 1:
             # as wide as the page is now: a video's frames are of one size
@@ -259,7 +263,8 @@ class Session:
                 self.progressed((number + 1) / len(states))
 
         try:
-            self._wrote(write_video(self._new_file("video", ".mp4"), images(), fps, synthetic=True))
+            file, source = self._new_file("video", ".mp4"), self.painter.source_of(states[0])
+            self._wrote(write_video(file, images(), fps, synthetic=True, source=source))
         finally:
             self.progressed(1.0)
 

@@ -41,6 +41,7 @@ ONLY_WHERE_USED = {
     "lpips",
     "pycolmap",
     "anny",
+    "c2pa",
     "smplx",
     "viser",
     "websockets",

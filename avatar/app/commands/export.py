@@ -60,6 +60,7 @@ class Export:
 
     def run(self) -> Outcome:
         from avatar.app.library import export_avatar
+        from avatar.media.manifest import sidecar
 
         written, notes = export_avatar(
             self.run_folder,
@@ -72,4 +73,7 @@ class Export:
             overwrite=self.overwrite,
         )
         next_step = NEXT[self.format].replace("{}", shown(written))
-        return Outcome([(written, MADE[self.format])], next_step, [f"warning: {note}" for note in notes])
+        files = [(written, MADE[self.format])]
+        if sidecar(written).is_file():
+            files.append((sidecar(written), "its C2PA manifest"))
+        return Outcome(files, next_step, [f"warning: {note}" for note in notes])

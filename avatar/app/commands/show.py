@@ -129,11 +129,14 @@ class Render:
 def written_files(written: Path, layers: str, *, still: bool) -> list[tuple[Path, str]]:
     """The output and its layers, with what they are."""
     from avatar.animation.outputs import parse_layers, target_of
+    from avatar.media.manifest import sidecar
 
     target = target_of(written, still=still)
     files = [
         (written, "tagged as synthetic in its metadata" if target.sequence is None else "each tagged as synthetic")
     ]
+    if sidecar(written).is_file():
+        files.append((sidecar(written), "its C2PA manifest"))
     for name in parse_layers(layers):
         place = target.layer_of_still(name) if target.still else target.layer(name).pattern
         files.append((place, {"depth": "millimetres, 16 bit", "alpha": "the person's opacity"}[name]))

@@ -28,6 +28,7 @@ class GreyAvatar:
         self.camera = Camera(48, 32, 80.0, 80.0, 24.0, 16.0, pose)
         self.parameters = HeadParameters.neutral(asset, 4)
         self.device = torch.device("cpu")
+        self.shows_room = False
         self.scene, self.background = torch.nn.Linear(2, 2), torch.zeros(32, 48, 3, dtype=torch.uint8)
         self.config, self.progress = "grey", 1.0
         self.asked = []

@@ -32,6 +32,7 @@ class GreyAvatar:
         self.parameters.jaw[:, 0] = torch.linspace(0.1, 0.4, 4)
         self.posed = 0
         self.device = torch.device("cpu")
+        self.shows_room = False
 
     def pose(self, params: HeadParameters) -> HeadParameters:
         self.posed += 1
