@@ -25,7 +25,7 @@ from avatar.base.provenance import Source
 from avatar.geometry.cameras import Camera
 from avatar.media.images import is_whole_png, to_uint8, write_png
 from avatar.media.joining import join_videos
-from avatar.media.sound import Sound
+from avatar.media.sound import Sound, sound_track
 from avatar.media.streams import counted_frames
 from avatar.media.video import write_video
 
@@ -98,7 +98,7 @@ def write_shots(
     Raises OutputError where pictures stand in the way or nothing can be written.
     """
     count = len(shots.cameras)
-    source = Source.MIXED if shots.beside is not None or shots.sounds else look.source
+    source = look.source if shots.beside is None and not (target.video and _is_heard(shots.sounds)) else Source.MIXED
     layers = {name: target.layer(name) for name in look.layers}
     sequences = [*([target.sequence] if target.sequence is not None else []), *layers.values()]
     work.begin(_identity(avatar, shots, look), sequences, count, overwrite)
@@ -128,6 +128,11 @@ def write_shots(
         join_videos(target.path, parts, shots.fps, sounds=shots.sounds, synthetic=True, source=source)
     work.finish()
     return target.path
+
+
+def _is_heard(sounds: Sequence[Sound]) -> bool:
+    """Whether anything of what goes with the pictures can be decoded, so that it will be heard."""
+    return any(sound.source is not None and sound_track(sound.source) is not None for sound in sounds)
 
 
 def _is_whole(part: Path, frames: int) -> bool:

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
 from grey_avatar import GreyAvatar, performance
+from signing_parts import assert_signed, has_manifest
 from tiny_media import write_sound
 
 from avatar.animation import writing
@@ -22,11 +24,13 @@ from avatar.animation.outputs import parse_layers, target_of
 from avatar.animation.reanimate import reanimate, render_path
 from avatar.animation.transfer import Retarget
 from avatar.animation.work import work_beside, work_folder
-from avatar.base.errors import ConfigError, InputError, OutputError
+from avatar.base.errors import ConfigError, InputError, MissingDependencyError, OutputError
+from avatar.base.provenance import Source
 from avatar.flame.assets import HeadAsset
 from avatar.flame.library import load_head
 from avatar.geometry.cameras import Camera, project
 from avatar.media.images import read_png
+from avatar.media.manifest import CERTIFICATE, KEY
 from avatar.media.video import has_synthetic_tag, probe_video, read_video, write_video
 
 
@@ -325,3 +329,45 @@ def test_several_settings_go_with_several_drivers(avatar, head, tmp_path) -> Non
     assert jaws[25] > 0.15
     with pytest.raises(ConfigError, match="--neutral is outside"):
         reanimate(avatar, driver, tmp_path / "p.mp4", settings=replace(settings[0], neutral=9.0))
+
+
+# -- C2PA manifests ----------------------------------------------------------------------------------------------------
+
+
+def test_pictures_and_videos_are_signed_with_what_they_show(
+    signing: Any, avatar: GreyAvatar, head: HeadAsset, tmp_path: Path
+) -> None:
+    """The filmed background, pictures beside the avatar's, and recorded sound make them composites."""
+    driver, silent = tmp_path / "driver.mp4", Driver(performance(head), 25.0, None)
+    write_video(driver, [np.zeros((32, 20, 3), np.uint8)] * 6, 25.0, synthetic=False)
+    filmed = Driver(performance(head), 25.0, None, filmed=driver)
+    heard = Driver(performance(head), 25.0, write_sound(tmp_path / "voice.wav", "pcm_s16le"))
+    plain = {"background": "white"}
+    frames = reanimate(avatar, silent, tmp_path / "frames", **plain, layers="depth,alpha")
+    made = {
+        reanimate(avatar, silent, tmp_path / "scene.mp4"): Source.MIXED,
+        reanimate(avatar, silent, tmp_path / "plain.mp4", **plain): Source.RENDERED,
+        reanimate(avatar, filmed, tmp_path / "beside.mov", **plain, compare=True): Source.MIXED,
+        reanimate(avatar, heard, tmp_path / "heard.webm", **plain): Source.MIXED,
+        render_path(avatar, tmp_path / "still.png", **plain): Source.RENDERED,
+        render_path(avatar, tmp_path / "still_scene.png"): Source.MIXED,
+        frames / "00005.png": Source.RENDERED,
+        tmp_path / "frames_depth" / "00005.png": Source.RENDERED,
+        tmp_path / "frames_alpha" / "00005.png": Source.RENDERED,
+    }
+    for path, source in made.items():
+        assert_signed(signing, path, source)
+    assert not has_manifest(signing, driver)
+
+
+def test_a_certificate_that_cannot_be_used_is_told_before_any_work(
+    avatar: GreyAvatar, head: HeadAsset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CERTIFICATE, str(tmp_path / "none.pem"))
+    monkeypatch.setenv(KEY, str(tmp_path / "none.key"))
+    with pytest.raises((ConfigError, MissingDependencyError)):  # the latter where c2pa-python is not installed
+        reanimate(avatar, Driver(performance(head), 25.0, None), tmp_path / "o.mp4")
+    with pytest.raises((ConfigError, MissingDependencyError)):
+        render_path(avatar, tmp_path / "o.png")
+    assert not avatar.asked
+    assert not list(tmp_path.iterdir())

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from signing_parts import assert_signed, has_manifest
 
 from avatar.animation.driver_files import load_driver
 from avatar.animation.live_link import COLUMNS, COUNT, TIMECODE
+from avatar.app.cli import main
 from avatar.app.library import export_avatar
 from avatar.base.errors import ConfigError, InputError, OutputError, RunError
+from avatar.base.provenance import Source
 from avatar.data.capture import read_capture
 from avatar.data.checkpoint import load_avatar
 from avatar.export.surface import flooded, solid
@@ -124,6 +127,18 @@ def test_ply_reads_back(tiny_run, tmp_path, points):
         assert faces["i"].min() == 0
         assert faces["i"].max() == counts["vertex"] - 1
     assert used == len(body)
+
+
+def test_models_have_a_manifest_beside_them_and_footage_has_none(signing, tiny_run, tmp_path, capsys):
+    for format in ("glb", "ply", "html", "vrm"):
+        written, _ = export_avatar(tiny_run, tmp_path / f"a.{format}", format)
+        assert_signed(signing, written, Source.RENDERED)
+    assert main(["export", str(tiny_run), "--format", "glb", "--out", str(tmp_path / "b.glb")]) == 0
+    assert "b.glb.c2pa  (its C2PA manifest)" in capsys.readouterr().out
+    copy, _ = export_avatar(tiny_run, tmp_path / "capture", "capture")
+    export_avatar(tiny_run, tmp_path / "a.csv", "arkit-csv")
+    assert not any(has_manifest(signing, path) for path in copy.rglob("*.png"))
+    assert len(list(tmp_path.rglob("*.c2pa"))) == 5
 
 
 def test_hollows_are_filled_and_specks_left_out():

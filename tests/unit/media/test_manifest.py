@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,97 +11,31 @@ from typing import Any
 import numpy as np
 import pytest
 from capture_parts import make_parts
+from signing_parts import (
+    KEYS,
+    SIGNER,
+    assert_signed,
+    has_manifest,
+    issuer,
+    new_certificate,
+    openssl,
+    read,
+    write_chain,
+)
 
 from avatar.app import doctor
 from avatar.base.errors import ConfigError, MissingDependencyError
-from avatar.base.provenance import PROGRAM, Source, provenance
+from avatar.base.provenance import Source
 from avatar.data.capture import write_capture
 from avatar.media import manifest
 from avatar.media.images import is_whole_png, read_png, write_png
 from avatar.media.joining import join_videos
-from avatar.media.manifest import BESIDE, CERTIFICATE, INSIDE, KEY, attach_manifest, require_signing, sidecar
+from avatar.media.manifest import BESIDE, CERTIFICATE, KEY, attach_manifest, require_signing, sidecar
 from avatar.media.recording import Recorder
 from avatar.media.video import FORMS, has_synthetic_tag, read_video, write_video
 
-KEYS = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-SIGNER = ("CA:FALSE", "digitalSignature", "emailProtection")
 PICTURE = np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)
 FRAMES = [np.full((32, 48, 3), 20 * number, np.uint8) for number in range(6)]
-
-
-def openssl(*arguments: str | Path) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=60)
-
-
-def new_certificate(folder: Path, name: str, *issuer: str | Path, keys=KEYS, uses=SIGNER) -> None:
-    """`name.pem` and `name.key`; issuer: the options -CA and -CAkey, none for one that signs itself."""
-    constraint, usage, *extended = uses
-    added = [f"basicConstraints=critical,{constraint}", f"keyUsage=critical,{usage}"]
-    added += [f"extendedKeyUsage={use}" for use in extended]
-    extensions = [part for line in added for part in ("-addext", line)]
-    files = ("-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem", "-subj", f"/O=Test/CN={name}")
-    openssl("req", "-x509", *keys, *files, "-days", "30", *extensions, *issuer)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with chain.pem and signer.key, as the docs make them, and the authority's root.pem and root.key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl, which makes the certificates, is not installed")
-    folder = tmp_path_factory.mktemp("certificates")
-    new_certificate(folder, "root", uses=("CA:TRUE", "keyCertSign"))
-    new_certificate(folder, "signer", *issuer(folder))
-    write_chain(folder, "signer", "chain.pem")
-    return folder
-
-
-def issuer(folder: Path) -> tuple[str | Path, ...]:
-    return "-CA", folder / "root.pem", "-CAkey", folder / "root.key"
-
-
-def write_chain(folder: Path, name: str, chain: str) -> Path:
-    (folder / chain).write_text((folder / f"{name}.pem").read_text() + (folder / "root.pem").read_text())
-    return folder / chain
-
-
-@pytest.fixture
-def c2pa() -> Any:
-    return pytest.importorskip("c2pa", reason="c2pa-python is not installed")
-
-
-@pytest.fixture
-def signing(c2pa: Any, certificates: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """c2pa, with a certificate and a key that the environment names."""
-    monkeypatch.setenv(CERTIFICATE, str(certificates / "chain.pem"))
-    monkeypatch.setenv(KEY, str(certificates / "signer.key"))
-    return c2pa
-
-
-def read(c2pa: Any, path: Path, content: bytes | None = None) -> Any:
-    """The c2pa reader of a file with a manifest inside or beside it; content: another than the file's."""
-    data = io.BytesIO(path.read_bytes() if content is None else content)
-    if path.suffix in INSIDE:
-        return c2pa.Reader(INSIDE[path.suffix], data)
-    return c2pa.Reader(BESIDE.get(path.suffix, manifest.ANY_TYPE), data, sidecar(path).read_bytes())
-
-
-def has_manifest(c2pa: Any, path: Path) -> bool:
-    with io.BytesIO(path.read_bytes()) as data:
-        return c2pa.Reader.try_create(INSIDE[path.suffix], data) is not None
-
-
-def assert_signed(c2pa: Any, path: Path, source: Source) -> None:
-    found, made = read(c2pa, path), provenance()
-    assert found.get_validation_state() == "Valid"
-    said = found.get_active_manifest()
-    assert said["claim_generator_info"][0].items() >= {"name": PROGRAM, "version": made["version"]}.items()
-    assert said["title"] == path.name
-    assert "thumbnail" not in said
-    (actions,) = (one["data"]["actions"] for one in said["assertions"] if one["label"].startswith("c2pa.actions"))
-    (action,) = actions
-    assert action["action"] == "c2pa.created"
-    assert action["when"][:10] == str(made["date"])[:10]
-    assert action["digitalSourceType"] == f"http://cv.iptc.org/newscodes/digitalsourcetype/{source.value}"
 
 
 # -- what is rendered --------------------------------------------------------------------------------------------------

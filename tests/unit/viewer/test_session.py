@@ -7,13 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from signing_parts import assert_signed
 from view_parts import HEIGHT, GreyAvatar, any_pose, make_run, wait_for
 
 from avatar.animation.driver_files import Driver, load_driver
-from avatar.base.errors import ConfigError, InputError, OutputError
+from avatar.base.errors import ConfigError, InputError, MissingDependencyError, OutputError
+from avatar.base.provenance import Source
 from avatar.flame.library import load_head
 from avatar.flame.model import HeadParameters
 from avatar.media.images import read_png
+from avatar.media.manifest import CERTIFICATE
 from avatar.media.video import has_synthetic_tag, probe_video
 from avatar.viewer import session as session_module
 from avatar.viewer.painter import with_outline
@@ -219,6 +222,25 @@ def test_a_screenshot_and_a_video_are_written_and_tagged(session, told):
     assert wait_for(lambda: len(told) == 3)
     assert probe_video(video.with_name("video_002.mp4")).frame_count == 6
     assert session.written == [shot, video, video.with_name("video_002.mp4")]
+
+
+def test_a_screenshot_and_a_video_are_signed(signing, session, told):
+    session.start()
+    session.screenshot()
+    session.perform(OWN_CLIP)
+    session.store.update(background="#00ff00")
+    session.record()
+    assert wait_for(lambda: len(told) == 2)
+    shot, video = session.written
+    assert_signed(signing, shot, Source.MIXED)  # the filmed background is behind
+    assert_signed(signing, video, Source.RENDERED)
+
+
+def test_a_recording_that_cannot_be_signed_is_refused_at_once(session, tmp_path, monkeypatch):
+    monkeypatch.setenv(CERTIFICATE, str(tmp_path / "none.pem"))
+    session.perform(OWN_CLIP)
+    with pytest.raises((ConfigError, MissingDependencyError)):  # the latter where c2pa-python is not installed
+        session.record()
 
 
 def test_a_recording_can_be_stopped_and_leaves_nothing(session):
