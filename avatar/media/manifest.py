@@ -188,7 +188,13 @@ def _pem(path: Path, name: str, mark: bytes) -> bytes:
         with open(path, "rb") as stream:
             content = stream.read(LARGEST_PEM)
     except OSError as cause:
-        raise ConfigError(f"the file that {name} names cannot be read", where=path, found=cause.strerror) from cause
+        raise ConfigError(
+            f"the file that {name} names cannot be read",
+            where=path,
+            expected="a PEM file",
+            found=cause.strerror,
+            fix=f"correct {name}, or unset it and its companion for files without a manifest",
+        ) from cause
     if mark not in content:
         fix = "openssl pkcs8 -topk8 -nodes -in KEY -out key.pem turns other forms of a key into this one"
         raise ConfigError(
