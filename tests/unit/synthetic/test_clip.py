@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from signing_parts import assert_signed
 
 from avatar.base.errors import InputError
+from avatar.base.provenance import Source
 from avatar.data.capture import read_capture
 from avatar.flame.landmark_sets import inter_ocular_distance
 from avatar.flame.model import HeadModel
@@ -141,6 +143,12 @@ def test_mouth_opens_and_shows_teeth(scene, neutral):
     ]
     assert gap[0] > 0.15
     assert gap[1] < 0.05
+
+
+@pytest.mark.slow
+def test_a_signed_clip_says_that_it_was_painted(signing, tmp_path):
+    clip = make_synthetic_clip(tmp_path, seed=2, size=64, frames=2, fps=20.0)
+    assert_signed(signing, clip, Source.PAINTED)
 
 
 def test_clip_and_truth_agree(tmp_path, scene):
