@@ -12,13 +12,12 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from avatar.base.conventions import OPEN_HEAD
+from avatar.base.conventions import OPEN_HEAD, Rotate
 from avatar.base.errors import InputError
-from avatar.base.limits import CAPTURE_SIZE, require_clip_part
+from avatar.base.limits import CAPTURE_SIZE, require_clip_part, require_rotate
 
 DEFAULT_SIZE = 512
 DEFAULT_FRAMES = 300
-Rotate = Literal["auto", 0, 90, 180, 270]
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,9 @@ class CaptureSettings:
         """Return the settings; InputError for a value that no capture can have."""
         CAPTURE_SIZE.require("--size", self.size, error=InputError)
         require_clip_part(self.start, self.end, self.max_frames, self.shot)
-        for name, choices in (("camera", ("auto", "static", "moving")), ("rotate", ("auto", 0, 90, 180, 270))):
-            if getattr(self, name) not in choices:
-                expected = ", ".join(map(str, choices))
-                raise InputError(f"--{name} is unknown", expected=expected, found=getattr(self, name))
+        if self.camera not in ("auto", "static", "moving"):
+            raise InputError("--camera is unknown", expected="auto, static, moving", found=self.camera)
+        require_rotate(self.rotate)
         return self
 
     def changed(self, *known: str) -> dict[str, Any]:

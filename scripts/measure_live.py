@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avatar.animation.transfer import Retarget
+from avatar.animation.options import Retarget
 from avatar.app.live_process import TrackerProcess
 from avatar.data.checkpoint import load_avatar
 from avatar.media.video import probe_video, read_video, write_video

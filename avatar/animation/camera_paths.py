@@ -14,13 +14,13 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from avatar.animation.options import DEFAULT_AMPLITUDE_DEGREES
 from avatar.base.errors import ConfigError
 from avatar.base.limits import AMPLITUDE
 from avatar.geometry.cameras import Camera, turn_camera
 
 PathName = Literal["still", "orbit", "spiral", "dolly"]
 PATHS: tuple[PathName, ...] = get_args(PathName)
-DEFAULT_AMPLITUDE_DEGREES = 20.0
 ELEVATION_SHARE = 0.3
 """An orbit nods by this share of its sideways swing; a spiral's circle is this much flatter than wide."""
 SPIRAL_DOLLY = 0.08

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from avatar.animation.live_link import has_columns, read_live_link
+from avatar.animation.options import DEFAULT_FPS, DriverPart
 from avatar.base.errors import ConfigError, HeadModelError, InputError
-from avatar.base.limits import DRIVER_FRAMES, FPS, require_clip_part
+from avatar.base.limits import DRIVER_FRAMES, FPS
 from avatar.base.npz import read_npz
 from avatar.data.capture_schema import PARAMETERS, POSE_KEYS
 from avatar.data.folders import PICTURES, VIDEOS, find_capture
@@ -22,7 +23,6 @@ from avatar.media.video import probe_video
 if TYPE_CHECKING:
     from avatar.flame.assets import HeadAsset
 
-DEFAULT_FPS = 25.0
 TAKEN = "a video, a capture folder, a run folder (its capture is taken), a Live Link Face .csv or an .npz of parameters"
 PARAMETER_KEYS = {"expr": ("expr", None), **{key: (name, size) for name, (key, size) in POSE_KEYS.items()}}
 """Key in a parameter file -> (field of HeadParameters, components; None means the head's expression count): those of a
@@ -51,38 +51,21 @@ class Driver:
 
 
 class TrackVideo(Protocol):
-    """Follows the head through a driver's video; see `load_driver` for the options."""
+    """Follows the head through a driver's video."""
 
-    def __call__(
-        self,
-        video: Path,
-        asset: HeadAsset,
-        *,
-        start: float | None,
-        end: float | None,
-        live: bool,
-        rotate: str | int,
-    ) -> Driver: ...
+    def __call__(self, video: Path, asset: HeadAsset, part: DriverPart) -> Driver: ...
 
 
-def find_driver(
-    source: Path,
-    *,
-    start: float | None = None,
-    end: float | None = None,
-    live: bool = False,
-    rotate: str | int = "auto",
-) -> Path:
+def find_driver(source: Path, part: DriverPart | None = None) -> Path:
     """The file or folder that a path given as driver means: a run's capture, or the capture that a folder lies in.
 
-    Nothing large is read. Raises InputError for what drives nothing, with what to do about it, ConfigError where
-    `start`, `end`, `live` or `rotate` are given for anything but a video.
+    Nothing large is read. Raises InputError for what drives nothing, with what to do about it, and for a part that no
+    video can have, ConfigError where another part than the whole is asked for of anything but a video.
     """
-    source = Path(source)
-    require_clip_part(start, end)
+    source, whole = Path(source), DriverPart()
+    part = (part or whole).check()
     found = _meant(source)
-    asked = start is not None or end is not None or live or rotate != "auto"
-    if asked and (found.is_dir() or is_parameters(found)):
+    if part != whole and (found.is_dir() or is_parameters(found)):
         raise ConfigError("--start, --end, --live and --rotate are for a driver that is a video", found=source)
     return found
 
@@ -146,24 +129,21 @@ def _capture_above(path: Path) -> str | None:
 def load_driver(
     source: Path,
     asset: HeadAsset,
+    part: DriverPart | None = None,
     *,
-    start: float | None = None,
-    end: float | None = None,
-    live: bool = False,
-    rotate: str | int = "auto",
     track: TrackVideo | None = None,
     jaw_share: float = 1.0,
 ) -> Driver:
     """A driver from a video (tracked now), a capture folder or a run's, an .npz of parameters or a Live Link Face CSV.
 
-    start, end: seconds of a video between which it drives. live: track it as if it came from a camera.
-    rotate: degrees (0, 90, 180, 270) by which its frames are turned clockwise, "auto" sets the face upright.
-    track: follows the head through a video (`avatar.app.workflow.track_driver`). jaw_share: of a CSV's JawOpen, how
-    much the jaw joint gets (`expressions.jaw_share_of` the avatar's clip); the direction gets the rest. Raises as
-    `find_driver`, InputError for a file that cannot be read or is too long, CaptureError for a damaged capture,
-    HeadModelError where a capture or parameter file belongs to another head model than `asset`.
+    part: of a video, the whole by default. track: follows the head through it (`avatar.app.workflow.track_driver`).
+    jaw_share: of a CSV's JawOpen, how much the jaw joint gets (`expressions.jaw_share_of` the avatar's clip); the
+    direction gets the rest. Raises as `find_driver`, InputError for a file that cannot be read or is too long,
+    CaptureError for a damaged capture, HeadModelError where a capture or parameter file belongs to another head model
+    than `asset`.
     """
-    found = find_driver(source, start=start, end=end, live=live, rotate=rotate)
+    part = part or DriverPart()
+    found = find_driver(source, part)
     if found.is_dir():
         return _driver_from_capture(found, asset)
     if found.suffix.lower() == NPZ:
@@ -175,7 +155,7 @@ def load_driver(
         _require_video(found)
     if track is None:
         raise InputError("the driver is a video, and no tracker was given", where=found, expected="track=...")
-    return track(found, asset, start=start, end=end, live=live, rotate=rotate)
+    return track(found, asset, part)
 
 
 def _require_video(path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from avatar.animation.expressions import ExpressionVector, expression_vector, jaw_share_of, parse_amounts
 from avatar.animation.keyframes import expression_at, is_keyframe_file, read_keyframes
-from avatar.animation.transfer import HeadMotion
+from avatar.animation.options import HeadMotion
 from avatar.base.errors import ConfigError
 from avatar.flame.mean_pose import mean_pose, mean_rotation
 from avatar.flame.model import HeadParameters

@@ -8,10 +8,10 @@ import torch
 
 from avatar.animation.driving import SMOOTHING, MeanPose, PoseRange, retarget
 from avatar.animation.face_gaps import GapRange, LipMatch
+from avatar.animation.options import Retarget
 from avatar.animation.transfer import (
     OWN_FPS,
     Neutral,
-    Retarget,
     gauge_of,
     lids_of,
     moved_expression,

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from avatar.animation.backgrounds import SCENE, TRANSPARENT, check_background, choose_background, source_of
-from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES, PathName, camera_path, parse_path
+from avatar.animation.backgrounds import TRANSPARENT, check_background, choose_background, source_of
+from avatar.animation.camera_paths import PathName, camera_path, parse_path
 from avatar.animation.comparison import DriversBeside, require_filmed, what_is_beside
-from avatar.animation.driver_files import DEFAULT_FPS, Driver
+from avatar.animation.driver_files import Driver
 from avatar.animation.driving import expression_frames, keep_large_changes, retarget, smooth_tracking
 from avatar.animation.face_gaps import GAP_NOISE
 from avatar.animation.keyframes import frame_count, is_keyframe_file, read_keyframes
+from avatar.animation.options import DrivenPresentation, Presentation, Rendering, Retarget
 from avatar.animation.outputs import Target, parse_layers, require_writable, target_of
 from avatar.animation.path_files import read_camera_path, require_in_view
 from avatar.animation.several import at_rate, sounds_of
-from avatar.animation.transfer import Retarget, gauge_of, parse_gains, transfer_expression
+from avatar.animation.transfer import gauge_of, parse_gains, transfer_expression
 from avatar.animation.work import Work, is_unfinished, work_beside
 from avatar.animation.writing import Look, Shots, write_shots, write_still
 from avatar.base import limits
@@ -42,39 +43,36 @@ def reanimate(
     avatar: Avatar,
     driver: Driver | Sequence[Driver],
     out: Path,
+    presentation: DrivenPresentation | None = None,
     *,
     settings: Retarget | Sequence[Retarget] | None = None,
-    background: str = SCENE,
-    layers: str = "",
-    compare: bool = False,
-    overwrite: bool = False,
     work: Work | None = None,
 ) -> Path:
     """Write the avatar performing what the driver does, with the driver's sound and the synthetic tag.
 
     driver: several are played one after another. out: as `outputs.target_of`. settings: how the performance is put on
-    the avatar, one for all drivers or one for each. background: see `backgrounds.choose_background`. layers: see
-    `outputs.parse_layers`. compare: with the driver's own pictures at the left. work: the work on `out`, where the
-    caller has it open. An interrupted call goes on when it is repeated.
+    the avatar, one for all drivers or one for each. work: the work on `out`, where the caller has it open. An
+    interrupted call goes on when it is repeated.
 
-    Raises InputError for a background that is unknown, ConfigError for settings that do not fit the driver, OutputError
-    where `out` exists and `overwrite` is False, belongs to a capture or a run, or cannot be written.
+    Raises as `require_drivable`, ConfigError for settings that do not fit the driver, OutputError where `out` cannot be
+    written.
     """
     drivers = [driver] if isinstance(driver, Driver) else list(driver)
     if not isinstance(settings, Sequence):
         settings = [settings or Retarget()] * len(drivers)
-    target = require_drivable(out, background=background, layers=layers, compare=compare, overwrite=overwrite)
-    for each in drivers if compare else ():
+    presentation = presentation or DrivenPresentation()
+    target = require_drivable(out, presentation)
+    for each in drivers if presentation.compare else ():
         require_filmed(each)
     parts = played(avatar.parameters, drivers, avatar.asset, settings)
     params = HeadParameters.concatenate([part.params for part in parts])
     shots = Shots(params, [avatar.camera] * len(params), parts[0].fps, sounds_of(parts))
-    if compare:
+    if presentation.compare:
         panel = DriversBeside(parts, avatar.camera.height)
         shots = dataclasses.replace(shots, beside=panel, beside_of=what_is_beside(parts))
-    look = _look(avatar, background, layers)
+    look = _look(avatar, presentation)
     with work_beside(out) if work is None else nullcontext(work) as begun:
-        return write_shots(avatar, shots, target, look, begun, "reanimate", overwrite=overwrite)
+        return write_shots(avatar, shots, target, look, begun, "reanimate", overwrite=presentation.overwrite)
 
 
 def performed(own: HeadParameters, driver: Driver, asset: HeadAsset, settings: Retarget) -> HeadParameters:
@@ -108,49 +106,39 @@ def played(
     return shown
 
 
-def require_drivable(
-    out: Path, *, background: str, layers: str, compare: bool, overwrite: bool, inputs: Sequence[Path] = ()
-) -> Target:
-    """The output of `reanimate`. Raises, before any work, what `target_of`, `check_background`, `parse_layers`,
-    `outputs.require_writable` and `require_signing` raise, and ConfigError where drivers would stand beside a
-    transparent avatar."""
-    require_signing()
-    target = target_of(out)
-    check_background(background, target)
-    if compare and background == TRANSPARENT:
+def require_drivable(out: Path, presentation: DrivenPresentation, inputs: Sequence[Path] = ()) -> Target:
+    """The output of `reanimate`. Raises, before any work, what `_require_presentable` raises, and ConfigError where
+    drivers would stand beside a transparent avatar."""
+    if presentation.compare and presentation.background == TRANSPARENT:
         raise ConfigError("--compare shows the driver's whole pictures", found="--background transparent")
-    require_writable(target, parse_layers(layers), overwrite, inputs, unfinished=is_unfinished(out))
+    return _require_presentable(target_of(out), presentation, inputs)
+
+
+def _require_presentable(target: Target, presentation: Presentation, inputs: Sequence[Path]) -> Target:
+    """The target. Raises, before any work, what `require_signing`, `check_background`, `parse_layers` and
+    `outputs.require_writable` raise."""
+    require_signing()
+    check_background(presentation.background, target)
+    layers, unfinished = parse_layers(presentation.layers), is_unfinished(target.path)
+    require_writable(target, layers, presentation.overwrite, inputs, unfinished=unfinished)
     return target
 
 
 def render_path(
-    avatar: Avatar,
-    out: Path,
-    *,
-    path: str = "orbit",
-    expression: str = "neutral",
-    frames: int | None = None,
-    fps: float = DEFAULT_FPS,
-    size: int | None = None,
-    amplitude: float = DEFAULT_AMPLITUDE_DEGREES,
-    background: str = SCENE,
-    layers: str = "",
-    overwrite: bool = False,
+    avatar: Avatar, out: Path, rendering: Rendering | None = None, presentation: Presentation | None = None
 ) -> Path:
     """Write the avatar with a chosen expression along a camera path, as a video or pictures, or its first frame as
     .png. An interrupted call goes on when it is repeated.
 
-    out: as `outputs.target_of`. expression: see `driving.expression_frames`. size: longer side in pixels, the captured
-    size by default. path: a name (`camera_paths`) or a .json file (`path_files`), whose frames per second count.
-    frames: by default as many as the path's file has, else the expression's own number (`clip`, keyframes), else 100;
+    out: as `outputs.target_of`. The frames per second of a path's file count before those of `rendering`. Without a
+    number of frames there are as many as the path's file has, else the expression's own (`clip`, keyframes), else 100;
     in a .png a sweep is at its fullest.
-    background: see `backgrounds.choose_background`; `transparent` for pictures, .webm and .mov. layers: see
-    `outputs.parse_layers`.
     Raises ConfigError for unknown names and as `require_renderable`.
     """
-    numbers = {"frames": frames, "fps": fps, "size": size, "amplitude": amplitude}
-    plan = require_renderable(out, path, **numbers, background=background, layers=layers, overwrite=overwrite)
-    look = _look(avatar, background, layers)
+    rendering, presentation = rendering or Rendering(), presentation or Presentation()
+    plan = require_renderable(out, rendering, presentation)
+    look = _look(avatar, presentation)
+    frames, fps, expression = rendering.frames, rendering.fps, rendering.expression
     if plan.target.still:
         frames, expression = 1, expression.removeprefix("sweep:")
     camera, from_file = avatar.camera, None
@@ -161,18 +149,19 @@ def render_path(
     if frames is None:
         frames = len(from_file) if from_file is not None else natural_length(avatar, expression, fps)
     params = expression_frames(expression, avatar.parameters, avatar.asset, frames, fps)
-    if size is not None:
-        camera = at_scale(camera, size / max(camera.width, camera.height))
+    if rendering.size is not None:
+        camera = at_scale(camera, rendering.size / max(camera.width, camera.height))
     if from_file is not None:
         share = camera.height / avatar.camera.height
         cameras = [at_scale(from_file[min(i, len(from_file) - 1)], share) for i in range(frames)]
     else:
         assert not isinstance(plan.path, Path)
-        cameras = camera_path(plan.path, camera, head_centre(avatar), frames, amplitude)
+        cameras = camera_path(plan.path, camera, head_centre(avatar), frames, rendering.amplitude)
     if plan.target.still:
         return write_still(avatar, params.frame(0), cameras[0], plan.target, look)
+    shots = Shots(params, cameras, fps)
     with work_beside(out) as work:
-        return write_shots(avatar, Shots(params, cameras, fps), plan.target, look, work, "render", overwrite=overwrite)
+        return write_shots(avatar, shots, plan.target, look, work, "render", overwrite=presentation.overwrite)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,37 +173,20 @@ class Plan:
     """A file, or the name of a trajectory."""
 
 
-def require_renderable(
-    out: Path,
-    path: str,
-    *,
-    frames: int | None,
-    fps: float,
-    size: int | None,
-    amplitude: float,
-    background: str,
-    layers: str,
-    overwrite: bool,
-) -> Plan:
+def require_renderable(out: Path, rendering: Rendering, presentation: Presentation) -> Plan:
     """The output and the path of `render_path`. Raises, before any work, ConfigError for a number out of range or an
-    unknown path, and what `target_of`, `check_background`, `parse_layers`, `outputs.require_writable` and
-    `require_signing` raise."""
-    limits.RENDER_FRAMES.require("--frames", frames)
-    limits.FPS.require("--fps", fps)
-    limits.RENDER_SIZE.require("--size", size)
-    limits.AMPLITUDE.require("--amplitude", amplitude)
-    require_signing()
-    target = target_of(out, still=True)
-    check_background(background, target)
-    chosen = parse_path(path)
+    unknown path, and what `target_of` and `_require_presentable` raise."""
+    rendering.check()
+    target, chosen = target_of(out, still=True), parse_path(rendering.path)
     inputs = [chosen] if isinstance(chosen, Path) else []
-    require_writable(target, parse_layers(layers), overwrite, inputs, unfinished=is_unfinished(out))
-    return Plan(target, chosen)
+    return Plan(_require_presentable(target, presentation, inputs), chosen)
 
 
-def _look(avatar: Avatar, background: str, layers: str) -> Look:
+def _look(avatar: Avatar, presentation: Presentation) -> Look:
+    background = presentation.background
     behind = choose_background(avatar, background)
-    return Look(behind, background, background == TRANSPARENT, parse_layers(layers), source_of(avatar, background))
+    layers = parse_layers(presentation.layers)
+    return Look(behind, background, background == TRANSPARENT, layers, source_of(avatar, background))
 
 
 def natural_length(avatar: Avatar, expression: str, fps: float) -> int:

@@ -12,20 +12,18 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from avatar.animation.expressions import jaw_open_angle, jaw_share_of
 from avatar.animation.face_gaps import FaceGauge, GapRange, LipMatch
+from avatar.animation.options import Retarget
 from avatar.base.errors import ConfigError
 from avatar.base.limits import GAIN
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 
-HeadMotion = Literal["driver", "avatar", "still"]
-Transfer = Literal["auto", "relative", "absolute"]
 REGIONS = ("brows", "eyes", "gaze", "cheeks", "jaw", "mouth", "head")
 """What a gain can be given for, besides `all`."""
 PREFIXES = {
@@ -71,21 +69,6 @@ SHUT = 0.8
 SHUT_GAP = 0.4
 """Share of its usual gap below which a tracked lid is shut, whatever its closing says: small faces are tracked with 0.6
 and the rest in other actions. The detector's own landmarks of shut lids are a fifth of their usual gap apart."""
-
-
-@dataclass(frozen=True)
-class Retarget:
-    """How a driver's performance is put on an avatar."""
-
-    transfer: Transfer = "auto"
-    """relative: the change from the driver's own neutral, on the avatar's. absolute: the driver's coefficients as they
-    are. auto: relative for what was tracked in pictures, absolute for parameter files."""
-    neutral: float | None = None
-    """Second of the driver at which its face is neutral; found among its calmest frames by default."""
-    gain: str = ""
-    """How strong regions move: all=1.2,mouth=0.8; regions are brows, eyes, gaze, cheeks, jaw, mouth, head."""
-    head_motion: HeadMotion = "driver"
-    """Whose head motion: the driver's, within the training clip's range; the avatar's own clip, to and fro; or none."""
 
 
 @dataclass

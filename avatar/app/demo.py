@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from avatar.animation.options import Rendering
 from avatar.app.demo_page import write_page
 from avatar.app.outcome import Outcome, shown
 from avatar.app.summaries import metric_lines
@@ -87,18 +88,12 @@ def _demo(out: Path, *, size: int, frames: int, driver_frames: int, minutes: flo
     if not (out / "orbit.mp4").exists():
         announce("render", commands["render"])
         with timed(out, "render"):
-            render_path(
-                avatar,
-                out / "orbit.mp4",
-                path="orbit",
-                expression=EXPRESSION,
-                frames=driver_frames,
-                amplitude=AMPLITUDE,
-            )
+            orbit = Rendering(expression=EXPRESSION, frames=driver_frames, amplitude=AMPLITUDE)
+            render_path(avatar, out / "orbit.mp4", orbit)
     if not (out / TURNTABLE).exists():
         announce("turntable", commands["turntable"])
         with timed(out, "turntable"):
-            render_path(avatar, out / TURNTABLE, path="orbit", frames=TURNTABLE_FRAMES, amplitude=AMPLITUDE)
+            render_path(avatar, out / TURNTABLE, Rendering(frames=TURNTABLE_FRAMES, amplitude=AMPLITUDE))
     for format_name in ("html", "glb"):
         path = out / f"head.{format_name}"
         if not path.exists():

@@ -10,13 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from avatar.animation.camera_paths import DEFAULT_AMPLITUDE_DEGREES
-from avatar.animation.driver_files import DEFAULT_FPS, find_driver
+from avatar.animation.driver_files import find_driver
+from avatar.animation.options import (
+    DEFAULT_AMPLITUDE_DEGREES,
+    DEFAULT_FPS,
+    DrivenPresentation,
+    DriverPart,
+    Presentation,
+    Rendering,
+    Retarget,
+)
 from avatar.animation.reanimate import render_path, require_renderable
-from avatar.animation.transfer import Retarget
 from avatar.app.reanimation import driver_for, perform, planned
 from avatar.app.workflow import capture_photo, capture_video, evaluate_run, train_run
 from avatar.avatar import Avatar
+from avatar.base.conventions import Rotate
 from avatar.base.folder_lock import locked_folder
 from avatar.base.progress import warn
 from avatar.config import Config
@@ -70,7 +78,7 @@ def reanimate(
     start: float | None = None,
     end: float | None = None,
     live: bool = False,
-    rotate: str | int = "auto",
+    rotate: Rotate = "auto",
     background: str = "scene",
     layers: str = "",
     overwrite: bool = False,
@@ -82,20 +90,9 @@ def reanimate(
     another. The other options are as in `avatar reanimate`. What there is to say about a driver goes to standard error.
     """
     drivers = [driver] if isinstance(driver, (str, Path)) else driver
-    plan = planned(
-        [Path(each) for each in drivers],
-        Path(out),
-        settings=settings,
-        neutral=neutral,
-        compare=compare,
-        overwrite=overwrite,
-        start=start,
-        end=end,
-        live=live,
-        rotate=rotate,
-        background=background,
-        layers=layers,
-    )
+    part = DriverPart(start, end, rotate, live)
+    presentation = DrivenPresentation(background, layers, overwrite, compare)
+    plan = planned([Path(each) for each in drivers], Path(out), settings or Retarget(), neutral, part, presentation)
     person = avatar if isinstance(avatar, Avatar) else load_avatar(Path(avatar))
     written, notes = perform(person, plan)
     for note in notes:
@@ -157,8 +154,8 @@ def render(
 
     The options are those of `avatar render`. For single pictures as arrays there is `load_avatar(run).render(...)`.
     """
-    options = {"frames": frames, "fps": fps, "size": size, "amplitude": amplitude}
-    options |= {"background": background, "layers": layers, "overwrite": overwrite}
-    require_renderable(Path(out), path, **options)
+    rendering = Rendering(path, expression, frames, fps, size, amplitude)
+    presentation = Presentation(background, layers, overwrite)
+    require_renderable(Path(out), rendering, presentation)
     person = avatar if isinstance(avatar, Avatar) else load_avatar(Path(avatar))
-    return render_path(person, Path(out), path=path, expression=expression, **options)
+    return render_path(person, Path(out), rendering, presentation)

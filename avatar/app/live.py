@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from avatar.animation.transfer import Retarget, parse_gains
+from avatar.animation.options import Retarget
+from avatar.animation.transfer import parse_gains
 from avatar.app.live_process import OpenedSource, TrackerProcess
 from avatar.base.errors import AvatarError, InputError
-from avatar.base.limits import RENDER_SIZE
+from avatar.base.limits import RENDER_SIZE, require_rotate
 from avatar.base.progress import Progress
 from avatar.base.provenance import Source
 from avatar.data.checkpoint import load_avatar
@@ -28,7 +29,6 @@ from avatar.viewer.quality import Quality
 from avatar.viewer.session import Session
 from avatar.viewer.state import LiveFrame
 from avatar.viewer.viewer import Viewer
-from capture_tools.detect.turning import require_rotate
 
 LOOK_EVERY = 0.25
 """Seconds between two looks at how the performance goes."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from avatar.animation.transfer import Retarget
+from avatar.animation.options import Retarget
 from avatar.app import live_messages as messages
 from avatar.viewer.live import LiveHead
 

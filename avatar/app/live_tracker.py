@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from avatar.animation.live_transfer import LiveTransfer
-from avatar.animation.transfer import Retarget
+from avatar.animation.options import Retarget
 from avatar.app import live_messages as messages
 from avatar.base.errors import InputError
 from avatar.base.newest import Newest

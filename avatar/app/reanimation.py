@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from avatar.animation.comparison import require_pictures
 from avatar.animation.driver_files import Driver, find_driver, is_parameters, load_driver
 from avatar.animation.expressions import jaw_share_of
 from avatar.animation.kept_drivers import read_driver, write_driver
+from avatar.animation.options import DrivenPresentation, DriverPart, Retarget
 from avatar.animation.reanimate import reanimate, require_drivable
-from avatar.animation.transfer import Retarget, parse_gains
+from avatar.animation.transfer import parse_gains
 from avatar.animation.work import Work, identity_of, work_beside
 from avatar.app.workflow import track_driver
 from avatar.base.conventions import VERSION
@@ -32,36 +33,24 @@ class Performance:
     out: Path
     settings: list[Retarget]
     """One for each source."""
-    part: dict[str, Any]
-    """As `load_driver` takes it: start, end, live, rotate."""
-    options: dict[str, Any]
-    """As `animation.reanimate` takes it: background, layers, compare, overwrite."""
+    part: DriverPart
+    presentation: DrivenPresentation
 
 
 def planned(
     drivers: Sequence[Path],
     out: Path,
-    *,
-    settings: Retarget | None = None,
-    neutral: Sequence[float] = (),
-    start: float | None = None,
-    end: float | None = None,
-    live: bool = False,
-    rotate: str | int = "auto",
-    background: str = "scene",
-    layers: str = "",
-    compare: bool = False,
-    overwrite: bool = False,
+    settings: Retarget,
+    neutral: Sequence[float],
+    part: DriverPart,
+    presentation: DrivenPresentation,
 ) -> Performance:
     """What can be told at once is told before anything is loaded or tracked.
 
     neutral: seconds at which each driver's face is neutral; found by default. Raises as `animation.reanimate` and
     `find_driver`; ConfigError for numbers of them that do not fit, or a part of several drivers.
     """
-    settings = settings or Retarget()
-    require_drivable(
-        out, background=background, layers=layers, compare=compare, overwrite=overwrite, inputs=list(drivers)
-    )
+    require_drivable(out, presentation, drivers)
     parse_gains(settings.gain)
     if not drivers:
         raise ConfigError("--driver names no driver", expected="one or several")
@@ -69,15 +58,13 @@ def planned(
         raise ConfigError(
             "--neutral does not fit the drivers", expected=f"a second for each of {len(drivers)}", found=len(neutral)
         )
-    if len(drivers) > 1 and (start is not None or end is not None):
+    if len(drivers) > 1 and part.is_cut:
         raise ConfigError("--start and --end are for a single driver", found=f"{len(drivers)} drivers")
-    part = {"start": start, "end": end, "live": live, "rotate": rotate}
-    sources = [find_driver(driver, **part) for driver in drivers]
-    for source in sources if compare else ():
+    sources = [find_driver(driver, part) for driver in drivers]
+    for source in sources if presentation.compare else ():
         require_pictures(not is_parameters(source))
     each = [replace(settings, neutral=moment) for moment in neutral] or [settings] * len(sources)
-    options = {"background": background, "layers": layers, "compare": compare, "overwrite": overwrite}
-    return Performance(sources, out, each, part, options)
+    return Performance(sources, out, each, part, presentation)
 
 
 def perform(avatar: Avatar, plan: Performance) -> tuple[Path, list[str]]:
@@ -87,24 +74,24 @@ def perform(avatar: Avatar, plan: Performance) -> tuple[Path, list[str]]:
     """
     with work_beside(plan.out) as work:
         drivers = [_driver(avatar, source, plan.part, work) for source in plan.sources]
-        written = reanimate(avatar, drivers, plan.out, settings=plan.settings, **plan.options, work=work)
+        written = reanimate(avatar, drivers, plan.out, plan.presentation, settings=plan.settings, work=work)
     return written, list(dict.fromkeys(note for driver in drivers for note in driver.notes))
 
 
-def driver_for(avatar: Avatar, source: Path, **part: Any) -> Driver:
-    """The performance of a driver for an avatar, whose mouth a CSV opens as its own clip did; `part`: as `load_driver`
-    takes it (start, end, live, rotate)."""
+def driver_for(avatar: Avatar, source: Path, part: DriverPart | None = None) -> Driver:
+    """The performance of a driver for an avatar, whose mouth a CSV opens as its own clip did; of a video the part,
+    the whole by default. Raises as `load_driver`."""
     share = jaw_share_of(avatar.parameters, avatar.asset)
-    return load_driver(source, avatar.asset, **part, track=track_driver, jaw_share=share)
+    return load_driver(source, avatar.asset, part, track=track_driver, jaw_share=share)
 
 
-def _driver(avatar: Avatar, source: Path, part: dict[str, Any], work: Work) -> Driver:
+def _driver(avatar: Avatar, source: Path, part: DriverPart, work: Work) -> Driver:
     """`driver_for`, which keeps what it tracked with the work."""
     if source.is_dir() or is_parameters(source):
-        return driver_for(avatar, source, **part)
-    kept = work.driver(identity_of(VERSION, sha256_of_file(source), avatar.asset.fingerprint, part)[:16])
+        return driver_for(avatar, source, part)
+    kept = work.driver(identity_of(VERSION, sha256_of_file(source), avatar.asset.fingerprint, asdict(part))[:16])
     found = read_driver(kept, source)
     if found is None:
-        found = driver_for(avatar, source, **part)
+        found = driver_for(avatar, source, part)
         write_driver(kept, found)
     return found

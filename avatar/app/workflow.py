@@ -37,6 +37,7 @@ from capture_tools.settings import CaptureSettings
 
 if TYPE_CHECKING:
     from avatar.animation.driver_files import Driver
+    from avatar.animation.options import DriverPart
     from avatar.flame.assets import HeadAsset
 
 BYTES_PER_PIXEL = 12
@@ -133,20 +134,12 @@ def capture_photo(image: Path, out: Path, settings: CaptureSettings | None = Non
     return capture_photograph(Path(image), Path(out), replace(settings, size=pick_size(settings.size, None)))
 
 
-def track_driver(
-    video: Path,
-    asset: HeadAsset,
-    *,
-    start: float | None = None,
-    end: float | None = None,
-    live: bool = False,
-    rotate: str | int = "auto",
-) -> Driver:
+def track_driver(video: Path, asset: HeadAsset, part: DriverPart) -> Driver:
     """The performance in a video, as `avatar.animation.driver_files.load_driver` takes it for its `track`."""
     from avatar.animation.driver_files import Driver
     from capture_tools.driver import track_driver as track
 
-    found = track(video, asset, start=start, end=end, live=live, rotate=rotate)
+    found = track(video, asset, start=part.start, end=part.end, live=part.live, rotate=part.rotate)
     return Driver(found.params, found.fps, found.audio, found.audio_start, found.notes, video, found.rotate)
 
 

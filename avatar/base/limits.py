@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
+from avatar.base.conventions import Rotate
 from avatar.base.errors import AvatarError, ConfigError, InputError
 
 
@@ -102,6 +104,12 @@ def require_clip_part(
         )
     CLIP_FRAMES.require("--max-frames", max_frames, error=InputError)
     SHOT.require("--shot", shot, error=InputError)
+
+
+def require_rotate(rotate: str | int) -> None:
+    """Raise InputError unless `rotate` is one of `conventions.Rotate`."""
+    if rotate not in get_args(Rotate):
+        raise InputError("--rotate is unknown", expected="auto or 0, 90, 180, 270 degrees clockwise", found=rotate)
 
 
 def require_synthetic(*, seed: int, size: int, frames: int, fps: float) -> None:

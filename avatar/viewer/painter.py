@@ -11,8 +11,8 @@ import torch
 
 from avatar.animation.backgrounds import Behind, choose_background, source_of
 from avatar.animation.expressions import ExpressionVector, expression_vector, jaw_share_of
+from avatar.animation.options import Retarget
 from avatar.animation.reanimate import performed
-from avatar.animation.transfer import Retarget
 from avatar.base.provenance import Source
 from avatar.flame.mean_pose import mean_pose
 from avatar.flame.rasterize import rasterize

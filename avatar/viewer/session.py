@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from avatar.animation.driver_files import DEFAULT_FPS, TrackVideo, load_driver
+from avatar.animation.driver_files import TrackVideo, load_driver
+from avatar.animation.options import DEFAULT_FPS, DriverPart
 from avatar.animation.path_files import View
 from avatar.animation.reanimate import head_centre
 from avatar.base.errors import AvatarError, InputError
@@ -166,8 +167,8 @@ class Session:
         """
         path = Path(source.strip()).expanduser()
         painter = self.painter
-        kind = {"live": not thorough} if needs_tracking(path) else {}
-        driver = load_driver(path, painter.avatar.asset, track=self.track, jaw_share=painter.jaw_share, **kind)
+        part = DriverPart(live=not thorough and needs_tracking(path))
+        driver = load_driver(path, painter.avatar.asset, part, track=self.track, jaw_share=painter.jaw_share)
         name = str(path)
         self.painter.add_driver(name, driver)
         for note in driver.notes:

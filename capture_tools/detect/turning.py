@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from avatar.base.errors import InputError
+from avatar.base.limits import require_rotate
 from avatar.media.video import turned
 from capture_tools.detect.box_detector import BoxDetector, face_detector
 from capture_tools.detect.observing import averaged_down
 from capture_tools.detect.selection import FrameSelection
 
-ROTATE_CHOICES = ("auto", 0, 90, 180, 270)
 QUARTERS = (0, 90, 180, 270)
 SEARCHED = 640
 """Pixels of the longer side: the network sees 128."""
@@ -42,12 +41,6 @@ TILTED = 30.0
 """Largest median roll, degrees, of the heads after rotation; frames between two orientations are left as they are."""
 
 
-def require_rotate(rotate: str | int) -> None:
-    """Raise InputError unless `rotate` is one of ROTATE_CHOICES."""
-    if rotate not in ROTATE_CHOICES:
-        raise InputError("--rotate is unknown", expected="auto or 0, 90, 180, 270 degrees clockwise", found=rotate)
-
-
 def turned_note(rotate: int, what: str = "video") -> list[str]:
     """The warning about frames rotated automatically: a list of at most one sentence."""
     if not rotate:
@@ -60,7 +53,7 @@ def turned_note(rotate: int, what: str = "video") -> list[str]:
 
 
 def chosen_rotation(video: Path, selection: FrameSelection, rotate: str | int = "auto") -> int:
-    """Degrees clockwise by which the frames of a clip must be rotated; `rotate` is one of ROTATE_CHOICES.
+    """Degrees clockwise by which the frames of a clip must be rotated; `rotate` is one of `conventions.Rotate`.
 
     Reads a few frames where it is "auto". Raises InputError for another value, or a bad file.
     """

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from avatar.app.outcome import Outcome, shown
-from capture_tools.settings import Rotate
+from avatar.base.conventions import Rotate
 
 
 @dataclass
@@ -49,8 +49,8 @@ class Live:
     """Replace the output file if it exists."""
 
     def run(self) -> Outcome:
+        from avatar.animation.options import Retarget
         from avatar.animation.outputs import Target, require_writable
-        from avatar.animation.transfer import Retarget
         from avatar.app.live import LiveOptions, perform_live
         from avatar.base.errors import ConfigError, InputError
         from avatar.viewer.delays import figure_lines

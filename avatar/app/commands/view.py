@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -14,6 +14,8 @@ from avatar.app.outcome import Outcome
 
 if TYPE_CHECKING:
     from avatar.animation.driver_files import Driver
+    from avatar.animation.options import DriverPart
+    from avatar.flame.assets import HeadAsset
 
 
 @dataclass
@@ -51,8 +53,8 @@ class View:
         return Outcome(files=files, lines=["the viewer is closed"])
 
 
-def track_video(*arguments: Any, **options: Any) -> Driver:
+def track_video(video: Path, asset: HeadAsset, part: DriverPart) -> Driver:
     """`workflow.track_driver`, which is imported when the first video is to be tracked."""
     from avatar.app.workflow import track_driver
 
-    return track_driver(*arguments, **options)
+    return track_driver(video, asset, part)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from avatar.animation.driver_files import TAKEN, find_driver, load_driver, read_parameter_file
+from avatar.animation.options import DriverPart
 from avatar.base.errors import ConfigError, HeadModelError, InputError
 from avatar.base.limits import MOST_FRAMES
 from avatar.flame.library import load_head
@@ -40,7 +41,7 @@ def test_a_run_and_what_lies_in_a_capture_mean_the_capture(run, given):
     assert find_driver(run / given) == run / "capture"
     assert find_driver(run / "capture" / "transforms.json") == run / "capture"
     with pytest.raises(ConfigError, match="for a driver that is a video"):
-        find_driver(run / given, start=1.0)
+        find_driver(run / given, DriverPart(start=1.0))
 
 
 @pytest.mark.parametrize(

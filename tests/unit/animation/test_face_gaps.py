@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from avatar.animation.face_gaps import FaceGauge, GapRange, carried_over
-from avatar.animation.transfer import Retarget, neutral_of, shut_lids, transfer_expression
+from avatar.animation.options import Retarget
+from avatar.animation.transfer import neutral_of, shut_lids, transfer_expression
 from avatar.flame.landmark_sets import eye_aspect_ratio, lip_distance
 from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters

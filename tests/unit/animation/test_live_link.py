@@ -20,6 +20,7 @@ from avatar.animation.live_link import (
     to_columns,
     yaw_pitch_roll,
 )
+from avatar.animation.options import DriverPart
 from avatar.base.errors import ConfigError, HeadModelError, InputError
 from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
@@ -204,7 +205,7 @@ def test_what_is_no_such_table_is_told(head, tmp_path):
     with pytest.raises(InputError, match="a table without the columns"):
         find_driver(tmp_path / "a.csv")
     with pytest.raises(ConfigError, match="for a driver that is a video"):
-        find_driver(table(tmp_path / "b.csv", [row()]), start=1.0)
+        find_driver(table(tmp_path / "b.csv", [row()]), DriverPart(start=1.0))
     other = dataclasses.replace(head, expression_names=tuple(f"expression_{i:02d}" for i in range(52)))
     with pytest.raises(HeadModelError, match="does not have ARKit's expressions"):
         load_driver(tmp_path / "b.csv", other)

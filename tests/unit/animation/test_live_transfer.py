@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from avatar.animation.live_transfer import LiveTransfer, steadied
-from avatar.animation.transfer import OWN_FPS, Retarget, neutral_of, transfer_expression
+from avatar.animation.options import Retarget
+from avatar.animation.transfer import OWN_FPS, neutral_of, transfer_expression
 from avatar.base.errors import ConfigError
 from avatar.flame.library import load_head
 from avatar.flame.model import HeadParameters

@@ -10,8 +10,8 @@ import torch
 from grey_avatar import GreyAvatar, performance
 
 from avatar.animation.driver_files import Driver, load_driver, read_parameter_file
+from avatar.animation.options import DrivenPresentation, DriverPart, Rendering, Retarget
 from avatar.animation.reanimate import head_centre, reanimate, render_path
-from avatar.animation.transfer import Retarget
 from avatar.base.errors import ConfigError, HeadModelError, InputError, OutputError
 from avatar.flame.library import load_head
 from avatar.media.images import read_png
@@ -54,7 +54,7 @@ def test_an_existing_video_is_kept_unless_asked(avatar, head, tmp_path):
         reanimate(avatar, Driver(performance(head), 25.0, None), out)
     assert out.read_bytes() == b"mine"
     assert not avatar.asked
-    reanimate(avatar, Driver(performance(head), 25.0, None), out, overwrite=True)
+    reanimate(avatar, Driver(performance(head), 25.0, None), out, DrivenPresentation(overwrite=True))
     assert has_synthetic_tag(out)
 
 
@@ -84,7 +84,7 @@ def test_a_path_without_a_name_has_no_ending_either(avatar):
 
 
 def test_render_sweeps_along_an_orbit(avatar, head, tmp_path):
-    out = render_path(avatar, tmp_path / "o.mp4", path="orbit", expression="sweep:jawOpen", frames=8, fps=10.0)
+    out = render_path(avatar, tmp_path / "o.mp4", Rendering(expression="sweep:jawOpen", frames=8, fps=10.0))
     assert probe_video(out).frame_count == 8
     assert has_synthetic_tag(out)
     jaws = [float(params.jaw[0, 0]) for params, _ in avatar.asked]
@@ -96,7 +96,7 @@ def test_render_sweeps_along_an_orbit(avatar, head, tmp_path):
 
 
 def test_render_a_picture_at_another_size(avatar, head, tmp_path):
-    out = render_path(avatar, tmp_path / "o.png", path="orbit", expression="sweep:jawOpen", size=24)
+    out = render_path(avatar, tmp_path / "o.png", Rendering(expression="sweep:jawOpen", size=24))
     assert read_png(out).shape == (16, 24, 3)
     assert "synthetic" in iio.immeta(out)["Comment"]
     params, camera = avatar.asked[0]
@@ -105,19 +105,19 @@ def test_render_a_picture_at_another_size(avatar, head, tmp_path):
 
 
 def test_clip_has_as_many_frames_as_the_training(avatar, tmp_path):
-    assert probe_video(render_path(avatar, tmp_path / "o.mp4", path="still", expression="clip")).frame_count == 4
+    assert probe_video(render_path(avatar, tmp_path / "o.mp4", Rendering("still", "clip"))).frame_count == 4
 
 
 def test_unknown_expression_writes_nothing(avatar, tmp_path):
     with pytest.raises(ConfigError, match="smile"):
-        render_path(avatar, tmp_path / "o.mp4", expression="smlie")
+        render_path(avatar, tmp_path / "o.mp4", Rendering(expression="smlie"))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("frames", "fps", "size"), [(0, 25.0, None), (5, 0.0, None), (5, 25.0, 4)])
 def test_numbers_that_cannot_work(avatar, tmp_path, frames, fps, size):
     with pytest.raises(ConfigError):
-        render_path(avatar, tmp_path / "o.mp4", frames=frames, fps=fps, size=size)
+        render_path(avatar, tmp_path / "o.mp4", Rendering(frames=frames, fps=fps, size=size))
 
 
 def test_head_centre_is_in_the_face(avatar):
@@ -184,21 +184,23 @@ def test_live_reaches_the_tracker(head, tmp_path, monkeypatch):
     monkeypatch.setattr("capture_tools.driver.track_driver", track_driver)
     video = tmp_path / "you.mp4"
     video.touch()
-    told = load_driver(video, head, live=True, rotate=90, track=workflow.track_driver)
+    told = load_driver(video, head, DriverPart(live=True, rotate=90), track=workflow.track_driver)
     found = load_driver(video, head, track=workflow.track_driver)
     assert [options["live"] for options in asked] == [True, False]
     assert [options["rotate"] for options in asked] == [90, "auto"]
     assert told.notes == found.notes == ("noted",)
     with pytest.raises(ConfigError, match="--rotate"):
-        load_driver(save_parameters(tmp_path / "p.npz", head), head, rotate=0)
+        load_driver(save_parameters(tmp_path / "p.npz", head), head, DriverPart(rotate=0))
     with pytest.raises(ConfigError, match="--live"):
-        load_driver(save_parameters(tmp_path / "p.npz", head), head, live=True)
+        load_driver(save_parameters(tmp_path / "p.npz", head), head, DriverPart(live=True))
 
 
 @pytest.mark.parametrize("ending", [".webm", ".mov"])
 def test_a_transparent_video_keeps_its_alpha(avatar, head, tmp_path, ending):
     """Half opaque, of premultiplied brightness: straight colours are twice as bright, as far as they go."""
-    out = reanimate(avatar, Driver(performance(head), 25.0, None), tmp_path / f"o{ending}", background="transparent")
+    out = reanimate(
+        avatar, Driver(performance(head), 25.0, None), tmp_path / f"o{ending}", DrivenPresentation("transparent")
+    )
     assert has_synthetic_tag(out)
     import av
 
@@ -221,7 +223,7 @@ def test_the_drivers_pictures_stand_beside_the_avatar(avatar, head, tmp_path):
     pictures = [np.full((64, 40, 3), 4 * index, np.uint8) for index in range(50)]
     write_video(filmed, pictures, 25.0, synthetic=False)
     driver = Driver(performance(head, 10), 12.5, None, audio_start=1.0, filmed=filmed)
-    out = reanimate(avatar, driver, tmp_path / "o.mp4", compare=True)
+    out = reanimate(avatar, driver, tmp_path / "o.mp4", DrivenPresentation(compare=True))
     shown = [image for _, image in read_video(out)]
     assert len(shown) == 10
     assert shown[0].shape == (32, 20 + 48, 3)
@@ -229,7 +231,7 @@ def test_the_drivers_pictures_stand_beside_the_avatar(avatar, head, tmp_path):
     np.testing.assert_allclose(left, [4 * (25 + 2 * index) for index in range(10)], atol=6)
     assert float(shown[-1][:, 24:].mean()) > float(shown[0][:, 24:].mean()) + 100
     with pytest.raises(ConfigError, match="pictures"):
-        reanimate(avatar, Driver(performance(head), 25.0, None), tmp_path / "p.mp4", compare=True)
+        reanimate(avatar, Driver(performance(head), 25.0, None), tmp_path / "p.mp4", DrivenPresentation(compare=True))
 
 
 def test_the_head_moves_as_in_the_avatars_own_clip(avatar, head, tmp_path):
@@ -251,7 +253,7 @@ def test_a_path_and_keyframes_from_files(avatar, tmp_path):
     path, face = tmp_path / "path.json", tmp_path / "face.yaml"
     path.write_text(json.dumps({"camera_path": frames, "fps": 10}))
     face.write_text("keyframes: [{time: 0, expression: neutral}, {time: 1, expression: jawOpen}]")
-    out = render_path(avatar, tmp_path / "o.mp4", path=str(path), expression=str(face), size=24)
+    out = render_path(avatar, tmp_path / "o.mp4", Rendering(str(path), str(face), size=24))
     assert probe_video(out).frame_count == 3
     assert probe_video(out).fps == pytest.approx(10)
     assert [camera.width for _, camera in avatar.asked] == [24] * 3
@@ -259,5 +261,5 @@ def test_a_path_and_keyframes_from_files(avatar, tmp_path):
     assert focal[0] > focal[1] > focal[2]
     opening = [float(params.jaw[0, 0]) for params, _ in avatar.asked]
     assert 0 == opening[0] < opening[1] < opening[2]
-    render_path(avatar, tmp_path / "p.mp4", path="still", expression=str(face), fps=10)
+    render_path(avatar, tmp_path / "p.mp4", Rendering("still", str(face), fps=10))
     assert probe_video(tmp_path / "p.mp4").frame_count == 11

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from avatar.animation.expressions import jaw_open_angle
+from avatar.animation.options import Retarget
 from avatar.animation.transfer import (
     BEYOND,
     BOUND,
@@ -16,7 +17,6 @@ from avatar.animation.transfer import (
     OPENING,
     REGIONS,
     SLACK,
-    Retarget,
     bent,
     neutral_of,
     parse_gains,

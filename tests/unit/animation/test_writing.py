@@ -20,9 +20,9 @@ from tiny_media import write_sound
 from avatar.animation import writing
 from avatar.animation.driver_files import Driver
 from avatar.animation.layers import depth_picture
+from avatar.animation.options import DrivenPresentation, Presentation, Rendering, Retarget
 from avatar.animation.outputs import parse_layers, target_of
 from avatar.animation.reanimate import reanimate, render_path
-from avatar.animation.transfer import Retarget
 from avatar.animation.work import work_beside, work_folder
 from avatar.base.errors import ConfigError, InputError, MissingDependencyError, OutputError
 from avatar.base.provenance import Source
@@ -107,7 +107,9 @@ def test_unknown_layers_are_refused() -> None:
 
 
 def test_a_sequence_has_a_tagged_picture_a_frame(avatar: GreyAvatar, head: HeadAsset, tmp_path: Path) -> None:
-    out = reanimate(avatar, Driver(performance(head), 25.0, None), tmp_path / "frames", background="transparent")
+    out = reanimate(
+        avatar, Driver(performance(head), 25.0, None), tmp_path / "frames", DrivenPresentation("transparent")
+    )
     assert names(tmp_path) == [f"frames/0000{index}.png" for index in range(6)]
     for index in range(6):
         file = out / f"0000{index}.png"
@@ -122,18 +124,22 @@ def test_a_pattern_leaves_the_folders_other_files_alone(avatar: GreyAvatar, head
     (tmp_path / "holiday.png").write_bytes(b"mine")
     driver = Driver(performance(head, 2), 25.0, None)
     reanimate(avatar, driver, tmp_path / "a_%02d.png")
-    render_path(avatar, tmp_path / "b_%d.png", frames=2)
+    render_path(avatar, tmp_path / "b_%d.png", Rendering(frames=2))
     assert names(tmp_path) == ["a_00.png", "a_01.png", "b_0.png", "b_1.png", "holiday.png"]
     assert read_png(tmp_path / "a_00.png").shape == (32, 48, 3)
     with pytest.raises(OutputError, match="exist already"):
         reanimate(avatar, driver, tmp_path / "a_%02d.png")
-    reanimate(avatar, Driver(performance(head, 1), 25.0, None), tmp_path / "a_%02d.png", overwrite=True)
+    reanimate(
+        avatar, Driver(performance(head, 1), 25.0, None), tmp_path / "a_%02d.png", DrivenPresentation(overwrite=True)
+    )
     assert names(tmp_path) == ["a_00.png", "b_0.png", "b_1.png", "holiday.png"]  # none of the longer one before is left
 
 
 @pytest.mark.parametrize("name", ["o.mp4", "frames", "o_%03d.png"])
 def test_layers_lie_beside_the_output(avatar: GreyAvatar, head: HeadAsset, tmp_path: Path, name: str) -> None:
-    reanimate(avatar, Driver(performance(head, 3), 25.0, None), tmp_path / name, layers="depth,alpha")
+    reanimate(
+        avatar, Driver(performance(head, 3), 25.0, None), tmp_path / name, DrivenPresentation(layers="depth,alpha")
+    )
     target = target_of(tmp_path / name)
     for index in range(3):
         depth, alpha = (iio.imread(target.layer(layer).file(index)) for layer in ("depth", "alpha"))
@@ -147,11 +153,11 @@ def test_layers_lie_beside_the_output(avatar: GreyAvatar, head: HeadAsset, tmp_p
 
 
 def test_one_picture_has_its_layers_in_files(avatar: GreyAvatar, tmp_path: Path) -> None:
-    render_path(avatar, tmp_path / "o.png", layers="depth,alpha")
+    render_path(avatar, tmp_path / "o.png", presentation=Presentation(layers="depth,alpha"))
     assert names(tmp_path) == ["o.png", "o_alpha.png", "o_depth.png"]
     (tmp_path / "o.png").unlink()
     with pytest.raises(OutputError, match=r"exists already.*o_depth"):
-        render_path(avatar, tmp_path / "o.png", layers="depth")
+        render_path(avatar, tmp_path / "o.png", presentation=Presentation(layers="depth"))
 
 
 def test_depth_is_along_the_axis_and_zero_where_nobody_is() -> None:
@@ -180,10 +186,10 @@ def test_a_video_goes_on_after_its_finished_parts(avatar, head, tmp_path, short_
     whole = brightness(reanimate(avatar, driver, tmp_path / "whole.mp4"))
     avatar.asked.clear()
     with interrupted(avatar, 9):
-        reanimate(avatar, driver, out, layers="alpha")
+        reanimate(avatar, driver, out, DrivenPresentation(layers="alpha"))
     assert not out.exists()
     assert [name for name in names(work_folder(out)) if "part" in name] == ["part_00000.mp4", "part_00001.mp4"]
-    reanimate(avatar, driver, out, layers="alpha")
+    reanimate(avatar, driver, out, DrivenPresentation(layers="alpha"))
     assert len(avatar.asked) == 2  # frames 8 and 9
     assert len(names(tmp_path / "o_alpha")) == 10
     assert brightness(out) == pytest.approx(whole, abs=0.02)
@@ -216,7 +222,7 @@ def test_what_was_changed_begins_anew(avatar, head, tmp_path, short_parts, name,
         params = params.clone()
         params.jaw[0, 0] = 0.01
     elif changed == "background":
-        options = {"background": "lime"}
+        options = {"presentation": DrivenPresentation("lime")}
     elif changed == "avatar":
         with torch.no_grad():
             avatar.scene.weight[0, 0] += 1
@@ -233,7 +239,7 @@ def test_what_an_interrupted_command_did_not_write_is_not_taken_away(avatar, hea
         reanimate(avatar, driver, out)
     (out / "00700.png").write_bytes(b"mine")
     with pytest.raises(OutputError, match="exist already"):
-        reanimate(avatar, driver, out, background="lime")
+        reanimate(avatar, driver, out, DrivenPresentation("lime"))
     assert names(out) == ["00000.png", "00001.png", "00700.png"]
 
 
@@ -247,7 +253,9 @@ def test_two_commands_do_not_make_the_same_output(avatar, head, tmp_path) -> Non
 def test_joined_parts_keep_their_alpha(avatar, head, tmp_path, ending, short_parts) -> None:
     import av
 
-    out = reanimate(avatar, Driver(performance(head, 9), 25.0, None), tmp_path / f"o{ending}", background="transparent")
+    out = reanimate(
+        avatar, Driver(performance(head, 9), 25.0, None), tmp_path / f"o{ending}", DrivenPresentation("transparent")
+    )
     with av.open(str(out)) as container:
         stream = container.streams.video[0]
         context = av.CodecContext.create("libvpx-vp9", "r") if ending == ".webm" else stream.codec_context
@@ -298,7 +306,7 @@ def test_each_driver_brings_its_sound_and_its_pictures(avatar, head, tmp_path) -
         Driver(params, 25.0, heard, filmed=heard),
         Driver(params, 25.0, None, filmed=silent),
     ]
-    out = reanimate(avatar, drivers, tmp_path / "o.mp4", compare=True)
+    out = reanimate(avatar, drivers, tmp_path / "o.mp4", DrivenPresentation(compare=True))
     shown = [image for _, image in read_video(out)]
     assert len(shown) == 75
     assert shown[0].shape == (32, 64 + 48, 3)  # as wide as the wider driver's
@@ -342,14 +350,14 @@ def test_pictures_and_videos_are_signed_with_what_they_show(
     write_video(driver, [np.zeros((32, 20, 3), np.uint8)] * 6, 25.0, synthetic=False)
     filmed = Driver(performance(head), 25.0, None, filmed=driver)
     heard = Driver(performance(head), 25.0, write_sound(tmp_path / "voice.wav", "pcm_s16le"))
-    plain = {"background": "white"}
-    frames = reanimate(avatar, silent, tmp_path / "frames", **plain, layers="depth,alpha")
+    plain = DrivenPresentation("white")
+    frames = reanimate(avatar, silent, tmp_path / "frames", replace(plain, layers="depth,alpha"))
     made = {
         reanimate(avatar, silent, tmp_path / "scene.mp4"): Source.MIXED,
-        reanimate(avatar, silent, tmp_path / "plain.mp4", **plain): Source.RENDERED,
-        reanimate(avatar, filmed, tmp_path / "beside.mov", **plain, compare=True): Source.MIXED,
-        reanimate(avatar, heard, tmp_path / "heard.webm", **plain): Source.MIXED,
-        render_path(avatar, tmp_path / "still.png", **plain): Source.RENDERED,
+        reanimate(avatar, silent, tmp_path / "plain.mp4", plain): Source.RENDERED,
+        reanimate(avatar, filmed, tmp_path / "beside.mov", replace(plain, compare=True)): Source.MIXED,
+        reanimate(avatar, heard, tmp_path / "heard.webm", plain): Source.MIXED,
+        render_path(avatar, tmp_path / "still.png", presentation=plain): Source.RENDERED,
         render_path(avatar, tmp_path / "still_scene.png"): Source.MIXED,
         frames / "00005.png": Source.RENDERED,
         tmp_path / "frames_depth" / "00005.png": Source.RENDERED,

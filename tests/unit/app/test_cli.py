@@ -1,13 +1,17 @@
 """The command line: what it offers, how it fails, how fast it answers. Commands themselves: tests/system."""
 
+import dataclasses
 import errno
+import inspect
+import re
 import subprocess
 import sys
 
 import pytest
 
 from avatar import __version__
-from avatar.app import cli
+from avatar.animation.options import DrivenPresentation, DriverPart, Presentation, Rendering
+from avatar.app import cli, library
 from avatar.app.commands.build import Create, Eval, Train
 from avatar.app.commands.export import Export
 from avatar.app.commands.manage import Doctor, ModelImport
@@ -61,6 +65,44 @@ def test_every_option_of_every_command_has_help(command, capsys):
             assert len(rest.strip()) > 8, f"{command}: no help for {line}"
 
 
+SHOWN = {
+    "reanimate": (
+        "--driver VIDEO|CAPTURE|RUN|PARAMS.npz|FACE.csv... --out OUT.mp4|FOLDER|PATTERN.png "
+        "--transfer {auto,relative,absolute} --neutral SEC... --gain REGION=G,... --head-motion {driver,avatar,still} "
+        "--compare --start SEC --end SEC --rotate {auto,0,90,180,270} --background scene|blur|COLOUR|transparent|FILE "
+        "--layers depth,alpha --live --overwrite"
+    ),
+    "render": (
+        "--out OUT.mp4|OUT.png|FOLDER|PATTERN.png --path still|orbit|spiral|dolly|PATH.json --expression E --frames N "
+        "--fps F --size PX --amplitude DEG --background scene|blur|COLOUR|transparent|FILE --layers depth,alpha "
+        "--overwrite"
+    ),
+}
+"""Options and what they take, as they were when each command declared its own."""
+
+
+@pytest.mark.parametrize("command", SHOWN)
+def test_options_that_two_callers_share_are_shown_as_the_commands_own(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.main([command, "--help"]) == 0
+    lines = [line.strip("│| \n") for line in capsys.readouterr().out.splitlines()]
+    titles = [line.strip("╭╮─ ") for line in lines if re.search(r"\b(arguments|options)[ ─╮]*$", line)]
+    assert titles == ["positional arguments", "options"]
+    options = {re.split(r"\s{2,}", line)[0] for line in lines if re.match("--[a-z]", line)}
+    assert options == set(re.findall(r"--[a-z-]+(?: [^- ]\S*)?", SHOWN[command]))
+
+
+def test_the_functions_take_the_options_of_the_commands():
+    """`avatar.reanimate` and `avatar.render` keep their keywords, whose defaults are those of the fields."""
+    for function, groups in (
+        (library.reanimate, (DrivenPresentation, DriverPart)),
+        (library.render, (Rendering, Presentation)),
+    ):
+        keywords = inspect.signature(function).parameters
+        for option in (field for group in groups for field in dataclasses.fields(group)):
+            assert keywords[option.name].default == option.default, option.name
+
+
 def test_arguments_reach_the_command():
     create = cli.parse(["create", "me.mp4", "--out", "runs/me", "--minutes", "2.5", "--head-model", "flame.pkl"])
     assert isinstance(create, Create)
@@ -70,7 +112,7 @@ def test_arguments_reach_the_command():
     turned = ["--out", "o.mp4", "--rotate", "270"]
     assert cli.parse(["create", "me.mp4", *turned]).capture.rotate == 270
     assert cli.parse(["capture", "me.mp4", *turned]).settings.rotate == 270
-    assert cli.parse(["reanimate", "run", "--driver", "you.mp4", *turned]).rotate == 270
+    assert cli.parse(["reanimate", "run", "--driver", "you.mp4", *turned]).part.rotate == 270
     train = cli.parse(["train", "cap", "--out", "run", "--resume", "--preset", "paper"])
     assert isinstance(train, Train)
     assert train.resume
@@ -80,13 +122,14 @@ def test_arguments_reach_the_command():
     assert evaluate.splits == ("val",)
     reanimate = cli.parse(["reanimate", "run", "--driver", "p.npz", "--out", "o.mp4", "--head-motion", "still"])
     assert isinstance(reanimate, Reanimate)
-    assert (reanimate.head_motion, reanimate.overwrite, reanimate.live) == ("still", False, False)
-    assert cli.parse(["reanimate", "run", "--driver", "you.mp4", "--out", "o.mp4", "--live"]).live
+    assert (reanimate.settings.head_motion, reanimate.presentation.overwrite) == ("still", False)
+    assert reanimate.part == DriverPart()
+    assert cli.parse(["reanimate", "run", "--driver", "you.mp4", "--out", "o.mp4", "--live"]).part.live
     render = cli.parse(
         ["render", "run", "--path", "spiral", "--expression", "sweep:smile", "--out", "o.mp4", "--overwrite"]
     )
     assert isinstance(render, Render)
-    assert (render.path, render.expression, render.overwrite) == ("spiral", "sweep:smile", True)
+    assert (render.rendering, render.presentation.overwrite) == (Rendering("spiral", "sweep:smile"), True)
     export = cli.parse(["export", "run", "--format", "arkit-csv", "--out", "o.csv", "--driver", "you.mp4"])
     assert isinstance(export, Export)
     assert (export.format, str(export.driver), export.points, export.overwrite) == (

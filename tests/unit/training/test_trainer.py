@@ -10,6 +10,7 @@ import torch
 from golden import assert_golden
 from tiny_clip import shrink
 
+from avatar.animation.options import Rendering
 from avatar.animation.reanimate import render_path
 from avatar.base.errors import OutputError, RunError, TrainingError
 from avatar.config import list_presets, load_preset
@@ -106,7 +107,7 @@ def test_a_constant_expression_gives_a_steady_video(tiny_capture, tiny_config, t
     avatar = load_avatar(tmp_path / "run", device="cpu")
     changes = {}
     for expression in ("neutral", "sweep:jawOpen"):
-        video = render_path(avatar, tmp_path / f"{expression[:5]}.mp4", path="still", expression=expression, frames=6)
+        video = render_path(avatar, tmp_path / f"{expression[:5]}.mp4", Rendering("still", expression, 6))
         frames = np.stack([frame for _, frame in read_video(video)]).astype(np.float32)
         changes[expression] = np.abs(np.diff(frames, axis=0)).mean()
     assert changes["neutral"] < 0.5

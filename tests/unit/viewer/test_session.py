@@ -118,8 +118,8 @@ def test_a_video_is_tracked_in_the_background(session, head, told, tmp_path):
     clip.write_bytes(b"")
     asked = []
 
-    def track(video, asset, **options):
-        asked.append((video, options["live"]))
+    def track(video, asset, part):
+        asked.append((video, part.live))
         params = HeadParameters.neutral(head, 5)
         params.jaw[:, 0] = 0.3
         return Driver(params, 12.5, None, notes=("it is dark",), filmed=video)
