@@ -11,12 +11,14 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from avatar import __version__
+from avatar.app.arguments import last_value_first
 from avatar.app.commands.build import Capture, Create, Eval, Train
 from avatar.app.commands.export import Export
 from avatar.app.commands.live import Live
@@ -87,13 +89,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str]) -> Command:
-    """The command that the arguments spell. Exits through SystemExit on `--help` and wrong usage."""
+    """The command that the arguments spell. Exits through SystemExit on `--help` and wrong usage.
+
+    Arguments that tyro cannot read are tried with the last value of an option of several as the positional argument.
+    """
+    others = list(last_value_first(arguments))
+    for reading in [arguments, *others] if others else ():
+        with suppress(SystemExit):
+            return _read(reading, quiet=True)
+    return _read(arguments)
+
+
+def _read(arguments: Sequence[str], *, quiet: bool = False) -> Command:
+    """The command by tyro, which with `quiet` says nothing of what is wrong."""
     return tyro.cli(
         Command,
         prog="avatar",
         description=DESCRIPTION,
         args=list(arguments),
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        console_outputs=not quiet,
     )
 
 

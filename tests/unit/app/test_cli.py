@@ -12,6 +12,7 @@ import pytest
 from avatar import __version__
 from avatar.animation.options import DrivenPresentation, DriverPart, Presentation, Rendering
 from avatar.app import cli, library
+from avatar.app.arguments import OF_SEVERAL
 from avatar.app.commands.build import Create, Eval, Train
 from avatar.app.commands.export import Export
 from avatar.app.commands.manage import Doctor, ModelImport
@@ -149,9 +150,46 @@ def test_arguments_reach_the_command():
 
 
 @pytest.mark.parametrize(
+    ("arguments", "drivers", "neutral"),
+    [
+        ("reanimate --driver a.mp4 run --out o.mp4", ["a.mp4"], ()),
+        ("reanimate --driver a.mp4 b.mp4 run --out o.mp4", ["a.mp4", "b.mp4"], ()),
+        ("reanimate --out o.mp4 --driver a.mp4 run", ["a.mp4"], ()),
+        ("reanimate --out o.mp4 --driver a.mp4 run --live", ["a.mp4"], ()),
+        ("reanimate --driver a.mp4 b.mp4 --neutral 1 2.5 run --out o.mp4", ["a.mp4", "b.mp4"], (1.0, 2.5)),
+        ("reanimate run --driver a.mp4 b.mp4 --out o.mp4", ["a.mp4", "b.mp4"], ()),
+        ("reanimate --driver a.mp4 b.mp4 --out o.mp4 run", ["a.mp4", "b.mp4"], ()),
+    ],
+)
+def test_the_run_may_stand_behind_the_drivers(arguments, drivers, neutral):
+    command = cli.parse(arguments.split())
+    assert str(command.run_folder) == "run"
+    assert [str(driver) for driver in command.driver] == drivers
+    assert command.neutral == neutral
+
+
+def test_the_run_may_stand_behind_the_splits():
+    command = cli.parse(["eval", "--splits", "val", "test", "run", "--truth", "clip"])
+    assert (str(command.run_folder), command.splits) == ("run", ("val", "test"))
+
+
+def test_every_option_of_several_values_is_known():
+    """Of tyro's help: an option whose values end in dots."""
+    found = set()
+    for command in (Create, Eval, Train, Reanimate, Render, Export, Doctor):
+        for field in dataclasses.fields(command):
+            several = str(field.type).startswith("Annotated[tuple[") and "Positional" not in str(field.type)
+            found |= {f"--{field.name}"} if several else set()
+    assert found == set(OF_SEVERAL)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["frobnicate"],
+        ["reanimate", "--driver", "a.mp4", "--out", "o.mp4"],
+        ["reanimate", "--driver", "a.mp4", "run", "--out", "o.mp4", "--transfer", "best"],
+        ["eval", "--splits", "val", "run", "--thruth", "clip"],
         ["create", "me.mp4"],
         ["create", "--out", "x"],
         ["create", "me.mp4", "--out", "x", "--preset", "best"],
