@@ -197,3 +197,29 @@ def posed(rest: HeadParameters, vectors: list[ExpressionVector]) -> HeadParamete
         jaw=torch.stack([vector.jaw for vector in vectors]).to(**like),
         eyes=frames.eyes + torch.stack([vector.eyes for vector in vectors]).to(**like),
     )
+
+
+def posed_by(
+    frame: HeadParameters,
+    added: ExpressionVector,
+    turn: tuple[float, float, float],
+    shift: tuple[float, float, float],
+) -> HeadParameters:
+    """One frame (N = 1) with an expression added, and its head rotated (turn, nod, tilt: radians about world y, x and
+    z) and moved (metres, world)."""
+    like = {"dtype": frame.expr.dtype, "device": frame.expr.device}
+    rotation = frame.rotation
+    if any(turn):
+        about_y, about_x, about_z = (torch.tensor(angle, **like) for angle in turn)
+        zero = torch.zeros((), **like)
+        axes = [(zero, about_y, zero), (about_x, zero, zero), (zero, zero, about_z)]
+        yaw, pitch, roll = (axis_angle_to_matrix(torch.stack(axis)) for axis in axes)
+        rotation = matrix_to_axis_angle(yaw @ pitch @ roll @ axis_angle_to_matrix(frame.rotation))
+    return dataclasses.replace(
+        frame,
+        expr=frame.expr + added.expr.to(**like),
+        jaw=frame.jaw + added.jaw.to(**like),
+        eyes=frame.eyes + added.eyes.to(**like),
+        rotation=rotation,
+        translation=frame.translation + torch.tensor(shift, **like),
+    )

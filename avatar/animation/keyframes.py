@@ -73,13 +73,18 @@ def frame_count(keyframes: list[tuple[float, ExpressionVector]], fps: float) -> 
     return count
 
 
+def gently(share: float) -> float:
+    """The share in [0, 1] of a way that is left and reached gently, of that of its time."""
+    return 0.5 - 0.5 * math.cos(math.pi * share)
+
+
 def expression_at(keyframes: list[tuple[float, ExpressionVector]], time: float) -> ExpressionVector:
     """The expression at a time in seconds; before the first keyframe and after the last it stays as there."""
     if time <= keyframes[0][0]:
         return keyframes[0][1]
     for (start, first), (end, second) in pairwise(keyframes):
         if time <= end:
-            share = 0.5 - 0.5 * math.cos(math.pi * (time - start) / (end - start))
+            share = gently((time - start) / (end - start))
             return ExpressionVector(
                 *((1 - share) * a + share * b for a, b in zip(first.parts(), second.parts(), strict=True))
             )

@@ -89,9 +89,10 @@ class Rendering:
 
     path: Annotated[str, tyro.conf.arg(metavar="still|orbit|spiral|dolly|PATH.json")] = "orbit"
     """How the camera moves; a file is a camera path as avatar view or nerfstudio's viewer saves it."""
-    expression: Annotated[str, tyro.conf.arg(metavar="E")] = "neutral"
+    expression: Annotated[str | None, tyro.conf.arg(metavar="E")] = None
     """neutral; a name such as smile, or a mix such as smile=0.7,jawOpen=0.3; sweep:NAME (also sweep:A,B) from nothing
-    to full and back; clip for the training clip's own; a .yaml file of keyframes."""
+    to full and back; clip for the training clip's own; a .yaml file of keyframes. By default what the path's file
+    shows, where avatar view saved it, else neutral."""
     frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Frames to render. 100 by default, for the expression clip as many as it has."""
     fps: Annotated[float, tyro.conf.arg(metavar="F")] = DEFAULT_FPS

@@ -20,6 +20,7 @@ from avatar.animation.face_gaps import GAP_NOISE
 from avatar.animation.keyframes import frame_count, is_keyframe_file, read_keyframes
 from avatar.animation.options import DrivenPresentation, Presentation, Rendering, Retarget
 from avatar.animation.outputs import Target, parse_layers, require_writable, target_of
+from avatar.animation.path_faces import Face, face_frames, missing_performances, read_path_faces
 from avatar.animation.path_files import read_camera_path, require_in_view
 from avatar.animation.several import at_rate, sounds_of
 from avatar.animation.transfer import gauge_of, parse_gains, transfer_expression
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from avatar.flame.assets import HeadAsset
 
 DEFAULT_FRAMES = 100
+NEUTRAL = "neutral"
 
 
 def reanimate(
@@ -130,7 +132,8 @@ def render_path(
     """Write the avatar with a chosen expression along a camera path, as a video or pictures, or its first frame as
     .png. An interrupted call goes on when it is repeated.
 
-    out: as `outputs.target_of`. The frames per second of a path's file count before those of `rendering`. Without a
+    out: as `outputs.target_of`. Along a file of `avatar view` the head shows what its keyframes hold, unless another
+    expression is asked for. The frames per second of a path's file count before those of `rendering`. Without a
     number of frames there are as many as the path's file has, else the expression's own (`clip`, keyframes), else 100;
     in a .png a sweep is at its fullest.
     Raises ConfigError for unknown names and as `require_renderable`.
@@ -138,7 +141,7 @@ def render_path(
     rendering, presentation = rendering or Rendering(), presentation or Presentation()
     plan = require_renderable(out, rendering, presentation)
     look = _look(avatar, presentation)
-    frames, fps, expression = rendering.frames, rendering.fps, rendering.expression
+    frames, fps, expression = rendering.frames, rendering.fps, rendering.expression or NEUTRAL
     if plan.target.still:
         frames, expression = 1, expression.removeprefix("sweep:")
     camera, from_file = avatar.camera, None
@@ -148,7 +151,11 @@ def render_path(
         fps = stored_fps or fps
     if frames is None:
         frames = len(from_file) if from_file is not None else natural_length(avatar, expression, fps)
-    params = expression_frames(expression, avatar.parameters, avatar.asset, frames, fps)
+    if plan.faces is not None and isinstance(plan.path, Path):
+        faces = [plan.faces[min(i, len(plan.faces) - 1)] for i in range(frames)]
+        params = face_frames(faces, avatar.parameters, avatar.asset, plan.path)
+    else:
+        params = expression_frames(expression, avatar.parameters, avatar.asset, frames, fps)
     if rendering.size is not None:
         camera = at_scale(camera, rendering.size / max(camera.width, camera.height))
     if from_file is not None:
@@ -171,15 +178,24 @@ class Plan:
     target: Target
     path: Path | PathName
     """A file, or the name of a trajectory."""
+    faces: Sequence[Face] | None = None
+    """What the head shows along a path's file, where that holds it and no other expression was asked for."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should be told, a sentence each."""
+        return missing_performances(self.faces or ())
 
 
 def require_renderable(out: Path, rendering: Rendering, presentation: Presentation) -> Plan:
     """The output and the path of `render_path`. Raises, before any work, ConfigError for a number out of range or an
-    unknown path, and what `target_of` and `_require_presentable` raise."""
+    unknown path, and what `target_of`, `_require_presentable` and `read_path_faces` raise."""
     rendering.check()
     target, chosen = target_of(out, still=True), parse_path(rendering.path)
-    inputs = [chosen] if isinstance(chosen, Path) else []
-    return Plan(_require_presentable(target, presentation, inputs), chosen)
+    if not isinstance(chosen, Path):
+        return Plan(_require_presentable(target, presentation, ()), chosen)
+    _require_presentable(target, presentation, [chosen])
+    return Plan(target, chosen, read_path_faces(chosen) if rendering.expression is None else None)
 
 
 def _look(avatar: Avatar, presentation: Presentation) -> Look:

@@ -140,7 +140,7 @@ def render(
     out: str | Path,
     *,
     path: str = "orbit",
-    expression: str = "neutral",
+    expression: str | None = None,
     frames: int | None = None,
     fps: float = DEFAULT_FPS,
     size: int | None = None,
@@ -152,10 +152,12 @@ def render(
     """Write the avatar (or that of a run folder) along a camera path, as a video, a sequence of pictures or one png;
     returns `out`.
 
-    The options are those of `avatar render`. For single pictures as arrays there is `load_avatar(run).render(...)`.
+    The options are those of `avatar render`. What there is to say about a path goes to standard error. For single
+    pictures as arrays there is `load_avatar(run).render(...)`.
     """
     rendering = Rendering(path, expression, frames, fps, size, amplitude)
     presentation = Presentation(background, layers, overwrite)
-    require_renderable(Path(out), rendering, presentation)
+    for note in require_renderable(Path(out), rendering, presentation).notes:
+        warn(note)
     person = avatar if isinstance(avatar, Avatar) else load_avatar(Path(avatar))
     return render_path(person, Path(out), rendering, presentation)

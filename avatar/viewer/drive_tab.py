@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from avatar.animation.path_faces import AT_REST, OWN_CLIP
 from avatar.base.errors import InputError
 from avatar.base.files import write_bytes
 from avatar.viewer.controls import Controls
-from avatar.viewer.state import AT_REST, OWN_CLIP
 
 TAKEN = "A video, a capture or run folder, a Live Link Face .csv or an .npz, on the viewer's machine"
 UPLOADS = "avatar-view-"

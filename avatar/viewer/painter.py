@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from avatar.animation.backgrounds import Behind, choose_background, source_of
-from avatar.animation.expressions import ExpressionVector, expression_vector, jaw_share_of
+from avatar.animation.driving import posed_by
+from avatar.animation.expressions import expression_vector, jaw_share_of
 from avatar.animation.options import Retarget
+from avatar.animation.path_faces import AT_REST, OWN_CLIP
 from avatar.animation.reanimate import performed
 from avatar.base.provenance import Source
 from avatar.flame.mean_pose import mean_pose
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera
 from avatar.geometry.meshes import face_normals
-from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from avatar.media.images import to_uint8
 from avatar.viewer.cameras import view_camera
-from avatar.viewer.state import AT_REST, LIVE, OWN_CLIP, ViewState
+from avatar.viewer.state import LIVE, ViewState
 
 if TYPE_CHECKING:
     from avatar.animation.driver_files import Driver
@@ -125,32 +126,6 @@ class Painter:
         shade = (0.25 + 0.75 * (normals @ forward).abs())[seen.face.clamp_min(0).long()].cpu().numpy() * 255
         mixed = (1 - MESH_SHARE) * image + MESH_SHARE * shade[..., None]
         return np.where(mask[..., None], mixed, image).astype(np.uint8)
-
-
-def posed_by(
-    frame: HeadParameters,
-    added: ExpressionVector,
-    turn: tuple[float, float, float],
-    shift: tuple[float, float, float],
-) -> HeadParameters:
-    """One frame (N = 1) with an expression added, and its head rotated (turn, nod, tilt: radians about world y, x and
-    z) and moved (metres, world)."""
-    like = {"dtype": frame.expr.dtype, "device": frame.expr.device}
-    rotation = frame.rotation
-    if any(turn):
-        about_y, about_x, about_z = (torch.tensor(angle, **like) for angle in turn)
-        zero = torch.zeros((), **like)
-        axes = [(zero, about_y, zero), (about_x, zero, zero), (zero, zero, about_z)]
-        yaw, pitch, roll = (axis_angle_to_matrix(torch.stack(axis)) for axis in axes)
-        rotation = matrix_to_axis_angle(yaw @ pitch @ roll @ axis_angle_to_matrix(frame.rotation))
-    return replace(
-        frame,
-        expr=frame.expr + added.expr.to(**like),
-        jaw=frame.jaw + added.jaw.to(**like),
-        eyes=frame.eyes + added.eyes.to(**like),
-        rotation=rotation,
-        translation=frame.translation + torch.tensor(shift, **like),
-    )
 
 
 def with_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

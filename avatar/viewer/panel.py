@@ -6,13 +6,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from avatar.animation.expressions import known_names
+from avatar.animation.path_faces import AT_REST, OWN_CLIP
 from avatar.animation.sliders import Slider, preset_amounts, slider_groups
 from avatar.viewer.controls import Controls
 from avatar.viewer.drive_tab import DriveTab
 from avatar.viewer.live_tab import LiveTab
 from avatar.viewer.record_tab import RecordTab
 from avatar.viewer.session import Session
-from avatar.viewer.state import AT_REST, LIVE, OWN_CLIP, SCENE
+from avatar.viewer.state import LIVE, SCENE
 
 if TYPE_CHECKING:
     from viser import ViserServer

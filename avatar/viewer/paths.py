@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from avatar.animation.path_faces import face_entry, keyframe_times, read_face
 from avatar.animation.path_files import AS_CAPTURED, PRINCIPAL_POINT, read_view, view_entry
 from avatar.base.errors import AvatarError, InputError
 from avatar.base.files import read_json, write_json
-from avatar.viewer.state import AT_REST, ViewState
+from avatar.viewer.state import ViewState
 from avatar.viewer.timeline import PATH_FPS, Timeline
 
 
@@ -36,11 +35,7 @@ def write_path(path: Path, timeline: Timeline, height: int, fps: float = PATH_FP
             {
                 "time": keyframe.time,
                 **_camera(keyframe.state),
-                "expression": dict(keyframe.state.amounts),
-                "head_turn": list(keyframe.state.turn),
-                "head_shift": list(keyframe.state.shift),
-                "performance": keyframe.state.performance,
-                "frame": keyframe.state.frame,
+                **face_entry(keyframe.state.face),
             }
             for keyframe in timeline.keyframes
         ],
@@ -54,9 +49,8 @@ def read_path(path: Path) -> Timeline:
     content = read_json(path, InputError)
     timeline = Timeline()
     try:
-        spacing = float(content.get("seconds_between_keyframes", 0.0))  # as files without times have it
-        for index, entry in enumerate(content["keyframes"]):
-            timeline = timeline.added(_state(entry, path, index), float(entry.get("time", index * spacing)))
+        for index, (time, entry) in enumerate(zip(keyframe_times(content), content["keyframes"], strict=True)):
+            timeline = timeline.added(_state(entry, path, index), time)
     except AvatarError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as cause:
@@ -73,18 +67,14 @@ def _camera(state: ViewState) -> dict[str, Any]:
 
 
 def _state(entry: Mapping[str, Any], path: Path, index: int) -> ViewState:
-    turn, shift = (tuple(map(float, entry[key])) for key in ("head_turn", "head_shift"))
-    amounts = {str(name): float(amount) for name, amount in entry["expression"].items()}
-    if len(turn) != 3 or len(shift) != 3 or not np.isfinite([*turn, *shift, *amounts.values()]).all():
-        raise ValueError("numbers that are missing or not finite")
-    view = read_view(entry, path, index)
+    face, view = read_face(entry), read_view(entry, path, index)
     return ViewState(
         view.world_from_cam,
         view.fov,
         view.aspect,
-        amounts,
-        (turn[0], turn[1], turn[2]),
-        (shift[0], shift[1], shift[2]),
-        str(entry.get("performance", AT_REST)),
-        int(entry.get("frame", 0)),
+        face.amounts,
+        face.turn,
+        face.shift,
+        face.performance,
+        face.frame,
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from avatar.animation.driver_files import TrackVideo, load_driver
 from avatar.animation.options import DEFAULT_FPS, DriverPart
+from avatar.animation.path_faces import AT_REST, OWN_CLIP
 from avatar.animation.path_files import View
 from avatar.animation.reanimate import head_centre
 from avatar.base.errors import AvatarError, InputError
@@ -29,7 +30,7 @@ from avatar.viewer.painter import Painter
 from avatar.viewer.paths import read_path, write_path
 from avatar.viewer.player import Player
 from avatar.viewer.quality import Quality
-from avatar.viewer.state import AT_REST, LIVE, OWN_CLIP, Store, ViewState
+from avatar.viewer.state import LIVE, Store, ViewState
 from avatar.viewer.timeline import PATH_FPS, Timeline
 from avatar.viewer.worker import RenderWorker, Superseded
 

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from avatar.animation.path_faces import AT_REST, Face
 from avatar.animation.path_files import View
 
 if TYPE_CHECKING:
     from avatar.flame.model import HeadParameters
 
-AT_REST = "at rest"
-"""The performance of a person who does nothing: the mean pose of the clip, without expression."""
-OWN_CLIP = "this person's clip"
 LIVE = "live driver"
 """The performance of whoever is before the camera (`avatar live`)."""
 SCENE = "scene"
@@ -76,6 +74,11 @@ class ViewState:
     def view(self) -> View:
         """The camera alone."""
         return View(self.world_from_cam, self.fov, self.aspect)
+
+    @property
+    def face(self) -> Face:
+        """What the head shows, but for a live driver's frame."""
+        return Face(self.amounts, self.turn, self.shift, self.performance, self.frame)
 
 
 CAMERA = ("world_from_cam", "fov", "aspect", "page")

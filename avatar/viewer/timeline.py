@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import torch
 
+from avatar.animation.keyframes import gently
+from avatar.animation.path_faces import blend_faces, steps_between
 from avatar.base.errors import InputError
 from avatar.geometry.rotations import slerp
 from avatar.viewer.state import ViewState
@@ -92,20 +92,19 @@ class Timeline:
             return self.keyframes[max(0, index - 1)].state
         first, second = self.keyframes[index - 1], self.keyframes[index]
         share = (time - first.time) / (second.time - first.time)
-        return blend(first.state, second.state, 0.5 - 0.5 * math.cos(math.pi * share))
+        return blend(first.state, second.state, gently(share))
 
     def frames(self, fps: float = PATH_FPS) -> list[ViewState]:
         """The frames from the first keyframe to the last. Of one keyframe it is that one.
 
-        Every keyframe is met: the steps from each to the next are as many as come nearest to the rate.
-        Raises InputError where there is no keyframe.
+        They are timed as by `steps_between`. Raises InputError where there is no keyframe.
         """
         self._require_any()
-        frames: list[ViewState] = []
-        for first, second in pairwise(self.keyframes):
-            steps = max(1, round((second.time - first.time) * fps))
-            frames += [self.at(first.time + (second.time - first.time) * step / steps) for step in range(steps)]
-        return [*frames, self.keyframes[-1].state]
+        states = [keyframe.state for keyframe in self.keyframes]
+        return [
+            states[index] if share == 0 else blend(states[index], states[index + 1], share)
+            for index, share in steps_between(self.times, fps)
+        ]
 
     def _at(self, index: int) -> Keyframe:
         if not 0 <= index < len(self):
@@ -130,16 +129,14 @@ def blend(first: ViewState, second: ViewState, share: float) -> ViewState:
     start, end = (torch.tensor(state.world_from_cam[:3, :3].copy()) for state in (first, second))
     pose[:3, :3] = slerp(start, end, share).numpy()
     pose[:3, 3] = (1 - share) * first.world_from_cam[:3, 3] + share * second.world_from_cam[:3, 3]
-    names = sorted({*first.amounts, *second.amounts})
-    amounts = {name: mixed(first.amounts.get(name, 0.0), second.amounts.get(name, 0.0)) for name in names}
-    together = first.performance == second.performance
+    face = blend_faces(first.face, second.face, share)
     return replace(
         first,
         world_from_cam=pose,
         fov=mixed(first.fov, second.fov),
         aspect=mixed(first.aspect, second.aspect),
-        amounts=amounts,
-        turn=tuple(map(mixed, first.turn, second.turn)),
-        shift=tuple(map(mixed, first.shift, second.shift)),
-        frame=round(mixed(first.frame, second.frame)) if together else first.frame,
+        amounts=face.amounts,
+        turn=face.turn,
+        shift=face.shift,
+        frame=face.frame,
     )

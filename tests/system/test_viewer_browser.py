@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from avatar.animation.path_faces import AT_REST
 from avatar.app import cli
 from avatar.app.commands.view import track_video
 from avatar.data.checkpoint import load_avatar
 from avatar.media.video import has_synthetic_tag, read_video
-from avatar.viewer.state import AT_REST
 from avatar.viewer.viewer import Viewer
 from capture_tools.detect.landmark_detector import LandmarkDetector
 

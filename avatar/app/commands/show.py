@@ -65,9 +65,10 @@ class Render:
         from avatar.data.checkpoint import load_avatar
         from avatar.data.folders import run_at
 
-        require_renderable(self.out, self.rendering, self.presentation)
+        plan = require_renderable(self.out, self.rendering, self.presentation)
         written = render_path(load_avatar(run_at(self.run_folder)), self.out, self.rendering, self.presentation)
-        return Outcome(written_files(written, self.presentation.layers, still=True), f"look at {shown(written)}")
+        files = written_files(written, self.presentation.layers, still=True)
+        return Outcome(files, f"look at {shown(written)}", [f"warning: {note}" for note in plan.notes])
 
 
 def written_files(written: Path, layers: str, *, still: bool) -> list[tuple[Path, str]]:

@@ -7,12 +7,13 @@ import time
 import pytest
 from view_parts import GreyAvatar, make_run, wait_for
 
+from avatar.animation.path_faces import AT_REST
 from avatar.base.errors import InputError
 from avatar.flame.library import load_head
 from avatar.flame.model import HeadParameters
 from avatar.viewer.live import LiveHead, LiveStage
 from avatar.viewer.session import Session
-from avatar.viewer.state import AT_REST, LIVE
+from avatar.viewer.state import LIVE
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from signing_parts import assert_signed
 from view_parts import HEIGHT, GreyAvatar, any_pose, make_run, wait_for
 
 from avatar.animation.driver_files import Driver, load_driver
+from avatar.animation.path_faces import AT_REST, OWN_CLIP
 from avatar.base.errors import ConfigError, InputError, MissingDependencyError, OutputError
 from avatar.base.provenance import Source
 from avatar.flame.library import load_head
@@ -21,7 +22,7 @@ from avatar.media.video import has_synthetic_tag, probe_video
 from avatar.viewer import session as session_module
 from avatar.viewer.painter import with_outline
 from avatar.viewer.session import Session
-from avatar.viewer.state import AT_REST, LIVE, OWN_CLIP
+from avatar.viewer.state import LIVE
 from avatar.viewer.timeline import Timeline
 
 
