@@ -112,8 +112,8 @@ def require_usable(count: int, reasons: dict[int, str], video: Path, shots: int 
     )
 
 
-def require_person(masks: np.ndarray, faces: np.ndarray, where: Path) -> None:
-    """Raise InputError where the person's mask is empty on the face in nearly all pictures.
+def empty_masks(masks: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """In which pictures the person's mask is empty on the face, bool `[N]`; those without a face in them count as not.
 
     masks: uint8 `[N, H, W]`, 255 = person. faces: `[N, 478, 2]` landmarks in their pixels.
     """
@@ -121,14 +121,22 @@ def require_person(masks: np.ndarray, faces: np.ndarray, where: Path) -> None:
     for mask, face in zip(masks, faces, strict=True):
         outline = inside_face(mask.shape, face)
         covered.append(float((mask[outline] > 127).mean()) if outline.any() else 1.0)
-    empty = sum(share < EMPTY for share in covered)
-    if empty < MOSTLY_EMPTY * len(covered):
+    return np.array(covered) < EMPTY
+
+
+def require_person(masks: np.ndarray, faces: np.ndarray, where: Path) -> None:
+    """Raise InputError where the person's mask is empty on the face in nearly all pictures.
+
+    masks, faces: as of `empty_masks`, which tells of the others.
+    """
+    empty = int(empty_masks(masks, faces).sum())
+    if empty < MOSTLY_EMPTY * len(masks):
         return
     raise InputError(
         "the person cannot be told from the background",
         where=where,
         expected="a mask of the person that covers the face",
-        found="an empty one" if len(covered) == 1 else f"an empty one in {empty} of {len(covered)} frames",
+        found="an empty one" if len(masks) == 1 else f"an empty one in {empty} of {len(masks)} frames",
         fix="the picture has too little contrast: film without haze or filters, in even light from the front, before a "
         "background that is darker or lighter than the face and the hair; or raise the contrast in an editor",
     )

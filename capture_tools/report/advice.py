@@ -9,7 +9,7 @@ import numpy as np
 
 from avatar.flame.landmark_sets import inter_ocular_distance, lid_distance, lip_distance
 from capture_tools.camera.background import BackgroundMotion
-from capture_tools.detect.checks import frames_by_reason, ranges
+from capture_tools.detect.checks import empty_masks, frames_by_reason, ranges
 from capture_tools.detect.found_clip import FoundClip
 from capture_tools.detect.hands import hides_mouth
 from capture_tools.detect.picture_quality import picture_warnings
@@ -46,10 +46,12 @@ def capture_warnings(
     motion: BackgroundMotion,
     scores: Sequence[dict[str, Any]],
     images: np.ndarray,
+    masks: np.ndarray,
 ) -> list[str]:
     """Warnings about a capture, for the user; frame numbers count the frames selected.
 
-    `result` holds the K frames used; `scores` are their `frame_scores`, `images` uint8 `[K, S, S, 3]` their crops.
+    `result` holds the K frames used; `scores` are their `frame_scores`, `images` uint8 `[K, S, S, 3]` their crops
+    and `masks` uint8 `[K, S, S]` the person in them.
     """
     used, pixels = clip.used, clip.pixels
     warnings = turned_note(clip.rotate if clip.unasked else 0)
@@ -101,6 +103,13 @@ def capture_warnings(
             f"the images were enlarged from {crop.side} to {crop.size} pixels: a smaller --size loses nothing"
         )
     outside = crop.to_crop(pixels[used])
+    blank = [int(i) for i in used[empty_masks(masks, outside)]]
+    if blank:
+        warnings.append(
+            f"the person cannot be told from the background in frames {ranges(blank)}: the avatar learns there that "
+            "nobody is seen; cut them off (--start, --end), or film again in even light, before a background that is "
+            "darker or lighter than face and hair"
+        )
     inside = ((outside >= 0) & (outside <= crop.size)).all(-1).mean(-1)
     cut = [int(i) for i in used[inside < MINIMAL_IN_CROP]]
     if cut:

@@ -87,7 +87,7 @@ def write_stage(
         "camera_mode": filming.mode,
         "focal_px": camera.fl_x,
         "warnings": ([filming.note] if filming.note else [])
-        + capture_warnings(clip, result, crop, motion, frames, images),
+        + capture_warnings(clip, result, crop, motion, frames, images, masks),
         "focal_source": _focal_source(clip, filming),
         "focal_35mm": clip.focal_35mm,
         "appearance": appearance,

@@ -26,10 +26,16 @@ def good_scores(count: int) -> list[dict]:
 
 
 def warnings_of(
-    clip: FoundClip, result: TrackResult, scores: list[dict] | None = None, motion: BackgroundMotion = STILL
+    clip: FoundClip,
+    result: TrackResult,
+    scores: list[dict] | None = None,
+    motion: BackgroundMotion = STILL,
+    masks: np.ndarray | None = None,
 ) -> list[str]:
     images = np.random.default_rng(0).integers(60, 200, (len(clip.used), 240, 240, 3)).astype(np.uint8)
-    return capture_warnings(clip, result, Crop(0, 0, 240, 240), motion, scores or good_scores(len(clip.used)), images)
+    masks = np.full(images.shape[:3], 255, np.uint8) if masks is None else masks
+    scores = scores or good_scores(len(clip.used))
+    return capture_warnings(clip, result, Crop(0, 0, 240, 240), motion, scores, images, masks)
 
 
 def good(head: HeadAsset, count: int = 30) -> tuple[FoundClip, TrackResult]:
@@ -66,6 +72,21 @@ def test_frames_that_fit_badly_are_named(head: HeadAsset) -> None:
     assert "the head fits the picture badly in frames 14-16, 30" in heard
     rough = [dict(frame, photometric_error=20.0) for frame in good_scores(30)]
     assert warnings_of(*good(head), rough) == []  # a face of little contrast with its texture differs evenly
+
+
+def test_masks_that_are_empty_on_the_face_are_named(head: HeadAsset) -> None:
+    """Too few for a refusal (`checks.require_person`); a mask that leaves out what is no face is as it should be."""
+    clip, result = good(head)
+    clip.pixels[:, 10] += (20, -40)  # a face with an area
+    masks = np.full((30, 240, 240), 255, np.uint8)
+    masks[:, 150:] = 0
+    assert warnings_of(clip, result, masks=masks) == []
+    masks[[4, 5, 6, 20]] = 0
+    (heard,) = warnings_of(clip, result, masks=masks)
+    assert heard.startswith("the person cannot be told from the background in frames 4-6, 20: ")
+    masks[3:20] = 0
+    (heard,) = warnings_of(clip, result, masks=masks)
+    assert "in frames 3-20: " in heard
 
 
 def test_a_lamp_that_goes_on_is_noticed(head: HeadAsset) -> None:
