@@ -42,7 +42,8 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> Path:
     except OSError as error:
         raise output_error(error, path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder cannot be, as below a file, there is nothing to remove either
+            temporary.unlink(missing_ok=True)
     return path
 
 
@@ -91,6 +92,10 @@ def output_error(error: OSError, path: Path) -> OutputError:
             found=f"{free:.0f} MiB free",
             fix="free some space and run again; what was finished is kept",
         )
+    above = nearest_existing(Path(path).parent)
+    if not above.is_dir():
+        found, fix = f"{above} is a file, and no folder", "choose a path below a folder"
+        return OutputError("the file cannot be written", where=path, found=found, fix=fix)
     return OutputError(
         "the file cannot be written",
         where=path,

@@ -34,6 +34,17 @@ def test_a_folder_that_is_itself_a_link_was_chosen(tmp_path):
     assert claim_folder(tmp_path / "run", "run", {})
 
 
+@pytest.mark.parametrize("below", ["o.json", "folder/o.json"])
+def test_what_lies_below_a_file_is_told_by_one_error(tmp_path, below):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError) as caught:
+        write_text(tmp_path / "notes.txt" / below, "{}")
+    assert caught.value.what == "the file cannot be written"
+    assert caught.value.found == f"{tmp_path / 'notes.txt'} is a file, and no folder"
+    assert caught.value.__context__ is caught.value.__cause__, "nothing failed after it"
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_only_temporary_files_of_ours_are_removed(tmp_path):
     ours = ("checkpoints/.step_000100.4711.part.safetensors", "checkpoints/.latest.12.part", "..avatar.3.part.json")
     theirs = (".notes.part.txt", ".a.b.part.png", "x.12.part.png", "holiday.png", "other/.avatar.json")
