@@ -15,6 +15,7 @@ from avatar.base.files import atomic_write, read_json, require_free_space
 from avatar.base.folder_lock import claimed_folder
 from avatar.base.limits import CAPTURE_SIZE, DEMO_DRIVER_FRAMES, DEMO_FRAMES, SEED
 from avatar.base.progress import Progress, clock
+from avatar.export.formats import Format
 from capture_tools.detect.tflite_models import require_networks
 from capture_tools.settings import CaptureSettings
 
@@ -24,6 +25,11 @@ AMPLITUDE = 12.0
 TURNTABLE = "turntable"
 """Folder of the pictures that the page lets people drag."""
 TURNTABLE_FRAMES = 36
+EXPORTED: dict[Format, str] = {
+    "html": "the head with its expressions, on a page of its own",
+    "glb": "the same for other programs",
+}
+"""Formats in which the head is exported, and what each is for."""
 NEEDED_BYTES = 600 * 2**20
 
 
@@ -60,19 +66,8 @@ def _demo(out: Path, *, size: int, frames: int, driver_frames: int, minutes: flo
     require_free_space(out, NEEDED_BYTES)
     run = out / "avatar"
     clip, driver = out / "clip.mp4", out / "driver.mp4"
-    commands = {
-        "clip": f"python scripts/make_synthetic_clip.py --seed {seed} --size {size} --frames {frames} "
-        f"--out {shown(out)}/synthetic/clip",
-        "create": f"avatar create {shown(clip)} --out {shown(run)} --preset {preset} --size {size} "
-        f"--minutes {minutes:g}",
-        "reanimate": f"avatar reanimate {shown(run)} --driver {shown(driver)} --out {shown(out)}/reanimated.mp4",
-        "render": f"avatar render {shown(run)} --path orbit --amplitude {AMPLITUDE:g} --expression {EXPRESSION} "
-        f"--frames {driver_frames} "
-        f"--out {shown(out)}/orbit.mp4",
-        "turntable": f"avatar render {shown(run)} --path orbit --amplitude {AMPLITUDE:g} --frames {TURNTABLE_FRAMES} "
-        f"--out {shown(out)}/{TURNTABLE}",
-        "export": f"avatar export {shown(run)} --format html --out {shown(out)}/head.html",
-    }
+    exports: dict[Format, Path] = {kind: out / f"head.{kind}" for kind in EXPORTED}
+    commands = commands_of(out, size, frames, driver_frames, minutes, preset, seed)
     if not (clip.exists() and driver.exists()):
         announce("clip", commands["clip"])
         with timed(out, "synthetic clips"):
@@ -94,11 +89,10 @@ def _demo(out: Path, *, size: int, frames: int, driver_frames: int, minutes: flo
         announce("turntable", commands["turntable"])
         with timed(out, "turntable"):
             render_path(avatar, out / TURNTABLE, Rendering(frames=TURNTABLE_FRAMES, amplitude=AMPLITUDE))
-    for format_name in ("html", "glb"):
-        path = out / f"head.{format_name}"
+    for kind, path in exports.items():
         if not path.exists():
-            announce("export", commands["export"].replace("html", format_name))
-            export_run(run, path, format_name, load_avatar=lambda _: avatar)
+            announce("export", commands[f"export {kind}"])
+            export_run(run, path, kind, load_avatar=lambda _: avatar)
     driven = face_curves(out / "reanimated.mp4")
     stages = finished_stages(out)
     stages = {"synthetic clips": stages.get("synthetic clips", 0.0)} | finished_stages(run) | stages
@@ -126,12 +120,28 @@ def _demo(out: Path, *, size: int, frames: int, driver_frames: int, minutes: flo
         (out / "reanimated.mp4", "the avatar doing what the driver does"),
         (out / "orbit.mp4", "new expressions from around"),
         (out / TURNTABLE, "pictures from around, for the page"),
-        (out / "head.html", "the head with its expressions, on a page of its own"),
-        (out / "head.glb", "the same for other programs"),
+        *((path, EXPORTED[kind]) for kind, path in exports.items()),
         (page, "everything on one page"),
     ]
     total = f"whole demo: {clock(sum(stages.values()))}"
     return Outcome(files, f"open {shown(page)} in a browser", [*metric_lines(created.metrics), total])
+
+
+def commands_of(
+    out: Path, size: int, frames: int, driver_frames: int, minutes: float, preset: str, seed: int
+) -> dict[str, str]:
+    """By stage, what does the same by hand."""
+    run, place = shown(out / "avatar"), shown(out)
+    around = f"avatar render {run} --path orbit --amplitude {AMPLITUDE:g}"
+    return {
+        "clip": f"python scripts/make_synthetic_clip.py --seed {seed} --size {size} --frames {frames} "
+        f"--out {place}/synthetic/clip",
+        "create": f"avatar create {place}/clip.mp4 --out {run} --preset {preset} --size {size} --minutes {minutes:g}",
+        "reanimate": f"avatar reanimate {run} --driver {place}/driver.mp4 --out {place}/reanimated.mp4",
+        "render": f"{around} --expression {EXPRESSION} --frames {driver_frames} --out {place}/orbit.mp4",
+        "turntable": f"{around} --frames {TURNTABLE_FRAMES} --out {place}/{TURNTABLE}",
+        **{f"export {kind}": f"avatar export {run} --format {kind} --out {place}/head.{kind}" for kind in EXPORTED},
+    }
 
 
 def synthesize(folder: Path, video: Path, seed: int, size: int, frames: int) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from avatar.app import cli
 from avatar.app import demo as module
 from avatar.base.errors import MissingDependencyError
 from capture_tools.detect import tflite_models
@@ -27,3 +28,23 @@ def test_missing_networks_are_told_before_a_clip_is_made(tmp_path, monkeypatch):
     with pytest.raises(MissingDependencyError, match="not installed"):
         module.demo(tmp_path / "demo", size=96, frames=30, driver_frames=10, minutes=1.0)
     assert not (tmp_path / "demo").exists()
+
+
+def test_the_commands_by_hand_can_be_given(tmp_path, monkeypatch):
+    """Every format that the demo exports has its command, and the command line reads each as it was meant."""
+    monkeypatch.chdir(tmp_path)
+    commands = module.commands_of(tmp_path / "demo", 96, 30, 10, 1.5, "fast", 3)
+    assert commands["clip"].startswith("python scripts/make_synthetic_clip.py --seed 3 --size 96 --frames 30 ")
+    read = {stage: cli.parse(text.split()[1:]) for stage, text in commands.items() if text.startswith("avatar ")}
+    assert {stage: str(command.out) for stage, command in read.items()} == {
+        "create": "demo/avatar",
+        "reanimate": "demo/reanimated.mp4",
+        "render": "demo/orbit.mp4",
+        "turntable": "demo/turntable",
+        "export html": "demo/head.html",
+        "export glb": "demo/head.glb",
+    }
+    assert [command.format for stage, command in read.items() if stage.startswith("export")] == list(module.EXPORTED)
+    assert (read["create"].minutes, read["create"].capture.size) == (1.5, 96)
+    assert [str(driver) for driver in read["reanimate"].driver] == ["demo/driver.mp4"]
+    assert (read["render"].rendering.frames, read["render"].rendering.amplitude) == (10, module.AMPLITUDE)
