@@ -22,7 +22,6 @@ from avatar.geometry.cameras import Camera
 from avatar.kernels.mesh.types import interpolate
 from avatar.training.posed_rays import PosedRays
 from avatar.training.prepare import TrainingData
-from avatar.training.surface_colours import surface_colours
 
 LIDS = ("eyeBlinkLeft", "eyeBlinkRight")
 CLOSINGS = ((0.75, 0.75), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.5))
@@ -44,7 +43,7 @@ def shut_eyes(avatar: Avatar, training: TrainingData) -> PosedRays | None:
         return None
     index = identity.frames_by_yaw(3)[1]
     frame, camera = identity.params.frame(index), training.frames.cameras[index]
-    colours = surface_colours(training).colours
+    colours = training.surface.colours
     faces = torch.as_tensor(asset.faces, device=avatar.device)
     lids = torch.as_tensor(asset.region("eyelids"), device=avatar.device)
     eyes = torch.as_tensor(asset.region("eyeballs"), device=avatar.device)

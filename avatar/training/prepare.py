@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -34,7 +34,8 @@ from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera, image_rays
 from avatar.rendering.background import mean_background
 from avatar.training.hair_height import hair_heights
-from avatar.training.torso_shape import fit_torso
+from avatar.training.surface_colours import SurfaceColours, surface_colours
+from avatar.training.torso_shape import Mesh, fit_torso
 
 FEWEST_FRAMES = 2
 OCCUPANCY_FRAMES = 64
@@ -60,11 +61,29 @@ class TrainingData:
     """`[H, W, 3]` uint8."""
     camera: Camera
     camera_mode: str
+    _fits: list[tuple[tuple[Tensor, ...], Mesh | None]] = field(default_factory=list, init=False, repr=False)
+    """Motions of the torso, and the meshes fitted under them."""
 
     @cached_property
     def hair(self) -> Tensor:
         """Metres `[V]` by which hair stands off the head's vertices (`training.hair_height`)."""
         return hair_heights(self.identity, self.frames)
+
+    @cached_property
+    def surface(self) -> SurfaceColours:
+        """Colours of the head's vertices (`training.surface_colours`)."""
+        return surface_colours(self.identity, self.frames)
+
+    def fitted_torso(self, torso: TorsoMotion, reference: Tensor) -> Mesh | None:
+        """The torso's mesh fitted to the masks (`torso_shape.fit_torso`), None where none fits them. It depends on the
+        torso's motion: a training that goes on has another than one that begins."""
+        motion = tuple(part.detach().clone() for part in (torso.follow, torso.pivot, reference))
+        for known, mesh in self._fits:
+            if all(map(torch.equal, known, motion)):
+                return mesh
+        mesh = fit_torso(torso, reference, hull_views(self))
+        self._fits.append((motion, mesh))
+        return mesh
 
     @cached_property
     def poses(self) -> Tensor:
@@ -142,7 +161,7 @@ def make_avatar(config: Config, training: TrainingData) -> Avatar:
         body = None
         if scene.torso is not None:
             views.lean(scene.torso)
-            body = expected_body(config, training, scene.torso, space.reference, views)
+            body = expected_body(config, training, scene.torso, space.reference)
         centres = scene.occupancy.centres()
         allowed = allowed_cells(config, training, centres, views, space.reference, space.blend, body)
         grids = training.data.grids
@@ -165,7 +184,7 @@ def choose_space(config: Config, training: TrainingData) -> Space:
         start_follow(torso, views)
         views.lean(torso)
         follow = torso.follow.detach()
-        body = expected_body(config, training, torso, reference, views)
+        body = expected_body(config, training, torso, reference)
     surface = torch.cat(surfaces(config, training, reference))
     corners = [canonical_box(surface, camera) for camera in views.torso_cameras()]
     low, high = torch.stack([c[0] for c in corners]).amin(0), torch.stack([c[1] for c in corners]).amax(0)
@@ -205,12 +224,10 @@ def hull_views(training: TrainingData) -> FrameViews:
     )
 
 
-def expected_body(
-    config: Config, training: TrainingData, torso: TorsoMotion, reference: Tensor, views: FrameViews
-) -> Body | None:
+def expected_body(config: Config, training: TrainingData, torso: TorsoMotion, reference: Tensor) -> Body | None:
     """The head with its hair and the torso in canonical space; None where no torso fits the masks, or none is asked
     for."""
-    fitted = fit_torso(torso, reference, views) if config.training.expected_body else None
+    fitted = training.fitted_torso(torso, reference) if config.training.expected_body else None
     if fitted is None:
         return None
     identity = training.identity

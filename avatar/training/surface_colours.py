@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from avatar.data.dataset import FrameSet
+from avatar.field.identity import Identity
 from avatar.geometry.cameras import project
 from avatar.geometry.meshes import vertex_normals
 from avatar.kernels.harmonics.op import spherical_harmonics
 from avatar.kernels.mesh.op import MeshQuery
 from avatar.media.images import linear_image, to_srgb
 from avatar.training.over_mesh import fill_over_mesh, mirrored
-from avatar.training.prepare import TrainingData
 
 FRAMES = 32
 HIDDEN = 0.004
@@ -51,15 +52,15 @@ class SurfaceColours:
 
 
 @torch.no_grad()
-def surface_colours(training: TrainingData) -> SurfaceColours:
-    """The colours of the head of a clip, from its training frames."""
-    seen, confidence, normals = observe(training)
-    asset, device = training.identity.asset, seen.device
-    faces = training.identity.query.faces
+def surface_colours(identity: Identity, frames: FrameSet) -> SurfaceColours:
+    """The colours of the head of a clip, from its N training frames; `identity` holds their parameters."""
+    seen, confidence, normals = observe(identity, frames)
+    asset, device = identity.asset, seen.device
+    faces = identity.query.faces
     skin = torch.as_tensor(asset.region("face"), device=device)
     shade = shading(seen, normals, confidence * skin.float())
     albedo = seen / shade[:, None]
-    neutral = training.identity.neutral()
+    neutral = identity.neutral()
     partner, partner_confidence = mirrored(neutral, faces, torch.cat([albedo, confidence[:, None]], 1))
     other = (1 - confidence) * partner_confidence
     known = confidence + other
@@ -76,13 +77,12 @@ def surface_colours(training: TrainingData) -> SurfaceColours:
     )
 
 
-def observe(training: TrainingData) -> tuple[Tensor, Tensor, Tensor]:
+def observe(identity: Identity, frames: FrameSet) -> tuple[Tensor, Tensor, Tensor]:
     """Linear colours `[V, 3]`, confidences `[V]` and mean world normals `[V, 3]` of all vertices.
 
     The colour is a mean over frames weighted by the squared cosine between view and normal, reweighted twice to
     suppress outliers.
     """
-    identity, frames = training.identity, training.frames
     query = MeshQuery(identity.query.faces, identity.device)
     colours, weights, directions = [], [], []
     chosen = identity.frames_by_yaw(FRAMES)

@@ -27,9 +27,8 @@ from avatar.geometry.meshes import vertex_normals
 from avatar.kernels.mesh.op import MeshQuery
 from avatar.kernels.mesh.types import interpolate
 from avatar.training.hair_height import HIGHEST
-from avatar.training.prepare import TrainingData, hull_views
-from avatar.training.surface_colours import surface_colours
-from avatar.training.torso_shape import fit_torso, off_torso
+from avatar.training.prepare import TrainingData
+from avatar.training.torso_shape import off_torso
 
 VIEWS, VIEW_SIZE = 32, 80
 """Cameras around the head, and pixels of their pictures' sides."""
@@ -95,14 +94,14 @@ class SurfacePrior:
         neutral = scene.in_canonical(avatar.identity.neutral())
         faces = torch.as_tensor(asset.faces, device=avatar.device)
         query = MeshQuery(faces, avatar.device).update(neutral)
-        surface = surface_colours(training)
+        surface = training.surface
         expected = avatar.config.training.expected_body
         hair = training.hair if expected else torch.full_like(training.hair, HIGHEST)
         marks = torch.cat([vertex_normals(neutral, faces), *vertex_marks(asset, avatar.device)], 1)
         around, emptiness = off_head(query, neutral, marks, hair, seed)
         fitted = None
         if expected and scene.torso is not None:
-            fitted = fit_torso(scene.torso, scene.reference, hull_views(training))
+            fitted = training.fitted_torso(scene.torso, scene.reference)
         if fitted is not None:
             beside, weight = off_torso(*fitted, query, seed)
             around, emptiness = torch.cat([around, beside]), torch.cat([emptiness, weight])

@@ -39,10 +39,12 @@ NEAR_HEAD = 0.08
 """Metres from the head within which hair may lie on the shoulders."""
 DRAWN = 50_000
 """Points drawn once around the torso."""
+Mesh = tuple[Tensor, Tensor]
+"""Vertices `[T, 3]` in metres and triangles `[F, 3]`."""
 
 
 @torch.no_grad()
-def fit_torso(torso: TorsoMotion, reference: Tensor, views: FrameViews) -> tuple[Tensor, Tensor] | None:
+def fit_torso(torso: TorsoMotion, reference: Tensor, views: FrameViews) -> Mesh | None:
     """Canonical vertices `[T, 3]` (metres) and triangles `[F, 3]`; None where no torso fits the masks.
 
     A pattern search over width, height, place and yaw for the greatest mean intersection over union with the masks.

@@ -15,7 +15,7 @@ def test_a_head_of_two_colours_is_completed_in_them(nodding_capture, tiny_config
     """Forehead to nape: what no frame shows is hair on the scalp, skin elsewhere, and never wall."""
     asset = load_head()
     training = load_training_data(read_capture(nodding_capture), asset, tiny_config, torch.device("cpu"))
-    surface = surface_colours(training)
+    surface = surface_colours(training.identity, training.frames)
     never = surface.confidence == 0
     scalp, skin, ears = (torch.as_tensor(asset.region(name)) for name in ("scalp", "face", "ears"))
     neutral = training.identity.neutral()

@@ -1,5 +1,6 @@
 """The mesh's prior on density: solid behind the neutral head's surface, empty before bare skin, from all around."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from avatar.flame.library import load_head
 from avatar.geometry.meshes import vertex_normals
 from avatar.kernels.mesh.op import MeshQuery
 from avatar.rendering.sampling import Samples
+from avatar.training import prepare
 from avatar.training.hair_height import HIGHEST
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.step import TrainState, completion_loss, train_step
@@ -194,7 +196,7 @@ def test_colours_count_where_the_clip_shows_nothing(prior):
 
 
 def test_unseen_surfaces_are_met_more_often_and_have_their_completed_colour(parts, prior):
-    surface = surface_colours(parts.training)
+    surface = surface_colours(parts.training.identity, parts.training.frames)
     drawn = [prior.draw(4, torch.Generator().manual_seed(seed)) for seed in range(5)]
     assert float(torch.cat([d.unseen for d in drawn]).mean()) > float(prior.unseen.mean())
     hits = haired_query(parts).cast_rays(prior.origins, prior.directions)
@@ -229,3 +231,31 @@ def test_training_closes_what_no_ray_of_the_clip_sees(parts):
     without = TrainState.make(make_avatar(parts.config, parts.training), parts.training)
     assert without.surface is None
     assert "surface" not in train_step(without, 0, 0.0, 1.0, None).losses
+
+
+def test_what_a_training_begins_with_is_computed_once(tiny_capture, tiny_config, monkeypatch):
+    """The torso's fit serves the bounds, the occupancy and the prior; the surface's colours the prior and the lids."""
+    calls = []
+
+    def counted(name: str) -> None:
+        compute = getattr(prepare, name)
+        monkeypatch.setattr(prepare, name, lambda *given: (calls.append(name), compute(*given))[1])
+
+    counted("fit_torso")
+    counted("surface_colours")
+    read = read_capture(tiny_capture)
+    training = load_training_data(read, load_head(), tiny_config, torch.device("cpu"))
+    state = TrainState.make(make_avatar(tiny_config, training), training)
+    assert state.surface is not None
+    assert "lids" in state.faces
+    assert sorted(calls) == ["fit_torso", "surface_colours"]
+
+    scene, anew = state.avatar.scene, load_training_data(read, load_head(), tiny_config, torch.device("cpu"))
+    alone = SurfacePrior.make(state.avatar, anew, tiny_config.training.seed)
+    for field in dataclasses.fields(SurfacePrior):
+        assert torch.equal(getattr(state.surface, field.name), getattr(alone, field.name)), field.name
+    calls.clear()
+    with torch.no_grad():
+        scene.torso.follow[0, 0] += 0.5
+    training.fitted_torso(scene.torso, scene.reference)
+    assert calls == ["fit_torso"], "a torso that was taught since moves otherwise"
