@@ -16,6 +16,8 @@ HEAD, OPENED, READY, NOTE, FAILED, ENDED = "head", "opened", "ready", "note", "f
 """From the tracker."""
 AVATAR, START, RENEW = "avatar", "start", "renew"
 """To it."""
+SHARED = ("shape", "static_offset")
+"""Parts of `HeadParameters` that belong to a person."""
 PARTS = ("what", "where", "frame", "expected", "found", "fix")
 
 
@@ -24,14 +26,16 @@ def line_of(kind: str, **content: Any) -> str:
     return json.dumps({"kind": kind, **content}) + "\n"
 
 
-def numbers_of(params: HeadParameters) -> dict[str, list[list[float]]]:
-    """The parts of N frames that belong to a frame, as JSON values."""
-    return {name: getattr(params, name).tolist() for name in PER_FRAME}
+def numbers_of(params: HeadParameters, *, shared: bool = False) -> dict[str, list]:
+    """The parts of N frames that belong to a frame, as JSON values; with `shared` what they have in common too."""
+    names = (*PER_FRAME, *SHARED) if shared else PER_FRAME
+    parts = {name: getattr(params, name) for name in names}
+    return {name: part.tolist() for name, part in parts.items() if part is not None}
 
 
-def params_of(numbers: dict[str, list[list[float]]]) -> HeadParameters:
-    """N frames from `numbers_of`, without a shape: that is the avatar's."""
-    return HeadParameters(shape=torch.zeros(0), **{name: torch.tensor(numbers[name]) for name in PER_FRAME})
+def params_of(numbers: dict[str, list]) -> HeadParameters:
+    """N frames from `numbers_of`; without what they share they have no shape: that is the avatar's."""
+    return HeadParameters(**{"shape": torch.zeros(0)} | {name: torch.tensor(part) for name, part in numbers.items()})
 
 
 def head_line(head: LiveHead) -> str:

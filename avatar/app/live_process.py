@@ -80,7 +80,7 @@ class TrackerProcess:
 
         Raises InputError for a file without a face.
         """
-        own = messages.numbers_of(avatar.parameters.to("cpu"))
+        own = messages.numbers_of(avatar.parameters.to("cpu"), shared=True)
         self._tell(messages.AVATAR, head=avatar.asset.name, own=own, settings=asdict(settings))
         self._wait(messages.READY)
 

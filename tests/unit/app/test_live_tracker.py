@@ -221,7 +221,11 @@ def test_the_conversation(head, monkeypatch):
     monkeypatch.setattr(live_tracker, "open_source", lambda text, rotate: Closing(6))
     monkeypatch.setattr(live_tracker, "LiveDriver", lambda asset, width, height: Driver(head, 2))
     lines, sent = Lines(), []
-    own = messages.numbers_of(HeadParameters.neutral(head, 5))
+    person = HeadParameters.neutral(head, 5)
+    person.shape[3], person.static_offset = 0.5, torch.full(head.template.shape, 0.001)
+    own = messages.numbers_of(person, shared=True)
+    told = messages.params_of(json.loads(json.dumps(own)))
+    assert all(torch.equal(getattr(told, name), getattr(person, name)) for name in vars(person))
     settings = {"transfer": "relative", "neutral": None, "gain": "", "head_motion": "still"}
     for kind, content in (
         (messages.AVATAR, {"head": "open-head", "own": own, "settings": settings}),
