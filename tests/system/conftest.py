@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from chromium import CHROMIUM, NO_CHROMIUM, SOFTWARE_GL
 
 from avatar.app import cli
-from avatar.media.video import write_video
+from avatar.media.video import read_video, write_video
 
+REPEATS = 80
+STEPS = ("--training.steps", "40", "--training.minutes", "0")
 RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
@@ -74,6 +78,34 @@ def tiny(tmp_path_factory) -> Path:
 def tiny_driver(tmp_path_factory) -> Path:
     """The same of another person, 24 frames."""
     return synthetic(tmp_path_factory.mktemp("driver"), seed=4, size=128, frames=24)
+
+
+@pytest.fixture(scope="session")
+def long_driver(tiny, tmp_path_factory) -> Path:
+    """The tiny clip over and over, two minutes: a file that does not end before it is stopped, on a busy machine."""
+    images = [image for _, image in read_video(tiny / "clip.mp4")]
+    return write_video(tmp_path_factory.mktemp("long") / "long.mp4", images * REPEATS, 25.0, synthetic=True)
+
+
+@pytest.fixture(scope="session")
+def hardly_trained(tiny, tmp_path_factory) -> Path:
+    """The run of an avatar of the tiny clip, hardly trained."""
+    out = tmp_path_factory.mktemp("live") / "me"
+    arguments = ["train", tiny / "truth", "--out", out, "--preset", "cpu", *STEPS]
+    assert cli.main([str(argument) for argument in arguments]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium by Playwright, without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip(NO_CHROMIUM)
+    with playwright.sync_playwright() as starter:
+        opened = starter.chromium.launch(executable_path=CHROMIUM, args=SOFTWARE_GL)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

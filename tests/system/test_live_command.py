@@ -14,25 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chromium import obey_interrupts
 
-from avatar.app import cli
 from avatar.media.live_sources import cameras
 from avatar.media.video import has_synthetic_tag, probe_video, read_video
 
-STEPS = ("--training.steps", "40", "--training.minutes", "0")
-SIZE = 96
 
-REPEATS = 80
-"""Of a tiny clip, for a file that is two minutes long: it must not end before Ctrl-C on a busy machine."""
-
-
-@pytest.fixture(scope="module")
-def run(tiny, tmp_path_factory) -> Path:
-    """An avatar of the tiny clip, hardly trained."""
-    out = tmp_path_factory.mktemp("live") / "me"
-    capture = str(tiny / "truth")
-    assert cli.main(["train", capture, "--out", str(out), "--preset", "cpu", *STEPS]) == 0
-    return out
+@pytest.fixture
+def run(hardly_trained) -> Path:
+    return hardly_trained
 
 
 def threads() -> set[str]:
@@ -71,24 +61,18 @@ def test_with_a_page_it_ends_with_the_file_too(avatar, run, tiny_driver, tmp_pat
 
 
 @pytest.mark.slow
-def test_an_interrupt_writes_what_was_recorded(run, tiny, tmp_path):
+def test_an_interrupt_writes_what_was_recorded(run, long_driver, tmp_path):
     """Ctrl-C in the midst of a long file: a whole video, status 0, no process left."""
-    long = tmp_path / "long.mp4"
-    images = [image for _, image in read_video(tiny / "clip.mp4")]
-    from avatar.media.video import write_video
-
-    write_video(long, images * REPEATS, 25.0, synthetic=True)
     out = tmp_path / "out.mp4"
     code = "import sys; from avatar.app.cli import main; sys.exit(main(sys.argv[1:]))"
-    arguments = ["live", run, "--source", long, "--out", out, "--port", "0", "--size", "64"]
+    arguments = ["live", run, "--source", long_driver, "--out", out, "--port", "0", "--size", "64"]
     started = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={key: value for key, value in os.environ.items() if key != "AVATAR_DEBUG"},
-        # a suite in a shell's background ignores Ctrl-C, and so would its children
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=obey_interrupts,
     )
     try:
         assert started.stdout is not None
@@ -106,8 +90,8 @@ def test_an_interrupt_writes_what_was_recorded(run, tiny, tmp_path):
     assert "Traceback" not in complaints
     assert f"wrote {out}" in printed
     assert has_synthetic_tag(out)
-    assert 10 < probe_video(out).frame_count < len(images) * REPEATS
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.mp4", "out.mp4"]
+    assert 10 < probe_video(out).frame_count < probe_video(long_driver).frame_count
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4"]
 
 
 def visit(port: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import shutil
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from PIL import Image
+from chromium import CHROMIUM, NO_CHROMIUM, look, obey_interrupts, tab, until
 
 from avatar.animation.path_faces import AT_REST
 from avatar.app import cli
@@ -26,18 +25,14 @@ from avatar.media.video import has_synthetic_tag, read_video
 from avatar.viewer.viewer import Viewer
 from capture_tools.detect.landmark_detector import LandmarkDetector
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt-get install chromium)"),
+    pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM),
 ]
 SIZE = 160
-SOFTWARE_GL = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-FACE = (slice(80, 560), slice(40, 560))
-"""Rows and columns of the page beside its controls."""
 BELOW = slice(220, None)
-"""Rows of these below the messages."""
+"""Rows of what is beside the controls, below the messages."""
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +44,6 @@ def run(tiny, tmp_path_factory) -> Path:
         == 0
     )
     return out
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as starter:
-        opened = starter.chromium.launch(executable_path=CHROMIUM, args=SOFTWARE_GL)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -96,15 +83,6 @@ def page(open_page):
     return open_page()
 
 
-def until(condition, seconds: float = 60.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return bool(condition())
-
-
 def still(viewer) -> None:
     """Wait until no new picture comes."""
     assert until(lambda: unchanged(viewer, 1.5))
@@ -114,16 +92,6 @@ def unchanged(viewer, seconds: float) -> bool:
     before = viewer.session.worker.pictures
     time.sleep(seconds)
     return viewer.session.worker.pictures == before
-
-
-def look(page) -> np.ndarray:
-    page.bring_to_front()  # a page behind another is not painted
-    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    return np.asarray(shot).astype(np.float32)[FACE]
-
-
-def tab(page, name: str) -> None:
-    page.get_by_role("tab", name=name).click()
 
 
 def drag(page, x: int, y: int, across: int, steps: int = 4) -> None:
@@ -350,8 +318,7 @@ def test_ctrl_c_leaves_nothing(browser, run):
     """With a page open, and one that was closed in the midst of a drag."""
     command = [sys.executable, "-m", "avatar.app.cli", "view", str(run), "--port", "0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # a suite in a shell's background ignores Ctrl-C, and so would its children
-    pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    pipes["preexec_fn"] = obey_interrupts
     with subprocess.Popen(command, start_new_session=True, **pipes) as process:
         url = process.stdout.readline().split()[1]
         pages = [browser.new_page(viewport={"width": 640, "height": 480}) for _ in range(2)]
