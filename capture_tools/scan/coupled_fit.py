@@ -13,6 +13,7 @@ keep the model's form. Eyeballs, teeth and tongue are tied to the skin next to t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,10 @@ MOST_ITERATIONS = 200
 REPAIRS = 6
 STIFFER = 6.0
 """How many times stiffer a faulty place becomes at each repair."""
+
+
+Equations = Callable[[np.ndarray], tuple[sparse.csr_matrix, np.ndarray]]
+"""Of vertices `[V, 3]`: the normal matrix `[3 V, 3 V]` and right side `[3 V]` of what else pulls at them."""
 
 
 @dataclass(frozen=True)
@@ -151,11 +156,15 @@ class CoupledFitter:
         with Progress("coupled fit", ROUNDS, "round") as bar:
             for index in range(ROUNDS):
                 share = index / (ROUNDS - 1)
-                vertices = self._solve(model, vertices, share)
+                vertices = self.solve(model, vertices, share)
                 if index + 1 in REFITS:
-                    model = self._follow(vertices)
+                    model = self.follow(vertices)
                 bar.update(index + 1)
-        model = self._follow(vertices)
+        return self.repaired(vertices)
+
+    def repaired(self, vertices: np.ndarray, more: Equations | None = None) -> CoupledFit:
+        """Vertices `[V, 3]` of the last round without faults in the face, as far as they can be repaired."""
+        model = self.follow(vertices)
         faces = self.asset.faces[self.face]
         for _ in range(REPAIRS):
             bad = flipped_triangles(vertices, model.vertices, faces)
@@ -163,13 +172,13 @@ class CoupledFitter:
             if not bad.any():
                 break
             self._stiffen(faces[bad])
-            vertices = self._solve(model, vertices, 1.0)
+            vertices = self.solve(model, vertices, 1.0, more)
         vertices = untangle(vertices, model.vertices, self.asset.faces, self.face)
         flipped = flipped_triangles(vertices, model.vertices, faces)
         return CoupledFit(vertices, model, int(flipped.sum()), int(crossing_triangles(vertices, faces).sum()))
 
-    def _solve(self, model: ModelFit, vertices: np.ndarray, share: float) -> np.ndarray:
-        """Vertices of the next round; share: 0 in the first round, 1 in the last."""
+    def solve(self, model: ModelFit, vertices: np.ndarray, share: float, more: Equations | None = None) -> np.ndarray:
+        """Vertices `[V, 3]` of the next round; share: 0 in the first round, 1 in the last."""
         edges, bending, landmark, scale, farthest = (
             a ** (1 - share) * b**share for a, b in (EDGES, BENDING, LANDMARKS, SCALES, FARTHEST)
         )
@@ -179,6 +188,9 @@ class CoupledFitter:
         data, right = self._data(matches, weights, model.vertices)
         marks, marked = self._marks(model, landmark)
         system, right = (matrix + data + marks).tocsr(), right + marked
+        if more is not None:
+            pull, wanted = more(vertices)
+            system, right = system + pull, right + wanted - pull @ model.vertices.ravel()
         count = len(vertices)
         # the ties and the mean of the three axes make a preconditioner that needs a third of the unknowns
         mean = (system[0::3][:, 0::3] + system[1::3][:, 1::3] + system[2::3][:, 2::3]) / 3
@@ -210,7 +222,7 @@ class CoupledFitter:
         weighted = mixing.T @ information
         return (weighted @ mixing).tocsr(), weighted @ off.ravel()
 
-    def _follow(self, vertices: np.ndarray) -> ModelFit:
+    def follow(self, vertices: np.ndarray) -> ModelFit:
         """The model moved to the vertices that the scan holds."""
         matches = self.surface.match(vertices, self.samples, FARTHEST[1])
         held = np.asarray(matches.interpolation(len(vertices)).sum(0)).ravel()

@@ -76,6 +76,24 @@ class ModelFitter:
         jaw = self._slices()["jaw"]
         self.lowest[jaw.start] = -0.03  # a jaw hardly closes further than the template's
         self.values = np.zeros(len(self.deviations))
+        self.held = np.zeros(len(self.deviations), bool)
+
+    def hold_shape(self) -> None:
+        """Keep the shape coefficients at zero: the template is that of the person."""
+        self.held[self._slices()["shape"]] = True
+
+    def start_from(self, params: HeadParameters) -> None:
+        """Take expression, neck, jaw and eyes of another frame of the person."""
+        places = self._slices()
+        for name in ("expr", "neck", "jaw", "eyes"):
+            self.values[places[name]] = getattr(params, name)[0].double().numpy()
+        self.values = np.clip(self.values, self.lowest, self.highest)
+
+    def unrest(self) -> float:
+        """How far expression and jaw are from rest, in standard deviations of the prior."""
+        places = self._slices()
+        off = self.values / self.deviations
+        return float(np.sqrt((off[places["expr"]] ** 2).sum() + (off[places["jaw"]] ** 2).sum()))
 
     def _slices(self) -> dict[str, slice]:
         sizes = {"shape": self.asset.shape_count, "expr": self.asset.expression_count} | POSE
@@ -179,7 +197,7 @@ class ModelFitter:
         precision = 1 / self.deviations**2
         matrix = matrix + np.diag(precision)
         right = right - precision * self.values
-        free = np.ones(len(right), bool)
+        free = ~self.held
         step = np.zeros(len(right))
         for _ in range(6):
             index = np.flatnonzero(free)

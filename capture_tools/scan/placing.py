@@ -20,9 +20,13 @@ from capture_tools.scan.landmarks import (
     template_landmarks,
     triangulate,
 )
+from capture_tools.scan.person import Last
 from capture_tools.scan.rendering import ScanPainter
 from capture_tools.scan.scan import Scan, scale_of
 from capture_tools.scan.settings import UNITS, USUAL_PUPIL_DISTANCE, RegisterSettings
+
+OTHER_SCALE = 0.15
+"""Share by which a person's scan may differ in size from the others."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,17 @@ class PlacedScan:
     warnings: list[str]
 
 
-def place_scan(scan: Scan, asset: HeadAsset, settings: RegisterSettings, given: ScanLandmarks | None) -> PlacedScan:
+def place_scan(
+    scan: Scan,
+    asset: HeadAsset,
+    settings: RegisterSettings,
+    given: ScanLandmarks | None,
+    last: Last | None = None,
+) -> PlacedScan:
     """Find the face and bring the scan into the model's frame.
 
-    given: landmarks in the scan's frame, which spare the search. Raises InputError where there is no face, or two.
+    given: landmarks in the scan's frame, which spare the search. last: another scan of the person, whose scale is
+    kept; the face is looked for where it was there. Raises InputError where there is no face, or two.
     """
     warnings = []
     if given is not None:
@@ -54,10 +65,10 @@ def place_scan(scan: Scan, asset: HeadAsset, settings: RegisterSettings, given: 
         if missing := np.flatnonzero(~given.known[17:]).tolist():
             warnings.append(f"landmarks missing: {', '.join(str(i + 1) for i in missing)} of 51")
     else:
-        to_model, landmarks, views, back = _detected(scan, asset)
+        to_model, landmarks, views, back = _detected(scan, asset, None if last is None else last.scan_to_model)
         if len(views) < len(VIEWS):
             warnings.append(f"the face was seen in {len(views)} of {len(VIEWS)} views")
-    scale, said = _metric(to_model, landmarks, settings)
+    scale, said = _metric(to_model, landmarks, settings) if last is None else _like_others(to_model, last)
     sized = np.diag([scale, scale, scale, 1.0])
     # the template's centre stays where it is, so that the model starts on the scan
     middle = template_landmarks(asset, landmarks.kind).mean(0)
@@ -66,10 +77,26 @@ def place_scan(scan: Scan, asset: HeadAsset, settings: RegisterSettings, given: 
     return PlacedScan(scan.moved(to_model), to_model, landmarks.moved(sized), views, sized @ back, warnings + said)
 
 
-def _detected(scan: Scan, asset: HeadAsset) -> tuple[np.ndarray, ScanLandmarks, list[CloseView], np.ndarray]:
-    """Similarity to the model, landmarks in the model's frame, views and their frame's map to the model's."""
+def _detected(
+    scan: Scan, asset: HeadAsset, start: np.ndarray | None
+) -> tuple[np.ndarray, ScanLandmarks, list[CloseView], np.ndarray]:
+    """Similarity to the model, landmarks in the model's frame, views and their frame's map to the model's.
+
+    start: a similarity `[4, 4]` near which the face is tried first.
+    """
     template = template_landmarks(asset, "mediapipe")
-    to_model = find_face(scan, template, scan.name)
+    if start is not None:
+        try:
+            return _close_to(scan, template, start)
+        except InputError:  # the scan stands elsewhere than the last: searched from all sides
+            pass
+    return _close_to(scan, template, find_face(scan, template, scan.name))
+
+
+def _close_to(
+    scan: Scan, template: np.ndarray, to_model: np.ndarray
+) -> tuple[np.ndarray, ScanLandmarks, list[CloseView], np.ndarray]:
+    """What `_detected` returns, from close views of a face whose place is known roughly."""
     again, landmarks, views = np.eye(4), None, []
     for angles in (VIEWS[:5], VIEWS):  # the second time from where a face is upright and centred, however it came
         to_model = again @ to_model
@@ -86,6 +113,17 @@ def _detected(scan: Scan, asset: HeadAsset) -> tuple[np.ndarray, ScanLandmarks, 
         again, _ = check_face(landmarks, template, scan.name)
     assert landmarks is not None
     return again @ to_model, landmarks.moved(again), views, again
+
+
+def _like_others(to_model: np.ndarray, last: Last) -> tuple[float, list[str]]:
+    """The factor that gives the scan the scale of the person's others, and what there is to say about it."""
+    factor = scale_of(last.scan_to_model) / scale_of(to_model)
+    if abs(factor - 1) < OTHER_SCALE:
+        return factor, []
+    return 1.0, [
+        f"at the scale of the person's other scans this head would be {factor:.3g} times as large: "
+        "it was given their size"
+    ]
 
 
 def retriangulated(placed: PlacedScan, normals: np.ndarray) -> PlacedScan:

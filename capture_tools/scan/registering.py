@@ -1,12 +1,13 @@
 """A scan brought to the head model's topology: the stages one after another, and what is measured of each.
 
-Stages: "model", then "coupled". One that compares textures of several scans of a person belongs after them.
+Stages: "model", "coupled" and, where a registered texture of the person and colours are there, "texture".
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +15,16 @@ import torch
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.geometry.meshes import vertex_normals
-from capture_tools.scan.coupled_fit import CoupledFitter
+from capture_tools.scan.coupled_fit import CoupledFit, CoupledFitter
 from capture_tools.scan.landmarks import ScanLandmarks, template_landmarks
 from capture_tools.scan.measures import Distances, head_distances
 from capture_tools.scan.model_fit import ModelFit, ModelFitter
+from capture_tools.scan.person import Last, Person
 from capture_tools.scan.placing import PlacedScan, place_scan, retriangulated
 from capture_tools.scan.sampling import Samples, joined, sample_scan
 from capture_tools.scan.scan import Scan, apply
 from capture_tools.scan.settings import RegisterSettings
+from capture_tools.scan.texture_fit import TextureFitter
 
 HEAD_RADIUS = 0.19
 """Metres of the ball around the head's middle in which a scan is looked at."""
@@ -58,29 +61,86 @@ class Registration:
     crossing: int
     """Triangles of the face that cross others of it."""
     warnings: list[str]
+    texture: dict[str, Any] = field(default_factory=dict)
+    """Whether the scan's colours were used and, if not, why; median differences of ratio images before and after."""
 
 
 def register_scan(
-    scan: Scan, asset: HeadAsset, settings: RegisterSettings, landmarks: ScanLandmarks | None = None
+    scan: Scan,
+    asset: HeadAsset,
+    settings: RegisterSettings,
+    landmarks: ScanLandmarks | None = None,
+    person: Person | None = None,
+    last: Last | None = None,
 ) -> Registration:
     """Fit the head model to a scan, then free vertices.
 
-    landmarks: in the scan's frame; found on the scan by default. Raises InputError where there is no face, or two.
+    landmarks: in the scan's frame; found on the scan by default. person: from other scans of the same person; its
+    template takes the place of the model's shape, and the vertices are aligned with its texture. last: another scan of
+    the same person, which this one starts from. Raises InputError where there is no face, or two.
     """
-    placed = place_scan(scan, asset, settings, landmarks)
-    middle = template_landmarks(asset, "mediapipe").mean(0) - np.array([0, 0, 0.06])
+    fitter, placed, middle = placed_fitter(scan, asset, settings, landmarks, person, last)
     whole, notes = sample_scan(placed.scan, HEAD_SAMPLES, (middle, HEAD_RADIUS))
-    fitter = ModelFitter(asset, placed.landmarks)
-    start = fitter.to_landmarks()
-    placed = retriangulated(placed, landmark_normals(asset, start))
-    fitter.landmarks = placed.landmarks
     model = fitter.to_samples(whole)
     centre = model.vertices[asset.region("face")].mean(0)
     if scan.faces is not None:
         close, _ = sample_scan(placed.scan, FACE_SAMPLES, (centre, FACE_RADIUS), seed=1)
         whole = joined(whole, close)
-    coupled = CoupledFitter(fitter, whole, placed.landmarks).run()
-    return _measured(asset, fitter, placed, model, coupled.vertices, (coupled.flipped, coupled.crossing), notes, middle)
+    coupling = CoupledFitter(fitter, whole, placed.landmarks)
+    coupled = coupling.run()
+    stages = {"model": model.vertices, "coupled": coupled.vertices}
+    texture, told = _with_texture(coupling, coupled, placed.scan, centre, person)
+    if texture is not None:
+        stages["texture"], coupled = texture.vertices, texture
+    made = _measured(fitter, placed, stages, (coupled.flipped, coupled.crossing), notes, middle)
+    if person is not None:
+        made = replace(made, params=replace(made.params, shape=torch.as_tensor(person.shape, dtype=torch.float32)))
+    return replace(made, texture=told)
+
+
+def placed_fitter(
+    scan: Scan,
+    asset: HeadAsset,
+    settings: RegisterSettings,
+    landmarks: ScanLandmarks | None = None,
+    person: Person | None = None,
+    last: Last | None = None,
+) -> tuple[ModelFitter, PlacedScan, np.ndarray]:
+    """The model fitted to the landmarks, the scan in its frame, and the middle `[3]` of the head."""
+    head = asset if person is None else person.head(asset)
+    placed = place_scan(scan, head, settings, landmarks, last)
+    fitter = ModelFitter(head, placed.landmarks)
+    if person is not None:
+        fitter.hold_shape()
+    if last is not None and last.params is not None:
+        fitter.start_from(last.params)
+    start = fitter.to_landmarks()
+    placed = retriangulated(placed, landmark_normals(asset, start))
+    fitter.landmarks = placed.landmarks
+    return fitter, placed, template_landmarks(head, "mediapipe").mean(0) - np.array([0, 0, 0.06])
+
+
+def _with_texture(
+    coupling: CoupledFitter, coupled: CoupledFit, scan: Scan, centre: np.ndarray, person: Person | None
+) -> tuple[CoupledFit | None, dict[str, Any]]:
+    """The fit aligned with the person's texture, where there is one, and what the report says of it."""
+    if not scan.has_colours:
+        return None, {"used": False, "why": "the scan has no colours"}
+    if person is None or person.colours is None:
+        return None, {
+            "used": False,
+            "why": "colours are compared between scans of one person (--sequence): the head model has none of its own",
+        }
+    values = coupling.fitter.values.copy()
+    made = TextureFitter(coupling, scan, person.colours, centre).run(coupled)
+    if made is None:
+        coupling.fitter.values = values
+        return None, {"used": False, "why": "scan and texture have too little in common"}
+    fit, difference = made
+    if fit.flipped + fit.crossing > coupled.flipped + coupled.crossing:
+        coupling.fitter.values = values
+        return None, {"used": False, "why": "triangles of the face were turned or crossed by it", **difference}
+    return fit, {"used": True, **difference}
 
 
 def landmark_normals(asset: HeadAsset, fit: ModelFit) -> np.ndarray:
@@ -93,27 +153,26 @@ def landmark_normals(asset: HeadAsset, fit: ModelFit) -> np.ndarray:
 
 
 def _measured(
-    asset: HeadAsset,
     fitter: ModelFitter,
     placed: PlacedScan,
-    model: ModelFit,
-    vertices: np.ndarray,
+    reached: dict[str, np.ndarray],
     faults: tuple[int, int],
     notes: list[str],
     middle: np.ndarray,
 ) -> Registration:
     """Everything in the frame in which the head is neither turned nor moved, with distances and warnings."""
-    final = fitter.fit()
+    final, asset = fitter.fit(), fitter.asset
     upright = np.linalg.inv(final.pose.world_from_head[0].double().numpy())
     measured, _ = sample_scan(placed.scan, MEASURED_SAMPLES, (middle, HEAD_RADIUS), seed=2)
     move: Callable[[np.ndarray], np.ndarray] = lambda points: apply(upright, points)  # noqa: E731
     samples = Samples(move(measured.points), measured.normals @ upright[:3, :3].T, measured.oriented)
-    stages = {"model": move(model.vertices), "coupled": move(vertices)}
+    stages = {name: move(vertices) for name, vertices in reached.items()}
+    last = list(stages)[-1]
     distances = {name: head_distances(asset, fitter.surface, at, samples) for name, at in stages.items()}
-    judged = _judged(asset, fitter, stages["coupled"], samples, distances["coupled"], faults)
+    judged = _judged(asset, fitter, stages[last], samples, distances[last], faults)
     nothing = torch.zeros(1, 3)
     return Registration(
-        vertices=stages["coupled"],
+        vertices=stages[last],
         params=replace(final.params, rotation=nothing, translation=nothing.clone()),
         model_vertices=move(final.vertices),
         scan_to_model=upright @ placed.scan_to_model,

@@ -12,6 +12,7 @@ from itertools import product
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera
@@ -74,14 +75,7 @@ class ScanPainter:
         albedo = np.full((*image.mask.shape, 3), SKIN, np.float32)
         if self.scan.has_colours:
             face, barycentrics = image.face[image.mask], image.barycentrics[image.mask]
-            if self.scan.texture is not None and self.scan.uv is not None:
-                uv = torch.as_tensor(self.scan.uv, dtype=torch.float32)
-                places = interpolate(uv, self.query.faces, face, barycentrics).numpy()
-                colour = sample_texture(self.scan.texture, places) / np.float32(255)
-            else:
-                values = torch.as_tensor(self.scan.colours, dtype=torch.float32) / 255
-                colour = interpolate(values, self.query.faces, face, barycentrics).numpy()
-            albedo[image.mask.numpy()] = colour
+            albedo[image.mask.numpy()] = colours_at(self.scan, face, barycentrics)
         return image.depth.numpy(), albedo
 
     def _points(self, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
@@ -128,6 +122,16 @@ class ScanPainter:
         mean = (total / np.maximum(weight, 1e-12)).astype(np.float32).reshape(4, height, width)
         depth = np.where(weight.reshape(height, width) > 0, mean[0], np.float32(np.inf))
         return depth, np.moveaxis(mean[1:], 0, -1)
+
+
+def colours_at(scan: Scan, face: Tensor, barycentrics: Tensor) -> np.ndarray:
+    """Colours `[N, 3]` float32 in 0 to 1 at points of a coloured mesh: triangles `[N]`, barycentrics `[N, 3]`."""
+    assert scan.faces is not None
+    faces = torch.as_tensor(scan.faces)
+    if scan.texture is not None and scan.uv is not None:
+        places = interpolate(torch.as_tensor(scan.uv, dtype=torch.float32), faces, face, barycentrics).numpy()
+        return sample_texture(scan.texture, places) / np.float32(255)
+    return interpolate(torch.as_tensor(scan.colours, dtype=torch.float32) / 255, faces, face, barycentrics).numpy()
 
 
 def directions() -> list[np.ndarray]:

@@ -33,6 +33,13 @@ class RegisterSettings:
     """51 or 68 points of one scan in FLAME's (iBUG's) order and in the scan's own frame: .npy, .json or .txt. Without
     it the face is searched from all sides."""
 
+    sequence: bool = False
+    """The scans show one person, in order of time: the person's shape is taken from the neutral scans and held, every
+    scan starts from the last one, and colours are aligned with those of the neutral scan."""
+    neutral: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="SCAN...")] = ()
+    """With --sequence: the scans of a neutral face, the one that gives the colours first. Those with the least
+    expression by default."""
+
     def check(self) -> RegisterSettings:
         """Itself, if the options go together; raises InputError otherwise."""
         PUPIL_DISTANCE.require("--pupil-distance", self.pupil_distance, error=InputError)
@@ -43,4 +50,6 @@ class RegisterSettings:
                 found=f"--unit {self.unit} and --pupil-distance {self.pupil_distance:g}",
                 fix="leave one of them out",
             )
+        if self.neutral and not self.sequence:
+            raise InputError("--neutral belongs to a sequence", expected="--sequence", fix="add --sequence")
         return self

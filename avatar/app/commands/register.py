@@ -29,7 +29,8 @@ class Register:
 
     def run(self) -> Outcome:
         from avatar.base.errors import InputError
-        from capture_tools.scan.folder import HEAT_MAP, MESH, OVERLAY, REGISTRATION, REPORT, figures, register_files
+        from capture_tools.scan.folder import register_files
+        from capture_tools.scan.output import HEAT_MAP, MESH, OVERLAY, REGISTRATION, REPORT, figures
 
         if not self.scans:
             raise InputError("there is nothing to register", expected="one SCAN or more", found="none")
