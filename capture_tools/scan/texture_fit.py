@@ -34,11 +34,11 @@ SIZE, SHOWN = 400, 0.26
 """Pixels and metres across the pictures."""
 LEVELS = (6.0, 3.0, 1.5)
 """Pixels of the narrow blur, from coarse to fine."""
-ROUNDS = 4
+ROUNDS = 3
 """Of each level."""
 STRIDE = 2
 """Every how many pixels each way the pictures are compared."""
-STRENGTH = 5e-4
+STRENGTH = 2e-4
 """Weight of a squared difference of logarithms at one pixel, where a squared metre of a sample weighs one."""
 ODD = 3.0
 """Times the median difference from which on a pixel counts little."""
