@@ -133,8 +133,8 @@ def winding(scan: Scan, centre: np.ndarray) -> tuple[int, bool, list[str]]:
             -1,
             True,
             [
-                "the scan's triangles face inwards and were turned: if another program mirrored the scan, "
-                "left and right are exchanged"
+                "the scan's triangles face inwards and were turned: the scan may be mirrored, its left and right "
+                "exchanged (a mirror-symmetric mix-up); compare it with a photograph"
             ],
         )
     return 1, False, ["the scan's triangles face in and out at random: what is outside was told by visibility"]
