@@ -124,9 +124,13 @@ class _Inverse:
 
 
 class CoupledFitter:
-    """Alternates closest points and sparse linear solves."""
+    """Alternates closest points and sparse linear solves.
 
-    def __init__(self, fitter: ModelFitter, samples: Samples, landmarks: ScanLandmarks) -> None:
+    belief: in the landmarks, 1 for a person who is not known.
+    """
+
+    def __init__(self, fitter: ModelFitter, samples: Samples, landmarks: ScanLandmarks, *, belief: float = 1.0) -> None:
+        self.belief = belief
         self.fitter, self.asset, self.surface = fitter, fitter.asset, fitter.surface
         self.samples, self.landmarks = samples, landmarks
         self.ties = _Ties(fitter.asset)
@@ -143,7 +147,7 @@ class CoupledFitter:
         made: list[tuple[CoupledFit, np.ndarray]] = []
         for belief in BELIEF:
             self.fitter.values, self.stiffness = start.copy(), stiffness.copy()
-            self.trust = np.full(len(stiffness), belief)
+            self.trust = np.full(len(stiffness), belief * self.belief)
             made.append((self._run(), self.fitter.values.copy()))
             if not made[-1][0].flipped + made[-1][0].crossing:
                 break

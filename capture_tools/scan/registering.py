@@ -30,6 +30,8 @@ HEAD_RADIUS = 0.19
 """Metres of the ball around the head's middle in which a scan is looked at."""
 FACE_RADIUS = 0.09
 HEAD_SAMPLES, FACE_SAMPLES, MEASURED_SAMPLES = 14_000, 14_000, 30_000
+BELIEF = 0.2
+"""In landmarks, where the template is that of the person: it tells more of where skin is than a detector."""
 FEWEST_COVERED = 0.7
 """Share of the face's vertices that the scan should hold."""
 FAR_OFF = 2.0
@@ -86,7 +88,8 @@ def register_scan(
     if scan.faces is not None:
         close, _ = sample_scan(placed.scan, FACE_SAMPLES, (centre, FACE_RADIUS), seed=1)
         whole = joined(whole, close)
-    coupling = CoupledFitter(fitter, whole, placed.landmarks)
+    belief = 1.0 if person is None else BELIEF
+    coupling = CoupledFitter(fitter, whole, placed.landmarks, belief=belief)
     coupled = coupling.run()
     stages = {"model": model.vertices, "coupled": coupled.vertices}
     texture, told = _with_texture(coupling, coupled, placed.scan, centre, person)

@@ -72,16 +72,17 @@ def person_of(
     landmarks: Sequence[ScanLandmarks] | None = None,
 ) -> tuple[Person, Registration]:
     """The person with template and texture, and the registration of the first of the neutral scans."""
-    fits, last = [], None
+    made: list[Registration] = []
     for number in neutral:
         given = None if landmarks is None else landmarks[number]
-        made = register_scan(read(number), asset, settings, given, last=last)
-        last = last or Last(made.scan_to_model, made.params)
-        fits.append((made.vertices, made.params))
-    person = Person(*personal_template(asset, fits))
-    first = neutral[0]
-    given = None if landmarks is None else landmarks[first]
-    reference = register_scan(read(first), asset, settings, given, person, last)
+        last = Last(made[0].scan_to_model, made[0].params) if made else None
+        made.append(register_scan(read(number), asset, settings, given, last=last))
+    person = Person(*personal_template(asset, [(one.vertices, one.params) for one in made]))
+    reference = made[0]
+    if len(made) > 1:  # the template is the mean of several: the first is fitted to it as all others are
+        given = None if landmarks is None else landmarks[neutral[0]]
+        last = Last(reference.scan_to_model, reference.params)
+        reference = register_scan(read(neutral[0]), asset, settings, given, person, last)
     if not reference.scan.has_colours:
         return person, reference
     inside = np.any([asset.regions[name] for name in INSIDE if name in asset.regions], axis=0)
