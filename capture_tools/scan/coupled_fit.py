@@ -38,8 +38,8 @@ EDGES = (3.0, 0.03)
 """Weights of the edges in the first and the last round, over that of one sample."""
 BENDING = (30.0, 0.2)
 LANDMARKS = (40.0, 0.5)
-BELIEF = (1.0, 0.1)
-"""How far landmarks are believed: less the second time, where the face could not be repaired after the first."""
+BELIEF = (1.0, 0.2, 0.02)
+"""How far landmarks are believed: less another time, where the face could not be repaired."""
 SCALES = (0.004, 0.0015)
 """Metres, of Geman-McClure's loss."""
 FARTHEST = (0.02, 0.008)

@@ -41,5 +41,5 @@ def slopes(ratio: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """Derivatives `[H, W, 2]` per pixel to the right and down, and where they are known `[H, W]` (bool)."""
     right = cv2.Sobel(ratio, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
     down = cv2.Sobel(ratio, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
-    inside = cv2.erode(good.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0
-    return np.stack([right, down], -1), inside
+    inside = cv2.erode(good.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=(0.0,)) > 0
+    return np.stack([right, down], -1), np.asarray(inside)

@@ -57,7 +57,7 @@ class SurfaceColours:
         weights = np.clip(np.where(far[:, None], far_weights, near_weights), 0, 1)
         weights /= weights.sum(1, keepdims=True)
         colours = (self.values[face[:, None], corners] * weights[..., None]).sum(1)
-        return colours, self.known[face[:, None], corners].all(1)
+        return colours, np.asarray(self.known[face[:, None], corners].all(1))
 
 
 def _steps() -> tuple[np.ndarray, np.ndarray]:

@@ -80,7 +80,7 @@ class TextureFitter:
         still = np.ones(asset.vertex_count, bool)
         for name in MOVING:
             still &= ~asset.regions.get(name, np.zeros(asset.vertex_count, bool))
-        self.compared = still[asset.faces].all(1)
+        self.compared = np.asarray(still[asset.faces].all(1))
         painter = ScanPainter(scan)
         self.views = []
         for yaw, pitch in np.radians(VIEWS):
