@@ -22,7 +22,8 @@ from avatar.app.arguments import last_value_first
 from avatar.app.commands.build import Capture, Create, Eval, Train
 from avatar.app.commands.export import Export
 from avatar.app.commands.live import Live
-from avatar.app.commands.manage import Demo, Doctor, Model
+from avatar.app.commands.manage import Demo, Doctor
+from avatar.app.commands.model import Model
 from avatar.app.commands.register import Register
 from avatar.app.commands.show import Reanimate, Render
 from avatar.app.commands.view import View

@@ -1,4 +1,4 @@
-"""Commands round the avatar: model import, model list, doctor and demo."""
+"""Commands round the avatar: doctor and demo."""
 
 from __future__ import annotations
 
@@ -8,53 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from avatar.app.outcome import Outcome, shown
-
-
-@dataclass
-class ModelImport:
-    """Take over a FLAME file (.pkl or .npz of 2017 to 2023 Open, or the .zip it comes in). Nothing in it is run."""
-
-    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """FLAME model file."""
-    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Name to keep it under. The file's own by default."""
-
-    def run(self) -> Outcome:
-        from capture_tools.embed.embedding import import_head
-
-        asset, file = import_head(self.file, self.name)
-        return Outcome(
-            files=[(file, f"{asset.name}, {asset.vertex_count} vertices, fingerprint {asset.fingerprint[:12]}")],
-            next_step=f"avatar create VIDEO --out RUN --head-model {asset.name}",
-        )
-
-
-@dataclass
-class ModelList:
-    """List the head models that can be used."""
-
-    def run(self) -> Outcome:
-        from avatar.flame.library import list_heads
-
-        lines = [f"{name:<24} {shown(path)}" for name, path in list_heads().items()]
-        return Outcome(lines=lines, next_step="avatar create VIDEO --out RUN --head-model NAME")
-
-
-ModelAction = (
-    Annotated[ModelImport, tyro.conf.subcommand("import", prefix_name=False)]
-    | Annotated[ModelList, tyro.conf.subcommand("list", prefix_name=False)]
-)
-
-
-@dataclass
-class Model:
-    """Head models: import a FLAME file, list what there is."""
-
-    action: Annotated[ModelAction, tyro.conf.arg(name="")]
-
-    def run(self) -> Outcome:
-        return self.action.run()
+from avatar.app.outcome import Outcome
 
 
 @dataclass

@@ -15,7 +15,8 @@ from avatar.app import cli, library
 from avatar.app.arguments import OF_SEVERAL
 from avatar.app.commands.build import Create, Eval, Train
 from avatar.app.commands.export import Export
-from avatar.app.commands.manage import Doctor, ModelImport
+from avatar.app.commands.manage import Doctor
+from avatar.app.commands.model import ModelImport
 from avatar.app.commands.show import Reanimate, Render
 from avatar.app.outcome import Outcome
 from avatar.app.overrides import settings_of, with_overrides
@@ -35,6 +36,7 @@ COMMANDS = [
     "live",
     "model",
     "model import",
+    "model train",
     "doctor",
     "demo",
 ]

@@ -1,0 +1,101 @@
+"""Commands of head models: model import, model list and model train."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from avatar.app.outcome import Outcome, shown
+from capture_tools.model_learning.settings import LearnSettings
+
+
+@dataclass
+class ModelImport:
+    """Take over a FLAME file (.pkl or .npz of 2017 to 2023 Open, or the .zip it comes in). Nothing in it is run."""
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """FLAME model file."""
+    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Name to keep it under. The file's own by default."""
+
+    def run(self) -> Outcome:
+        from capture_tools.embed.embedding import import_head
+
+        asset, file = import_head(self.file, self.name)
+        return Outcome(
+            files=[(file, f"{asset.name}, {asset.vertex_count} vertices, fingerprint {asset.fingerprint[:12]}")],
+            next_step=f"avatar create VIDEO --out RUN --head-model {asset.name}",
+        )
+
+
+@dataclass
+class ModelList:
+    """List the head models that can be used."""
+
+    def run(self) -> Outcome:
+        from avatar.flame.library import list_heads
+
+        lines = [f"{name:<24} {shown(path)}" for name, path in list_heads().items()]
+        return Outcome(lines=lines, next_step="avatar create VIDEO --out RUN --head-model NAME")
+
+
+@dataclass
+class ModelTrain:
+    """Learn a head model from registered scans, as FLAME was learned.
+
+    Skinning weights, pose correctives and joints from people who move, expressions from what their faces do, shapes
+    from who they are. MODEL.npz is a head for --head-model; MODEL.report.json and MODEL.curves.png say how good it is.
+    """
+
+    registrations: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="REGISTRATIONS...")]
+    """Folders made by `avatar register`, or folders that hold some, named SUBJECT/FRAME or SUBJECT_FRAME."""
+    out: Annotated[Path, tyro.conf.arg(metavar="MODEL.npz")]
+    """File for the head model."""
+    settings: LearnSettings = dataclasses.field(default_factory=LearnSettings)
+    overwrite: bool = False
+    """Replace the output file if it exists."""
+
+    def run(self) -> Outcome:
+        from avatar.base.errors import InputError
+        from capture_tools.model_learning.folder import train_files
+
+        if not self.registrations:
+            raise InputError(
+                "there is nothing to learn from", expected="one folder of registrations or more", found="none"
+            )
+        made = train_files(self.registrations, self.out, self.settings, overwrite=self.overwrite)
+        content = made.content
+        directions, distance = content["directions"], content["distance_mm"]
+        lines = [
+            f"{content['registrations']} registrations of {len(content['subjects'])} people, "
+            f"rebuilt to {distance['mean']:.3f} mm in the mean, 95 % within {distance['p95']:.3f}",
+            f"{directions['shape']} shape and {directions['expression']} expression directions",
+            *(f"warning: {note}" for note in content["warnings"]),
+        ]
+        files = [
+            (made.model, f"{made.asset.name}, fingerprint {made.asset.fingerprint[:12]}"),
+            (made.report, "distances, people, measures of the spaces"),
+            (made.curves, "explained variance, generalisation, specificity"),
+        ]
+        return Outcome(files, f"avatar create VIDEO --out RUN --head-model {shown(made.model)}", lines)
+
+
+ModelAction = (
+    Annotated[ModelImport, tyro.conf.subcommand("import", prefix_name=False)]
+    | Annotated[ModelList, tyro.conf.subcommand("list", prefix_name=False)]
+    | Annotated[ModelTrain, tyro.conf.subcommand("train", prefix_name=False)]
+)
+
+
+@dataclass
+class Model:
+    """Head models: import a FLAME file, list what there is, learn one from registered scans."""
+
+    action: Annotated[ModelAction, tyro.conf.arg(name="")]
+
+    def run(self) -> Outcome:
+        return self.action.run()
