@@ -17,8 +17,8 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.landmarks import surface_points
 from capture_tools.model_learning.reading import read_registration
 from capture_tools.model_learning.state import Registrations
-from capture_tools.scan.output import REGISTRATION, REPORT, write_registration
 from capture_tools.scan.landmarks import ScanLandmarks
+from capture_tools.scan.output import REGISTRATION, REPORT, write_registration
 from capture_tools.scan.reading import ENDINGS, read_scan
 from capture_tools.scan.registering import register_scan
 from capture_tools.scan.scan import apply
