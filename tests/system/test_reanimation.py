@@ -59,13 +59,15 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 from avatar.animation.driver_files import read_parameter_file
+from avatar.animation.options import DrivenPresentation
 from avatar.animation.reanimate import reanimate
 from avatar.data.checkpoint import load_avatar
 
 run, driver, out = map(Path, sys.argv[1:])
 avatar = load_avatar(run)
 avatar.camera = avatar.camera.scaled(16, 16)
-reanimate(avatar, read_parameter_file(driver, avatar.asset), out, background="lime", layers="depth,alpha")
+shown = DrivenPresentation(background="lime", layers="depth,alpha")
+reanimate(avatar, read_parameter_file(driver, avatar.asset), out, shown)
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
