@@ -51,6 +51,10 @@ class FaceGauge:
         upper, lower, right, left = self._points(params)[:, :4].unbind(1)
         return (upper - lower)[:, 1] / (right - left).norm(dim=-1)
 
+    def lip_range(self, clip: HeadParameters, rest: HeadParameters) -> GapRange:
+        """The gaps of a person's clip, whose face at rest is `rest` (N = 1)."""
+        return GapRange.of(self.lips(clip), float(self.lips(rest)))
+
     def lids(self, params: HeadParameters) -> Tensor:
         """`[N, 2]` gaps between the lids of the left and of the right eye over the eye's width; negative where they
         cross."""

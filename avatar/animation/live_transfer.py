@@ -48,8 +48,7 @@ class LiveTransfer:
         self._own_neutral, self._seen = neutral_of(own, asset, OWN_FPS), PoseRange.of(own)
         self._gauge, self._own_gap = gauge_of(asset, own.expr.device), None
         if self._gauge is not None:
-            at_rest = float(self._gauge.lips(self._own_neutral.on(own)))
-            self._own_gap = GapRange.of(self._gauge.lips(own), at_rest)
+            self._own_gap = self._gauge.lip_range(own, self._own_neutral.on(own))
         self._lips: LipMatch | None = None
         self._usual_lids: torch.Tensor | None = None
         self._shut = torch.full((len(lids_of(asset)),), -torch.inf, device=own.expr.device)

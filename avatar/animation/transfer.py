@@ -218,7 +218,7 @@ def transfer_expression(
         lips = LipMatch(
             gauge,
             GapRange.of(gaps, float(gauge.lips(theirs.on(driver)))),
-            GapRange.of(gauge.lips(avatar), float(gauge.lips(own.on(avatar)))),
+            gauge.lip_range(avatar, own.on(avatar)),
         )
     return moved_expression(driver, avatar, asset, gains, own=own, theirs=theirs, shut=shut, lips=lips, gaps=gaps)
 

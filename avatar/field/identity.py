@@ -13,7 +13,7 @@ from avatar.field.displacement import DisplacementGrids, without_rigid
 from avatar.field.frame_states import FrameData
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters
-from avatar.flame.rasterize import rasterize
+from avatar.flame.rasterize import MeshImage, rasterize
 from avatar.geometry.cameras import Camera
 from avatar.kernels.mesh.op import MeshQuery
 
@@ -74,8 +74,12 @@ class Identity:
         built = None if self.grids is None else self.grids.build(params)
         return FrameData(pose, built, raw_condition(params.expr, params.jaw, params.eyes, self.field.expression_size))
 
-    @torch.no_grad()
     def silhouette(self, params: HeadParameters, camera: Camera) -> Tensor:
         """Silhouette `[H, W]` bool of one frame's posed head."""
+        return self.seen(params, camera).mask
+
+    @torch.no_grad()
+    def seen(self, params: HeadParameters, camera: Camera) -> MeshImage:
+        """One frame's posed head as the camera sees it."""
         vertices = self.head(self.with_identity(params)).vertices[0]
-        return rasterize(self.query, vertices, camera, backend=self.rasteriser).mask
+        return rasterize(self.query, vertices, camera, backend=self.rasteriser)

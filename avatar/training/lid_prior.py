@@ -14,11 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avatar.avatar import Avatar
-from avatar.field.identity import Identity
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
-from avatar.flame.rasterize import MeshImage, rasterize
-from avatar.geometry.cameras import Camera
+from avatar.flame.rasterize import MeshImage
 from avatar.kernels.mesh.types import interpolate
 from avatar.training.posed_rays import PosedRays
 from avatar.training.prepare import TrainingData
@@ -47,11 +45,11 @@ def shut_eyes(avatar: Avatar, training: TrainingData) -> PosedRays | None:
     faces = torch.as_tensor(asset.faces, device=avatar.device)
     lids = torch.as_tensor(asset.region("eyelids"), device=avatar.device)
     eyes = torch.as_tensor(asset.region("eyeballs"), device=avatar.device)
-    opening = grown(shown(seen_head(identity, closed(frame, asset, [(0.0, 0.0)]), camera), faces, lids | eyes), AROUND)
+    opening = grown(shown(identity.seen(closed(frame, asset, [(0.0, 0.0)]), camera), faces, lids | eyes), AROUND)
     params = closed(frame, asset, CLOSINGS)
     pictures = []
     for k in range(len(params)):
-        seen = seen_head(identity, params.frame(k), camera)
+        seen = identity.seen(params.frame(k), camera)
         chosen = opening & (seen.face >= 0) & ~shown(seen, faces, eyes)
         at = interpolate(colours, faces, seen.face[chosen].long(), seen.barycentrics[chosen])
         pictures.append((chosen, at))
@@ -69,12 +67,6 @@ def closed(params: HeadParameters, asset: HeadAsset, amounts: list | tuple) -> H
     expr = rows.expr.clone()
     expr[:, [asset.expression_index(name) for name in LIDS]] = torch.tensor(amounts, device=expr.device)
     return replace(rows, expr=expr)
-
-
-def seen_head(identity: Identity, params: HeadParameters, camera: Camera) -> MeshImage:
-    """The head of one frame as the camera sees it."""
-    vertices = identity.head(identity.with_identity(params)).vertices[0]
-    return rasterize(identity.query, vertices, camera, backend=identity.rasteriser)
 
 
 def shown(seen: MeshImage, faces: Tensor, region: Tensor) -> Tensor:

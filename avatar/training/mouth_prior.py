@@ -18,7 +18,7 @@ from torch import Tensor
 from avatar.avatar import Avatar
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
-from avatar.flame.rasterize import MeshImage, rasterize
+from avatar.flame.rasterize import MeshImage
 from avatar.geometry.cameras import Camera
 from avatar.training.posed_rays import PosedRays
 from avatar.training.prepare import TrainingData
@@ -91,9 +91,7 @@ def part_of_faces(asset: HeadAsset, device: torch.device) -> Tensor:
 
 def inside_of(training: TrainingData, params: HeadParameters, camera: Camera, part: Tensor) -> tuple[MeshImage, Tensor]:
     """The head of one frame as the camera sees it, and the pixels `[H, W]` bool that show the inside of the mouth."""
-    identity = training.identity
-    vertices = identity.head(identity.with_identity(params)).vertices[0]
-    seen = rasterize(identity.query, vertices, camera, backend=identity.rasteriser)
+    seen = training.identity.seen(params, camera)
     return seen, (seen.face >= 0) & (part[seen.face.long().clamp_min(0)] >= 0)
 
 
