@@ -45,8 +45,8 @@ class LiveTransfer:
             )
         self.gains = parse_gains(self.settings.gain)
         self._own, self._asset = own, asset
-        self._own_neutral, self._seen = neutral_of(own, asset, OWN_FPS), PoseRange.of(own)
         self._gauge, self._own_gap = gauge_of(asset, own.expr.device), None
+        self._own_neutral, self._seen = neutral_of(own, asset, self._gauge, OWN_FPS), PoseRange.of(own)
         if self._gauge is not None:
             self._own_gap = self._gauge.lip_range(own, self._own_neutral.on(own))
         self._lips: LipMatch | None = None
@@ -59,7 +59,7 @@ class LiveTransfer:
     def calibrate(self, watched: HeadParameters) -> None:
         """Take N frames of the driver, who holds still in them, for the neutral face and pose."""
         watched = watched.to(self._own.expr.device)
-        self._neutral = neutral_of(watched, self._asset, OWN_FPS, share=CALMER_HALF)
+        self._neutral = neutral_of(watched, self._asset, self._gauge, OWN_FPS, share=CALMER_HALF)
         self._reference, self._last = MeanPose.of(watched), None
         if self._gauge is not None and self._own_gap is not None:
             rest = self._neutral.on(watched)

@@ -87,7 +87,7 @@ def performed(own: HeadParameters, driver: Driver, asset: HeadAsset, settings: R
     gauge, gaps = gauge_of(asset, own.expr.device), None
     if relative and gauge is not None:  # the gap is tracked more exactly than what makes it: it is smoothed less
         gaps = keep_large_changes(gauge.lips(driver.params.to(own.expr.device))[:, None], GAP_NOISE)[:, 0]
-    meant = transfer_expression(own, steady, asset, settings, relative=relative, fps=driver.fps, gaps=gaps)
+    meant = transfer_expression(own, steady, asset, settings, gauge=gauge, relative=relative, fps=driver.fps, gaps=gaps)
     return retarget(own, meant, settings.head_motion, parse_gains(settings.gain)["head"])
 
 

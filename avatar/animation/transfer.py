@@ -119,11 +119,16 @@ def region_of(action: str) -> str:
 
 
 def neutral_of(
-    params: HeadParameters, asset: HeadAsset, fps: float, moment: float | None = None, share: float = CALM_SHARE
+    params: HeadParameters,
+    asset: HeadAsset,
+    gauge: FaceGauge | None,
+    fps: float,
+    moment: float | None = None,
+    share: float = CALM_SHARE,
 ) -> Neutral:
     """The face at rest of a clip: the median of the calmest `share` of it, or of the frames around `moment` (seconds).
 
-    The calmest are looked for where the lips are closest together.
+    gauge: tells where the lips are closest together; the calmest are looked for there.
 
     Raises ConfigError for a moment outside the clip.
     """
@@ -140,7 +145,6 @@ def neutral_of(
         counted = [i for i, name in enumerate(asset.expression_names) if region_of(name) not in ("gaze", "eyes")]
         opening = params.jaw[:, 0].abs() / jaw_open_angle(asset)
         activity = params.expr[:, counted].abs().sum(-1) + opening
-        gauge = gauge_of(asset, params.expr.device)
         if gauge is not None and count > 1:
             gaps = gauge.lips(params)
             activity = activity.masked_fill(gaps > torch.quantile(gaps, max(CLOSED_SHARE, share)), torch.inf)
@@ -197,22 +201,23 @@ def transfer_expression(
     asset: HeadAsset,
     settings: Retarget,
     *,
+    gauge: FaceGauge | None,
     relative: bool,
     fps: float,
     gaps: Tensor | None = None,
 ) -> HeadParameters:
     """The driver's N frames with expression, jaw and eyes meant for the avatar.
 
-    avatar: parameters of the training clip. relative: as `Retarget.transfer`, decided. fps: the driver's rate.
-    gaps: `[N]` between the driver's lips (`FaceGauge`), where they are known better than from `driver`.
+    avatar: parameters of the training clip. gauge: as `gauge_of` the head. relative: as `Retarget.transfer`, decided.
+    fps: the driver's rate. gaps: `[N]` between the driver's lips, where they are known better than from `driver`.
     Raises ConfigError as `parse_gains` and `neutral_of`.
     """
     gains = parse_gains(settings.gain)
-    gauge, lips = gauge_of(asset, driver.expr.device), None
+    lips = None
     shut = shut_lids(driver, asset, gauge)
     if not relative:
         return moved_expression(driver, avatar, asset, gains, shut=shut)
-    theirs, own = neutral_of(driver, asset, fps, settings.neutral), neutral_of(avatar, asset, OWN_FPS)
+    theirs, own = neutral_of(driver, asset, gauge, fps, settings.neutral), neutral_of(avatar, asset, gauge, OWN_FPS)
     if gauge is not None:
         gaps = gauge.lips(driver) if gaps is None else gaps
         lips = LipMatch(

@@ -76,7 +76,7 @@ def test_a_driver_whose_mouth_is_open_most_of_the_time_shuts_the_avatars_lips_wh
     driver.expr[:8, head.expression_index("browInnerUp")] = 0.6
     driver.expr[52:, head.expression_index("browInnerUp")] = 0.6
     avatar = talking(head, (0.0, 0.3), shape=0.8)
-    driven = transfer_expression(avatar, driver, head, Retarget(), relative=True, fps=25.0)
+    driven = transfer_expression(avatar, driver, head, Retarget(), gauge=gauge, relative=True, fps=25.0)
     shown = gauge.lips(dataclasses.replace(driven, shape=avatar.shape))
     gaps = gauge.lips(driver)
     assert float(torch.corrcoef(torch.stack([gaps, shown]))[0, 1]) > 0.995
@@ -87,7 +87,7 @@ def test_a_driver_whose_mouth_is_open_most_of_the_time_shuts_the_avatars_lips_wh
 def test_the_neutral_of_somebody_who_talks_has_shut_lips(head, gauge):
     driver = talking(head, (0.0, 0.2))
     driver.expr[driver.jaw[:, 0] < 0.02, head.expression_index("mouthSmileLeft")] = 0.3
-    neutral = neutral_of(driver, head, 25.0)
+    neutral = neutral_of(driver, head, gauge, 25.0)
     assert float(gauge.lips(neutral.on(driver))) < 0.03
 
 
@@ -116,6 +116,8 @@ def test_lids_tracked_as_shut_by_other_actions_too_are_shut(head, gauge):
     assert float((gauge.lids(shut)[5] / gauge.lids(shut)[0]).max()) < 0.4
     assert shut_lids(shut, head, gauge).tolist() == pytest.approx([0.6, 0.62])
     assert shut_lids(blinking(head, (0.45, 0.45)), head, gauge).tolist() == [1, 1]
-    driven = transfer_expression(blinking(head, (1.0, 1.0)), shut, head, Retarget(), relative=True, fps=25.0)
+    driven = transfer_expression(
+        blinking(head, (1.0, 1.0)), shut, head, Retarget(), gauge=gauge, relative=True, fps=25.0
+    )
     lids = [head.expression_index(f"eyeBlink{side}") for side in ("Left", "Right")]
     assert driven.expr[5, lids].tolist() == pytest.approx([1, 1], abs=1e-4)

@@ -7,7 +7,7 @@ import torch
 
 from avatar.animation.live_transfer import LiveTransfer, steadied
 from avatar.animation.options import Retarget
-from avatar.animation.transfer import OWN_FPS, neutral_of, transfer_expression
+from avatar.animation.transfer import OWN_FPS, gauge_of, neutral_of, transfer_expression
 from avatar.base.errors import ConfigError
 from avatar.flame.library import load_head
 from avatar.flame.model import HeadParameters
@@ -43,7 +43,7 @@ def test_a_driver_who_stays_neutral_shows_the_avatars_own_neutral(head, own):
     transfer = LiveTransfer(own, head)
     still = clip(head, 2).frame(4)
     transfer.calibrate(held(still))
-    shown, neutral = transfer(still), neutral_of(own, head, OWN_FPS)
+    shown, neutral = transfer(still), neutral_of(own, head, gauge_of(head), OWN_FPS)
     assert torch.allclose(shown.expr[0], neutral.expr, atol=1e-5)
     assert torch.allclose(shown.jaw[0], neutral.jaw, atol=1e-5)
     assert torch.equal(shown.shape, own.shape)
@@ -59,7 +59,7 @@ def test_a_blink_and_a_word_in_the_first_second_are_not_neutral(head, own):
     transfer = LiveTransfer(own, head)
     transfer.calibrate(watched)
     shown = transfer(HeadParameters.neutral(head, 1))
-    neutral = neutral_of(own, head, OWN_FPS)
+    neutral = neutral_of(own, head, gauge_of(head), OWN_FPS)
     assert torch.allclose(shown.expr[0], neutral.expr, atol=1e-5)
     assert torch.allclose(shown.jaw[0], neutral.jaw, atol=1e-5)
 
@@ -70,7 +70,9 @@ def test_it_is_the_transfer_of_reanimate(head, own):
     acted = clip(head, 3, 10)
     whole = HeadParameters.concatenate([held(neutral, 200), acted])
     settings = Retarget("relative", None, "mouth=0.5")
-    reference = transfer_expression(own, whole, head, settings, relative=True, fps=25.0).select(torch.arange(200, 210))
+    reference = transfer_expression(own, whole, head, settings, gauge=gauge_of(head), relative=True, fps=25.0).select(
+        torch.arange(200, 210)
+    )
     transfer = LiveTransfer(own, head, settings)
     transfer.calibrate(held(neutral))
     for number in range(10):  # from these it learns how far the driver's lids close
@@ -104,7 +106,7 @@ def test_a_new_neutral_takes_effect_at_once(head, own):
     smiling = clip(head, 5).frame(0)
     before = transfer(smiling).expr
     transfer.calibrate(held(smiling))
-    neutral = neutral_of(own, head, OWN_FPS).expr
+    neutral = neutral_of(own, head, gauge_of(head), OWN_FPS).expr
     assert torch.allclose(transfer(smiling).expr[0], neutral, atol=1e-5)
     assert not torch.allclose(before[0], neutral, atol=0.05)
 

@@ -18,6 +18,7 @@ from avatar.animation.transfer import (
     REGIONS,
     SLACK,
     bent,
+    gauge_of,
     neutral_of,
     parse_gains,
     region_of,
@@ -47,7 +48,7 @@ def clip(head: HeadAsset, rest: dict[str, float], peaks: dict[str, float], frame
 
 
 def moved(head: HeadAsset, avatar: HeadParameters, driver: HeadParameters, **settings) -> HeadParameters:
-    return transfer_expression(avatar, driver, head, Retarget(**settings), relative=True, fps=FPS)
+    return transfer_expression(avatar, driver, head, Retarget(**settings), gauge=gauge_of(head), relative=True, fps=FPS)
 
 
 def test_a_driver_at_rest_leaves_the_avatar_at_rest(head: HeadAsset) -> None:
@@ -55,14 +56,14 @@ def test_a_driver_at_rest_leaves_the_avatar_at_rest(head: HeadAsset) -> None:
     avatar = clip(head, {"mouthFrownLeft": 0.2, "eyeBlinkLeft": 0.1, "eyeBlinkRight": 0.1}, {"jawOpen": 0.8})
     driver = clip(head, {"mouthSmileLeft": 0.3, "mouthSmileRight": 0.3, "browInnerUp": 0.4}, {})
     driven = moved(head, avatar, driver)
-    own = neutral_of(avatar, head, FPS)
+    own = neutral_of(avatar, head, gauge_of(head), FPS)
     model = HeadModel(head)
     at_rest = dataclasses.replace(avatar.select([0]), expr=own.expr[None], jaw=own.jaw[None], eyes=own.eyes[None])
     shown = dataclasses.replace(driven.select([5]), shape=avatar.shape)
     points = [model.landmarks(model(params).vertices)[0] for params in (at_rest, shown)]
     eyes = float((points[0][33] - points[0][263]).norm())
     assert float((points[1] - points[0]).norm(dim=-1).max()) < 0.02 * eyes
-    plain = transfer_expression(avatar, driver, head, Retarget(), relative=False, fps=FPS)
+    plain = transfer_expression(avatar, driver, head, Retarget(), gauge=gauge_of(head), relative=False, fps=FPS)
     torch.testing.assert_close(plain.expr, driver.expr)
 
 
@@ -152,13 +153,13 @@ def test_gaze_stays_within_what_an_eye_can(head: HeadAsset) -> None:
 def test_the_neutral_is_found_or_given(head: HeadAsset) -> None:
     driver = clip(head, {"mouthSmileLeft": 0.2}, {"mouthSmileLeft": 0.9}, frames=100)
     driver.expr[:70, head.expression_index("jawOpen")] = 0.5  # talking for most of the time
-    found = neutral_of(driver, head, FPS)
+    found = neutral_of(driver, head, gauge_of(head), FPS)
     assert float(found.expr[head.expression_index("jawOpen")]) == 0
     assert float(found.expr[head.expression_index("mouthSmileLeft")]) == pytest.approx(0.2)
-    given = neutral_of(driver, head, FPS, 1.0)
+    given = neutral_of(driver, head, gauge_of(head), FPS, 1.0)
     assert float(given.expr[head.expression_index("jawOpen")]) == 0.5
     with pytest.raises(ConfigError, match="outside the driver"):
-        neutral_of(driver, head, FPS, 4.0)
+        neutral_of(driver, head, gauge_of(head), FPS, 4.0)
 
 
 def test_gains_scale_their_region_alone(head: HeadAsset) -> None:
