@@ -47,8 +47,19 @@ RATES = {
     "jaw": 0.01,
     "gaze": 0.015,
     "offset": 0.1,
+    "bias": 0.1,
 }
 """Adam's learning rate of each variable."""
+
+
+@dataclass(frozen=True)
+class IdentityPrior:
+    """What is known about a person's identity before the fit."""
+
+    mean: np.ndarray
+    """`[S]` expected coefficients."""
+    precision: np.ndarray
+    """`[S, S]` inverse covariance of the coefficients around them."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,10 @@ class TrackSettings:
     """Standard deviation of the log focal length."""
     weights: EnergyWeights = field(default_factory=EnergyWeights)
     """Deviations and weights of the energy."""
+    identity: IdentityPrior | None = None
+    """A guess of the person's identity; None for the head model's own prior, the unit normal."""
+    photographs: bool = False
+    """The frames are photographs of one person: they share expression and jaw, each has its own light."""
 
 
 class ClipFit:
@@ -109,6 +124,13 @@ class ClipFit:
         self.free = self.seen[:, None] * (1 - hidden)
         self.focal_prior = settings.focal_prior * max(width, height)
         self.principal = torch.tensor([width / 2, height / 2])
+        known = settings.identity
+        shapes = asset.shape_count
+        self.identity_mean, self.identity_precision = (
+            (torch.zeros(shapes), torch.eye(shapes))
+            if known is None
+            else (torch.as_tensor(known.mean).float(), torch.as_tensor(known.precision).float())
+        )
         with torch.no_grad():
             rest = self.model(HeadParameters.neutral(asset))
             self.root = rest.joints[0, 0]
@@ -122,6 +144,7 @@ class ClipFit:
             filled, template, self.centre.numpy(), self.focal_prior, self.width, self.height
         )
         count = len(filled)
+        faces = 1 if self.settings.photographs else count
 
         def variable(value: Tensor | np.ndarray) -> Tensor:
             return torch.as_tensor(value, dtype=torch.float32).clone().requires_grad_()
@@ -131,11 +154,12 @@ class ClipFit:
             "place": variable(places / self.scale),
             "size": variable(np.log(sizes)),
             "focal": variable(torch.zeros(())),
-            "shape": variable(torch.zeros(self.asset.shape_count)),
-            "expr": variable(torch.zeros(count, self.asset.expression_count)),
-            "jaw": variable(torch.zeros(count, 3)),
+            "shape": variable(self.identity_mean),
+            "expr": variable(torch.zeros(faces, self.asset.expression_count)),
+            "jaw": variable(torch.zeros(faces, 3)),
             "gaze": variable(torch.zeros(count, 4)),
             "offset": variable(torch.zeros(self.space.count, 3)),
+            "bias": variable(torch.zeros(self.space.count, 3)),
         }
 
     def focal(self) -> Tensor:
@@ -152,13 +176,14 @@ class ClipFit:
         arm = self.centre - self.root
         rotated = (axis_angle_to_matrix(v["rotation"]) @ arm[:, None]).squeeze(-1)
         zero = torch.zeros_like(v["gaze"][:, :1])
+        expr, jaw = (v[name].expand(len(centre), -1) for name in ("expr", "jaw"))
         return HeadParameters(
             shape=v["shape"],
-            expr=v["expr"],
+            expr=expr,
             rotation=v["rotation"],
             translation=centre - self.root - rotated,
-            neck=torch.zeros_like(v["jaw"]),
-            jaw=v["jaw"],
+            neck=torch.zeros_like(jaw),
+            jaw=jaw,
             eyes=torch.cat([v["gaze"][:, :2], zero, v["gaze"][:, 2:], zero], -1),
             static_offset=self.space.offsets(v["offset"]) if with_offset else None,
         )
@@ -169,23 +194,33 @@ class ClipFit:
         flat = torch.stack([points[..., 0], -points[..., 1]], -1)
         return self.focal() * flat / depth[..., None] + self.principal
 
+    def landmark_points(self, p: HeadParameters, with_offset: bool) -> Tensor:
+        """`[N, 478, 3]` where the detector sees the landmarks of heads `p`: off the skin by its bias, in general and on
+        this person."""
+        return self.landmarks.at(p, self.v["offset"] + self.v["bias"] if with_offset else None)
+
     def energy(self, weights: Tensor, with_offset: bool, photometric: PhotometricTerm | None = None) -> Tensor:
         """The tracking energy; `weights` `[N, 478]` of the landmarks (`landmark_weights`)."""
         v, w = self.v, self.w
         p = self.parameters(with_offset=False)
-        points = self.landmarks.at(p, v["offset"] if with_offset else None)
+        points = self.landmark_points(p, with_offset)
         residual = (self.project(points) - self.detected) / self.unit[:, None, None]
         total = landmark_term(residual, weights, w) + opening_term(residual, self.free, w)
-        total = total + w.shape * v["shape"].square().sum() + (v["focal"] / self.settings.focal_deviation).square()
+        away = v["shape"] - self.identity_mean
+        total = (
+            total
+            + w.shape * away @ self.identity_precision @ away
+            + (v["focal"] / self.settings.focal_deviation).square()
+        )
         # Size and distance are ambiguous: priors on lengths must not favour a small head.
         size = 1 + self.growth @ v["shape"]
-        total = total + self.prior.energy(v["expr"] / size, w) + pose_prior(p.jaw, p.eyes, w)
+        total = total + self.prior.energy(p.expr / size, w) + pose_prior(p.jaw, p.eyes, w)
         pose = torch.cat([v["rotation"], v["place"], v["size"][:, None]], -1)
         total = total + smoothness(pose, self.times, w.smooth_pose)
-        face = torch.cat([v["expr"] / self.prior.pace, v["jaw"] / JAW_UNIT, v["gaze"]], -1)
+        face = torch.cat([p.expr / self.prior.pace, p.jaw / JAW_UNIT, v["gaze"]], -1)
         total = total + smoothness(face, self.times, w.smooth_expression)
         if with_offset:
-            total = total + w.offset * (v["offset"] / size).square().sum()
+            total = total + w.offset * (v["offset"] / size).square().sum() + w.bias * (v["bias"] / size).square().sum()
             total = total + (self.space.orbit @ v["offset"][:, 2] / w.orbit).square().sum()
         if photometric is not None:
             total = total + photometric.energy(p, v["offset"], self.project)
@@ -196,7 +231,7 @@ class ClipFit:
         s = self.settings
         rigid = ("rotation", "place", "size", "focal", "shape")
         face = (*rigid, "expr", "jaw", "gaze")
-        everything = (*face, "offset")
+        everything = (*face, "offset", "bias")
         self._descend(s.rigid_steps, rigid, 1.0, 1.0, progress)
         self._descend(s.face_steps, face, 1.0, 0.5, progress)
         self._descend(s.offset_steps, everything, 0.7, 0.05, progress)

@@ -39,7 +39,8 @@ class TrackResult:
     facing: np.ndarray
     """`[N, 478]` bool: the landmark's skin faces the camera."""
     light: np.ndarray | None = None
-    """`[9, 3]` light on the face (photometric.PhotometricTerm.light_of); None without pictures."""
+    """`[9, 3]` light on the face (photometric.PhotometricTerm.light_of), of photographs `[N, 9, 3]`; None without
+    pictures."""
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Everything as arrays, for a file."""
@@ -106,7 +107,9 @@ def track(
     total = step_count(settings, pictures is not None)
     with one_torch_thread():
         fit = ClipFit(pixels, times, width, height, asset, settings, occluded)
-        photometric = None if pictures is None else PhotometricTerm(asset, fit.space, pictures, fit.scale)
+        photometric = None
+        if pictures is not None:
+            photometric = PhotometricTerm(asset, fit.space, pictures, fit.scale, settings.photographs)
         fit.run(lambda done, note: progress and progress(done, total, note), photometric)
         result = result_of(fit)
         if photometric is None:

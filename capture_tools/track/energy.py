@@ -55,6 +55,8 @@ class EnergyWeights:
     """Weight of the squared identity coefficients (unit variance)."""
     offset: float = 0.3
     """Weight of the squared latents of the static offset."""
+    bias: float = 0.3
+    """Weight of the squared latents of the bias: what the detector displaces on this person, no part of the head."""
     orbit: float = 0.0006
     """Deviation in depth, metres, between the static offsets of lids and eyeball, so that lids do not sink into it."""
     expression: float = 0.6

@@ -49,6 +49,8 @@ ROUNDS = 3
 """Alternations between albedo, light and gain at a refresh."""
 LIGHT_PRIOR = 0.02
 """Ridge on the light's harmonics of degree 1 and 2, as a share of the evidence."""
+EMPTY = 1e-9
+"""Ridge that keeps the light of a picture solvable that shows no plain skin."""
 EVIDENCE = 60.0
 """Number of independent measurements that the points of a frame stand for."""
 
@@ -67,8 +69,12 @@ class Pictures:
 class PhotometricTerm:
     """The photometric energy of one clip."""
 
-    def __init__(self, asset: HeadAsset, space: OffsetSpace, pictures: Pictures, eye_distance: float) -> None:
-        """eye_distance: median distance between the outer eye corners, source pixels."""
+    def __init__(
+        self, asset: HeadAsset, space: OffsetSpace, pictures: Pictures, eye_distance: float, own_light: bool = False
+    ) -> None:
+        """eye_distance: median distance between the outer eye corners, source pixels. own_light: every picture has its
+        own, as photographs from different places do."""
+        self.own_light = own_light
         self.pictures = pictures
         self.symmetric = len(pictures.images) == 1
         self.eye_distance = eye_distance * pictures.crop.scale
@@ -79,7 +85,7 @@ class PhotometricTerm:
         self.query = MeshQuery(torch.as_tensor(asset.faces), "cpu")
         self.colours: Tensor | None = None
         self.light = neutral_light()
-        """Harmonics `[9, 3]`; neutral until the pictures have told."""
+        """Harmonics `[9, 3]`, or `[N, 9, 3]` of each picture's own; neutral until the pictures have told."""
 
     def choose_level(self, level: int) -> None:
         """Resize the pictures to a level of the pyramid, 0 = coarse."""
@@ -153,7 +159,7 @@ class PhotometricTerm:
         albedo = (typical.sum((0, 1)) / (weights * skin).sum().clamp(min=1)).expand(colours.shape[1], 3)
         gains = torch.ones(count)
         for iteration in range(ROUNDS):
-            light = self._solve_light(colours, albedo, gains, weights * skin)
+            light = self._solve_lights(colours, albedo, gains, weights * skin)
             shade = self._shade(light, gains)
             lit = albedo * shade
             ratio = (weights[..., None] * scale[:, None] ** 2 * colours * lit).sum((1, 2))
@@ -173,21 +179,31 @@ class PhotometricTerm:
     def _shade(self, light: Tensor, gains: Tensor) -> Tensor:
         return (self.harmonics @ light).clamp(min=0.05) * gains[:, None, None]
 
-    def _solve_light(self, colours: Tensor, albedo: Tensor, gains: Tensor, weights: Tensor) -> Tensor:
+    def _solve_lights(self, colours: Tensor, albedo: Tensor, gains: Tensor, weights: Tensor) -> Tensor:
+        """The light of all pictures, `[9, 3]`, or of each, `[N, 9, 3]` (both halves of a photograph share theirs)."""
+        if not self.own_light or self.symmetric:
+            return self._solve_light(self.harmonics, colours, albedo, gains, weights)
+        each = [slice(i, i + 1) for i in range(len(colours))]
+        lights = [self._solve_light(self.harmonics[i], colours[i], albedo, gains[i], weights[i]) for i in each]
+        return torch.stack(lights)
+
+    @staticmethod
+    def _solve_light(harmonics: Tensor, colours: Tensor, albedo: Tensor, gains: Tensor, weights: Tensor) -> Tensor:
         """Harmonics `[9, 3]` for a known albedo, normalised to a mean shading of one."""
         light = torch.zeros(9, 3)
         for channel in range(3):
-            rows = (self.harmonics * (albedo[:, channel] * gains[:, None])[..., None]).flatten(0, 1)
+            rows = (harmonics * (albedo[:, channel] * gains[:, None])[..., None]).flatten(0, 1)
             weighted = rows * weights.flatten()[:, None]
             normal, right = weighted.T @ rows, weighted.T @ colours[..., channel].flatten()
             hold = LIGHT_PRIOR * normal[0, 0] * torch.ones(9)
             hold[0] = 0
-            light[:, channel] = torch.linalg.solve(normal + torch.diag(hold), right)
-        mean = (weights[..., None] * (self.harmonics @ light)).sum((0, 1)) / weights.sum().clamp(min=1e-9)
-        return light / mean
+            light[:, channel] = torch.linalg.solve(normal + torch.diag(hold + EMPTY), right)
+        mean = (weights[..., None] * (harmonics @ light)).sum((0, 1)) / weights.sum().clamp(min=1e-9)
+        return light / mean.clamp(min=1e-9)
 
     def light_of(self, params: HeadParameters, project: Callable[[Tensor], Tensor]) -> np.ndarray:
-        """The light on the finished fit: coefficients `[9, 3]` of harmonics of the world normal.
+        """The light on the finished fit: coefficients `[9, 3]`, of photographs `[N, 9, 3]`, of harmonics of the world
+        normal.
 
         The sum of coefficients times harmonics, times the albedo, is the linear colour of the skin.
         """
