@@ -24,6 +24,7 @@ from avatar.app.commands.export import Export
 from avatar.app.commands.live import Live
 from avatar.app.commands.manage import Demo, Doctor
 from avatar.app.commands.model import Model
+from avatar.app.commands.reconstruct import Reconstruct
 from avatar.app.commands.register import Register
 from avatar.app.commands.show import Reanimate, Render
 from avatar.app.commands.view import View
@@ -41,6 +42,7 @@ Command = (
     | Annotated[View, tyro.conf.subcommand("view", prefix_name=False)]
     | Annotated[Live, tyro.conf.subcommand("live", prefix_name=False)]
     | Annotated[Register, tyro.conf.subcommand("register", prefix_name=False)]
+    | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct", prefix_name=False)]
     | Annotated[Model, tyro.conf.subcommand("model", prefix_name=False)]
     | Annotated[Doctor, tyro.conf.subcommand("doctor", prefix_name=False)]
     | Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]

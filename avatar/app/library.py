@@ -33,6 +33,7 @@ from avatar.data.checkpoint import load_avatar
 from avatar.data.folders import PICTURES, run_at
 from avatar.export.formats import Exported, Format, check_export, export_run
 from avatar.export.terms import Terms
+from capture_tools.multiview.settings import ReconstructSettings
 from capture_tools.scan.settings import RegisterSettings
 from capture_tools.settings import CaptureSettings
 
@@ -133,6 +134,16 @@ def register(
 
     given = [scans] if isinstance(scans, (str, Path)) else scans
     return register_files([Path(scan) for scan in given], Path(out), settings)
+
+
+def reconstruct(
+    photographs: Sequence[str | Path], out: str | Path, settings: ReconstructSettings | None = None
+) -> Path:
+    """Make one head of two to eight photographs of one person; returns its folder, `out`."""
+    from avatar.training.recognition import load_recognition
+    from capture_tools.multiview.folder import reconstruct_files
+
+    return reconstruct_files([Path(path) for path in photographs], Path(out), settings, load_recognition()[0])
 
 
 def render(

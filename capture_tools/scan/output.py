@@ -43,7 +43,7 @@ def write_registration(
     write_npz(out / REGISTRATION, arrays)
     write_png(out / HEAT_MAP, heat_map(made, asset))
     write_png(out / OVERLAY, overlay(made, asset))
-    write_bytes(out / MESH, _glb(made, asset))
+    write_bytes(out / MESH, mesh_glb(made.vertices, asset.faces))
     report = report_of(made, asset, path.name)
     write_json(out / REPORT, report if sequence is None else report | {"sequence": sequence})
 
@@ -63,11 +63,12 @@ def report_of(made: Registration, asset: HeadAsset, name: str) -> dict[str, Any]
     }
 
 
-def _glb(made: Registration, asset: HeadAsset) -> bytes:
+def mesh_glb(vertices: np.ndarray, faces: np.ndarray) -> bytes:
+    """A glb file of a mesh of vertices `[V, 3]` (metres) and faces `[F, 3]`, marked as synthetic."""
     import trimesh
     from trimesh.exchange.gltf import export_glb
 
-    mesh = trimesh.Trimesh(made.vertices, asset.faces, process=False)
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
 
     def said(tree: dict[str, Any]) -> None:
         tree["asset"]["extras"] = provenance()
