@@ -231,14 +231,22 @@ class ClipFit:
         s = self.settings
         rigid = ("rotation", "place", "size", "focal", "shape")
         face = (*rigid, "expr", "jaw", "gaze")
-        everything = (*face, "offset", "bias")
+        everything = (*face, "offset")
         self._descend(s.rigid_steps, rigid, 1.0, 1.0, progress)
         self._descend(s.face_steps, face, 1.0, 0.5, progress)
         self._descend(s.offset_steps, everything, 0.7, 0.05, progress)
         if photometric is not None:
+            self._split_offset()
             for level, first, last in ((0, 0.4, 0.2), (1, 0.25, 0.02)):
                 photometric.choose_level(level)
-                self._descend(s.photometric_steps // 2, everything, first, last, progress, photometric)
+                self._descend(s.photometric_steps // 2, (*everything, "bias"), first, last, progress, photometric)
+
+    @torch.no_grad()
+    def _split_offset(self) -> None:
+        """Give the detector's bias on this person its part of what landmarks told: only pictures tell it from shape."""
+        whole, w = self.v["offset"].clone(), self.w
+        self.v["bias"].copy_(whole * w.offset / (w.offset + w.bias))
+        self.v["offset"].copy_(whole * w.bias / (w.offset + w.bias))
 
     def _descend(
         self,

@@ -55,8 +55,6 @@ class Person:
     """`[Q, 3]` latents of the static offset (`OffsetSpace`)."""
     focal: float
     """Focal length, pixels."""
-    bias: Tensor
-    """`[Q, 3]` latents of what the detector sees displaced on this person, which is no part of the head."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +187,7 @@ class FrameFit:
         batch = state.face + np.concatenate([np.zeros((1, count + ANGLES)), moves, -moves[count:]])
         rotation = matrix_to_axis_angle(torch.as_tensor(state.rotation)).float()
         posed = replace(self._bare(batch), rotation=rotation.expand(len(batch), 3))
-        found = self.points.at(posed, self.person.latents + self.person.bias).double().numpy()
+        found = self.points.at(posed, self.person.latents).double().numpy()
         centre = self._centre(state.place)
         points = found[0] + centre - self.root - state.rotation @ self.arm
         depth = np.maximum(-points[:, 2], 1e-3)

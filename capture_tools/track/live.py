@@ -72,8 +72,7 @@ class LiveTracker:
         """Whether the person has been fitted; until then frames are fitted with the mean head."""
         self._space = offset_space(asset)
         focal = self.settings.calibration.focal_prior * max(width, height)
-        nothing = torch.zeros(self._space.count, 3)
-        self._know(Person(torch.zeros(asset.shape_count), nothing, focal, nothing))
+        self._know(Person(torch.zeros(asset.shape_count), torch.zeros(self._space.count, 3), focal))
         self._watched: list[tuple[float, np.ndarray]] = []
 
     @property
@@ -132,8 +131,8 @@ class LiveTracker:
         times, pixels = np.array([time for time, _ in chosen]), np.stack([face for _, face in chosen])
         fit = ClipFit(pixels, times, self.width, self.height, self.asset, self.settings.calibration)
         fit.run(lambda done, note: None)
-        found = {name: fit.v[name].detach() for name in ("shape", "offset", "bias")}
-        self._know(Person(found["shape"], found["offset"], float(fit.focal().detach()), found["bias"]))
+        found = {name: fit.v[name].detach() for name in ("shape", "offset")}
+        self._know(Person(found["shape"], found["offset"], float(fit.focal().detach())))
         self.calibrated, self._watched = True, []
 
     def _follow(self, time: float, landmarks: np.ndarray) -> None:
