@@ -11,6 +11,7 @@ band of yaw in which the surface faces: 0-5, 5-30, 30-60 and 60-90 degrees aside
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ def compare(found: np.ndarray, true: np.ndarray, asset: HeadAsset) -> dict[str, 
     rows: dict[str, list[float]] = {"chamfer_mm": [], "normal_rad": [], "completeness": []}
     yaw, own_yaw = (torch.rad2deg(torch.atan2(n[:, 0], n[:, 2])).abs() for n in (outward, facing))
     away, back_away = (there - target).norm(dim=-1), (back - own).norm(dim=-1)
-    for low, high in zip(BANDS, BANDS[1:], strict=False):
+    for low, high in itertools.pairwise(BANDS):
         here, own_here = (yaw >= low) & (yaw < high), (own_yaw >= low) & (own_yaw < high)
         rows["chamfer_mm"].append(float(500 * (away[here].mean() + back_away[own_here].mean())))
         rows["normal_rad"].append(float(angle[here].mean()))
