@@ -39,7 +39,6 @@ from capture_tools.detect.selection import choose_crop
 from capture_tools.detect.sharpness import absolute_detail, detail_tensor
 from capture_tools.detect.turning import turned_note, upright_rotation
 from capture_tools.embed.embedding import ready_head
-from capture_tools.multiview.first_guess import guess_identity
 from capture_tools.report.overlay import MARGIN, draw_panels
 from capture_tools.report.painting import MeshPainter, crop_camera, face_window, read_skin
 from capture_tools.report.texture import FOLDER as APPEARANCE
@@ -164,11 +163,9 @@ def _fit_and_write(
     images, masks = image[None], mask[None]
     require_person(masks, crop.to_crop(pixels[None]), path)
     focal = focal_over_longer_side(photograph.focal_35mm, width, height)
-    hidden = ~inside_picture(pixels[None], width, height)
-    tracker = replace(lens_settings(focal), identity=guess_identity(asset, pixels[None], hidden))
     result = track_with_progress(
-        *(pixels[None], np.zeros(1), width, height, asset, tracker),
-        occluded=hidden,
+        *(pixels[None], np.zeros(1), width, height, asset, lens_settings(focal)),
+        occluded=~inside_picture(pixels[None], width, height),
         pictures=Pictures(images, masks, crop),
     )
     camera, detected = crop_camera(result.camera, crop), crop.to_crop(pixels[None])

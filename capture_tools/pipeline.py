@@ -28,7 +28,6 @@ from capture_tools.detect.found_clip import find_clip
 from capture_tools.detect.selection import FrameSelection, choose_crop, select_frames
 from capture_tools.detect.turning import chosen_rotation
 from capture_tools.embed.embedding import ready_head
-from capture_tools.multiview.first_guess import guess_identity
 from capture_tools.settings import CaptureSettings
 from capture_tools.stages.camera import camera_stage, without_lost_cameras
 from capture_tools.stages.crops import crop_stage
@@ -82,7 +81,6 @@ def _capture(
         clip = crop_stage(video, selection, clip, crop, stages, settings.camera)
         filming = camera_stage(video, selection, clip, stages, settings.camera)
         lens = lens_settings(clip.focal_prior, filming.focal_prior(clip))
-        lens = replace(lens, identity=guess_identity(asset, clip.pixels[clip.used], clip.unseen[clip.used]))
         tracker = lens if settings.photometric else replace(lens, photometric_steps=0)
         result = tracking_stage(clip, crop, asset, stages, tracker)
         clip, result, rows = without_misfits(clip, result)

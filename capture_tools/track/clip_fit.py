@@ -236,10 +236,12 @@ class ClipFit:
         self._descend(s.face_steps, face, 1.0, 0.5, progress)
         self._descend(s.offset_steps, everything, 0.7, 0.05, progress)
         if photometric is not None:
-            self._split_offset()
+            if self.settings.photographs:
+                self._split_offset()
+                everything = (*everything, "bias")
             for level, first, last in ((0, 0.4, 0.2), (1, 0.25, 0.02)):
                 photometric.choose_level(level)
-                self._descend(s.photometric_steps // 2, (*everything, "bias"), first, last, progress, photometric)
+                self._descend(s.photometric_steps // 2, everything, first, last, progress, photometric)
 
     @torch.no_grad()
     def _split_offset(self) -> None:
