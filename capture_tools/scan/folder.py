@@ -12,7 +12,7 @@ from avatar.base.folder_lock import claimed_folder
 from avatar.flame.assets import HeadAsset
 from avatar.flame.library import open_head_model
 from capture_tools.embed.embedding import ready_head
-from capture_tools.scan.landmarks import read_landmarks
+from capture_tools.scan.landmarks import LANDMARK_ENDINGS, read_landmarks
 from capture_tools.scan.output import REPORT, write_registration
 from capture_tools.scan.reading import read_scan
 from capture_tools.scan.registering import register_scan
@@ -30,25 +30,20 @@ def register_files(scans: Sequence[Path], out: Path, settings: RegisterSettings 
     """
     settings = (settings or RegisterSettings()).check()
     scans, out = [Path(scan) for scan in scans], Path(out)
-    if settings.landmarks is not None and len(scans) != 1:
-        raise InputError(
-            "--landmarks belongs to one scan",
-            expected="one SCAN",
-            found=f"{len(scans)} scans",
-            fix="register the scans one by one",
-        )
     for scan in scans:
         if not scan.is_file():
             raise InputError("the scan does not exist", where=scan, fix="check the path")
+    names = folder_names(scans)
+    files = landmark_files(names, settings.landmarks)
     asset = open_head_model(settings.head_model)
     if settings.sequence:
-        return register_sequence(scans, [out / name for name in folder_names(scans)], out, asset, settings)
+        return register_sequence(scans, [out / name for name in names], out, asset, settings, files)
     if len(scans) == 1:
-        return [_register_file(scans[0], out, asset, settings)]
+        return [_register_file(scans[0], out, asset, settings, files[0])]
     with claimed_folder(out, "registrations", {"head_model": asset.fingerprint[:12]}):
         try:
-            names = folder_names(scans)
-            return [_register_file(s, out / n, asset, settings) for s, n in zip(scans, names, strict=True)]
+            each = zip(scans, names, files, strict=True)
+            return [_register_file(scan, out / name, asset, settings, file) for scan, name, file in each]
         except InputError:
             withdraw_claim(out)
             raise
@@ -62,16 +57,49 @@ def folder_names(scans: Sequence[Path]) -> list[str]:
     return [f"{n}_{names[:i].count(n) + 1}" if names.count(n) > 1 else n for i, n in enumerate(names)]
 
 
-def _register_file(path: Path, out: Path, asset: HeadAsset, settings: RegisterSettings) -> Path:
+def landmark_files(names: Sequence[str], given: Path | None) -> list[Path | None]:
+    """The file of landmarks of each scan: `given` itself, or that of the scan's name in the folder `given`.
+
+    names: of the scans' registrations, as `folder_names` gives them. Raises InputError for one file with several scans, and for a folder that lacks a scan's.
+    """
+    if given is None:
+        return [None] * len(names)
+    if not given.is_dir():
+        if len(names) == 1:
+            return [given]
+        raise InputError(
+            "a file of landmarks belongs to one scan",
+            where=given,
+            expected="one SCAN, or a folder with a file for each",
+            found=f"{len(names)} scans",
+            fix="give --landmarks DIR, or register the scans one by one",
+        )
+    files: list[Path | None] = []
+    for name in names:
+        tried = [given / f"{name}{ending}" for ending in LANDMARK_ENDINGS]
+        there = [path for path in tried if path.is_file()]
+        if len(there) != 1:
+            raise InputError(
+                "a scan's landmarks are not told by the folder",
+                where=given,
+                expected=f"one of {', '.join(path.name for path in tried)}",
+                found=", ".join(path.name for path in there) or "none of them",
+                fix="add or remove files, or leave out --landmarks",
+            )
+        files.append(there[0])
+    return files
+
+
+def _register_file(path: Path, out: Path, asset: HeadAsset, settings: RegisterSettings, marked: Path | None) -> Path:
     identity: dict[str, Any] = {"scan": sha256_of_file(path)[:16], "head_model": asset.fingerprint[:12]}
     if settings.unit != "auto":
         identity["unit"] = settings.unit
     if settings.pupil_distance is not None:
         identity["pupil_distance"] = settings.pupil_distance
     landmarks = None
-    if settings.landmarks is not None:
-        landmarks = read_landmarks(settings.landmarks)
-        identity["landmarks"] = sha256_of_file(settings.landmarks)[:16]
+    if marked is not None:
+        landmarks = read_landmarks(marked)
+        identity["landmarks"] = sha256_of_file(marked)[:16]
     with claimed_folder(out, "registration", identity):
         if (out / REPORT).is_file():  # written last
             return out

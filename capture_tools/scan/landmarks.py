@@ -34,6 +34,8 @@ SPREAD = 0.0015
 """Metres: detections much farther than this from the others count little."""
 DEPTH_PRIOR = 0.02
 """Share of a view that says nothing about a landmark's depth along the mean direction; keeps the solution finite."""
+CONTOUR = 17
+"""The first of iBUG's 68 points."""
 FACE_RESIDUAL = 0.0075
 """Metres: landmarks that fit the template worse than this in the median are of no face."""
 EYE_CORNERS = ((36, 39), (42, 45))
@@ -152,7 +154,9 @@ def check_face(landmarks: ScanLandmarks, template: np.ndarray, where: object) ->
 
     Raises InputError where they do not have the shape of a face.
     """
-    known = landmarks.known
+    known = landmarks.known.copy()
+    if landmarks.kind == "ibug":
+        known[:CONTOUR] = False  # it goes with the jaw, and people place it anywhere along the cheek
     similarity, residual = robust_similarity(landmarks.points[known], template[known])
     middle = float(np.median(residual))
     if not middle < FACE_RESIDUAL:
@@ -168,6 +172,10 @@ def check_face(landmarks: ScanLandmarks, template: np.ndarray, where: object) ->
             else "check their order (iBUG's 68, or its last 51) and that they belong to this scan",
         )
     return similarity, middle
+
+
+LANDMARK_ENDINGS = (".npy", ".json", ".txt")
+"""Of files of landmarks."""
 
 
 def read_landmarks(path: Path) -> ScanLandmarks:

@@ -18,6 +18,7 @@ from avatar.base.progress import Progress
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from capture_tools.embed.embedding import ready_head
+from capture_tools.scan.landmarks import ScanLandmarks, read_landmarks
 from capture_tools.scan.output import ARRAYS, REGISTRATION, REPORT, write_registration
 from capture_tools.scan.person import Last, Person
 from capture_tools.scan.reading import read_scan
@@ -31,9 +32,16 @@ PERSON = "person.npz"
 
 
 def register_sequence(
-    scans: Sequence[Path], folders: Sequence[Path], out: Path, asset: HeadAsset, settings: RegisterSettings
+    scans: Sequence[Path],
+    folders: Sequence[Path],
+    out: Path,
+    asset: HeadAsset,
+    settings: RegisterSettings,
+    marked: Sequence[Path | None] = (),
 ) -> list[Path]:
     """Register scans of one person, each into its folder in `out`; returns the folders.
+
+    marked: the file of landmarks of each scan; faces are searched without.
 
     What the same command has finished before is left as it is. Raises InputError for scans that cannot be used or do
     not make a sequence, OutputError where a folder holds something else, is damaged or is being written.
@@ -43,13 +51,15 @@ def register_sequence(
     neutral = _numbers(scans, settings.neutral)
     hashes = [sha256_of_file(scan)[:16] for scan in scans]
     said = [*hashes, settings.unit, str(settings.pupil_distance), str(neutral)]
+    said += [sha256_of_file(file)[:16] for file in marked if file is not None]
     identity = {
         "scans": hashlib.sha256(" ".join(said).encode()).hexdigest()[:16],
         "head_model": asset.fingerprint[:12],
     }
     with claimed_folder(out, "sequence", identity):
         try:
-            _Sequence(scans, folders, out, ready_head(asset), settings, identity).run(neutral)
+            landmarks = [read_landmarks(file) for file in marked if file is not None] or None
+            _Sequence(scans, folders, out, ready_head(asset), settings, identity, landmarks).run(neutral)
         except InputError:
             withdraw_claim(out)
             raise
@@ -78,9 +88,11 @@ class _Sequence:
         asset: HeadAsset,
         settings: RegisterSettings,
         identity: dict[str, Any],
+        landmarks: Sequence[ScanLandmarks] | None,
     ) -> None:
         self.scans, self.folders, self.out = scans, folders, out
         self.asset, self.settings, self.identity = asset, settings, identity
+        self.landmarks = landmarks
         self.neutral: tuple[int, ...] = ()
 
     def run(self, neutral: tuple[int, ...]) -> None:
@@ -90,7 +102,8 @@ class _Sequence:
         with Progress("sequence", len(self.scans), "scan") as bar:
             for number in range(len(self.scans)):
                 if not self._finished(number):
-                    made = register_scan(self._read(number), self.asset, self.settings, None, person, last)
+                    given = None if self.landmarks is None else self.landmarks[number]
+                    made = register_scan(self._read(number), self.asset, self.settings, given, person, last)
                     self._write(number, made)
                 last = self._last(number)
                 bar.update(number + 1)
@@ -104,7 +117,8 @@ class _Sequence:
     def _write(self, number: int, made: Registration) -> None:
         names = [self.scans[k].name for k in self.neutral]
         sequence = {"scan": number, "scans": len(self.scans), "neutral": names, "shape": "held at the neutral scans'"}
-        with claimed_folder(self.folders[number], "registration", self.identity | {"number": number}):
+        own = self.identity | {"number": number, "scan": sha256_of_file(self.scans[number])[:16]}
+        with claimed_folder(self.folders[number], "registration", own):
             write_registration(self.folders[number], self.scans[number], made, self.asset, sequence)
 
     def _person(self, neutral: tuple[int, ...]) -> Person:
@@ -112,8 +126,8 @@ class _Sequence:
         if (self.out / PERSON).is_file():
             return self._read_person()
         count = len(self.scans)
-        self.neutral = neutral or find_neutral(self._read, count, self.asset, self.settings).chosen
-        person, reference = person_of(self._read, self.neutral, self.asset, self.settings)
+        self.neutral = neutral or find_neutral(self._read, count, self.asset, self.settings, self.landmarks).chosen
+        person, reference = person_of(self._read, self.neutral, self.asset, self.settings, self.landmarks)
         self._write(self.neutral[0], reference)
         arrays = {"template": person.template, "shape": person.shape, "neutral": np.array(self.neutral)}
         if person.colours is not None:

@@ -29,9 +29,9 @@ class RegisterSettings:
     pupil_distance: Annotated[float | None, tyro.conf.arg(metavar="MM")] = None
     """Millimetres between the person's pupils, which set the scale of a scan of unknown unit. 63, an adult's mean, by
     default."""
-    landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """51 or 68 points of one scan in FLAME's (iBUG's) order and in the scan's own frame: .npy, .json or .txt. Without
-    it the face is searched from all sides."""
+    landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
+    """51 or 68 points of one scan in FLAME's (iBUG's) order and in the scan's own frame: .npy, .json or .txt. For
+    several scans a folder with a file of the scan's name for each. Without it the face is searched from all sides."""
 
     sequence: bool = False
     """The scans show one person, in order of time: the person's shape is taken from the neutral scans and held, every

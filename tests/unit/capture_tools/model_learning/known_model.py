@@ -13,6 +13,7 @@ from avatar.flame.assets import HeadAsset, make_head
 from avatar.flame.model import HeadModel, HeadParameters
 
 PEOPLE, FRAMES, DIRECTIONS = 10, 12, 12
+PER_VERTEX = ("template", "shapedirs", "exprdirs", "posedirs", "weights")
 JOINT_MOVES = {1: (0.0, 0.004, -0.003), 2: (0.001, -0.003, 0.003), 3: (0.001, -0.001, 0.002), 4: (-0.001, 0.001, 0.002)}
 """Metres, of neck, jaw and eyes."""
 
@@ -27,6 +28,29 @@ class Performance:
     """Of each person, the first frame without expression."""
     vertices: np.ndarray
     """`[S, F, V, 3]` metres."""
+
+
+def thinned(asset: HeadAsset, triangles: int = 1000) -> HeadAsset:
+    """The triangles of landmarks and some others of a head, with its joints: learning looks at vertices alone."""
+    corners = asset.template[asset.faces]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    chosen = np.random.default_rng(0).choice(len(area), triangles, replace=False, p=area / area.sum())
+    kept = np.unique(np.concatenate([asset.ibug_faces, asset.mediapipe_faces, chosen]))
+    held = np.flatnonzero(asset.joint_regressor.any(0))
+    vertices = np.union1d(asset.faces[kept], held)
+    arrays = {name: getattr(asset, name)[vertices] for name in PER_VERTEX}
+    arrays |= {"faces": np.searchsorted(vertices, asset.faces[kept])}
+    arrays |= {"joint_regressor": asset.joint_regressor[:, vertices], "uv": asset.uv, "uv_faces": asset.uv_faces[kept]}
+    for name in ("mediapipe", "ibug"):
+        arrays[f"{name}_faces"] = np.searchsorted(kept, getattr(asset, f"{name}_faces"))
+        arrays[f"{name}_barycentrics"] = getattr(asset, f"{name}_barycentrics")
+    return make_head(
+        "thinned",
+        arrays,
+        expression_names=asset.expression_names,
+        regions={name: mask[vertices] for name, mask in asset.regions.items()},
+        extras={name: value for name, value in asset.extras.items() if name != "mirror"},
+    )
 
 
 def smooth_fields(points: np.ndarray, count: int, rng: np.random.Generator, width: float = 0.03) -> np.ndarray:

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from known_model import PEOPLE, Performance, perform, performed, true_head, write_registrations
+from known_model import PEOPLE, Performance, perform, performed, thinned, true_head, write_registrations
 
 from avatar.app.cli import main
-from avatar.flame.assets import read_head
-from avatar.flame.library import list_heads, open_head_model
+from avatar.flame.assets import read_head, save_head
+from avatar.flame.library import list_heads, load_head, open_head_model
 from avatar.media.images import read_png
 from capture_tools.model_learning.linear import principal_directions, subspace_angles
 from capture_tools.model_learning.pose_fit import fit_joints, fit_poses, moved_by_expressions
@@ -40,6 +40,12 @@ def registrations_of(performance: Performance, poses: torch.Tensor | None = None
 
 def poses_of(performance: Performance) -> torch.Tensor:
     return torch.cat([torch.cat([getattr(p, n) for n in PARTS], 1) for p in performance.parameters]).double()
+
+
+@pytest.fixture(scope="module")
+def head():
+    """A third of the open head's vertices."""
+    return thinned(load_head())
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +99,7 @@ def test_weights_come_back_when_the_rest_is_held(head, known):
     for _ in range(2):
         wrong = learn_weights(wrong, data, start, Priors(noise=0.0001))
     before, after = ((w - state.space.weights).abs().mean() for w in (start.weights, wrong.space.weights))
-    assert before > 0.02
+    assert before > 0.01
     assert after < 0.1 * before
 
 
@@ -114,9 +120,12 @@ def trained(head, true, tmp_path_factory):
     """The command run on 10 people in 12 poses and expressions: the model's file."""
     folder = tmp_path_factory.mktemp("known")
     write_registrations(folder / "registered", perform(true), head)
-    out = folder / "learned.npz"
-    asked = ["--expression-components", str(true.expression_count)]
-    assert main(["model", "train", str(folder / "registered"), "--out", str(out), *asked]) == 0
+    out, start = folder / "learned.npz", folder / "thinned.npz"
+    save_head(start, head)
+    asked = ["--expression-components", str(true.expression_count), "--head-model", str(start)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AVATAR_HOME", str(folder / "home"))  # where the starting head is kept
+        assert main(["model", "train", str(folder / "registered"), "--out", str(out), *asked]) == 0
     return out
 
 
@@ -137,8 +146,9 @@ def test_a_known_model_is_learned(head, true, trained):
     assert learned.shape_count == PEOPLE - 1
     assert torch.rad2deg(subspace_angles(sampled, rows(learned.shapedirs))).max() < 5
     assert torch.rad2deg(subspace_angles(rows(true.shapedirs), rows(learned.shapedirs))).max() < 5
-    assert np.abs(learned.weights - true.weights).mean() < 0.02
-    assert np.abs(head.weights - true.weights).mean() > 0.02  # it has been learned
+    before, after = (np.abs(one.weights - true.weights).mean() for one in (head, learned))
+    assert before > 0.01
+    assert after < 0.3 * before
     joints = np.linalg.norm((learned.joint_regressor - true.joint_regressor) @ people, axis=-1).mean(0)
     before = np.linalg.norm((head.joint_regressor - true.joint_regressor) @ people, axis=-1).mean(0)
     assert (1000 * joints < 1).all(), joints

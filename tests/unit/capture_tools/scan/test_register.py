@@ -13,7 +13,7 @@ from avatar.app.cli import main
 from avatar.base.errors import ConfigError, InputError
 from avatar.base.npz import read_npz
 from capture_tools.scan.coupled_fit import CoupledFitter
-from capture_tools.scan.folder import folder_names, register_files
+from capture_tools.scan.folder import folder_names, landmark_files, register_files
 from capture_tools.scan.landmarks import ScanLandmarks
 from capture_tools.scan.measures import head_distances
 from capture_tools.scan.model_fit import ModelFitter
@@ -132,6 +132,17 @@ def test_each_of_several_scans_has_a_folder(tmp_path):
     assert folder_names(paths) == ["a_scan", "b_scan", "b_face"]
     assert folder_names([paths[0], paths[2]]) == ["scan", "face"]
     assert folder_names([paths[0], paths[0]]) == ["a_scan_1", "a_scan_2"]
+
+
+def test_several_scans_have_their_landmarks_in_a_folder(tmp_path):
+    for name in ("a.npy", "b.txt", "b.json"):
+        (tmp_path / name).touch()
+    assert landmark_files(["a"], tmp_path) == [tmp_path / "a.npy"]
+    assert landmark_files(["a"], tmp_path / "a.npy") == [tmp_path / "a.npy"]
+    assert landmark_files(["a", "c"], None) == [None, None]
+    for names, found in ((["a", "b"], "b.json, b.txt"), (["a", "c"], "none of them")):
+        with pytest.raises(InputError, match=found):
+            landmark_files(names, tmp_path)
 
 
 def test_wrong_options_are_refused_before_any_work(tmp_path, capsys):

@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from scan_parts import ibug_of
 
 from avatar.app.cli import main
+from avatar.base.errors import OutputError
 from avatar.base.npz import read_npz
+from capture_tools.scan import sequence_folder
 from capture_tools.scan.scan import apply
 
 SCRIPTS = Path(__file__).resolve().parents[4] / "scripts"
-NAMES = ("smile", "rest", "brows")
+NAMES = ("smile", "rest")
 """In order; the neutral scan is not the first."""
 pytestmark = pytest.mark.slow
 
@@ -36,15 +39,16 @@ def tools():
 def sequence(tools, head, tmp_path_factory):
     """The command's folder, the command and the known scans by name."""
     made, _ = tools
-    rest, smile, brows = made.known_scans(made.invented(head), made.freckled(head), points=70_000)[:3]
-    known = dict(zip(NAMES, (smile, rest, brows), strict=True))
+    rest, smile = made.known_scans(made.invented(head), made.freckled(head), points=55_000)[:2]
+    known = dict(zip(NAMES, (smile, rest), strict=True))
     folder = tmp_path_factory.mktemp("sequence")
     for name, one in known.items():
         mesh = trimesh.Trimesh(one.scan.vertices, one.scan.faces, vertex_colors=one.scan.colours, process=False)
         mesh.export(folder / f"{name}.ply")
+        np.save(folder / f"{name}.npy", ibug_of(head, one.vertices))
     out = folder / "out"
     command = ["register", *(str(folder / f"{name}.ply") for name in NAMES), "--out", str(out)]
-    command += ["--sequence", "--unit", "m"]
+    command += ["--sequence", "--unit", "m", "--landmarks", str(folder)]
     assert main(command) == 0
     return out, command, known
 
@@ -64,9 +68,8 @@ def test_every_scan_has_a_registration_of_the_same_person(sequence, head):
         shapes.append(made["shape"])
         scales.append(report["metres_per_scan_unit"])
     assert np.array_equal(shapes[0], shapes[1])
-    assert np.array_equal(shapes[0], shapes[2])
     assert np.abs(shapes[0]).max() > 0.2
-    assert scales == pytest.approx([1, 1, 1])
+    assert scales == pytest.approx([1, 1])
 
 
 def test_colours_make_the_skin_correspond_where_it_has_no_features(sequence, tools, head):
@@ -74,31 +77,47 @@ def test_colours_make_the_skin_correspond_where_it_has_no_features(sequence, too
     _, measures = tools
     first = read_npz(out / "rest" / "registration.npz")
     bare = measures.areas(head)
-    for name in ("smile", "brows"):
-        report = json.loads((out / name / "report.json").read_text())
-        assert report["stages"] == ["model", "coupled", "texture"]
-        assert report["texture"]["used"]
-        assert report["texture"]["after"] < 0.85 * report["texture"]["before"]
-        made = read_npz(out / name / "registration.npz")
-        truth = apply(made["scan_to_model"], known[name].vertices)
-        off = measures.drift(head, first, known["rest"], made["vertices"], truth)
-        assert np.median(off[bare["cheeks"]]) < 0.5
-        assert np.median(off[bare["forehead"]]) < 0.5
+    report = json.loads((out / "smile" / "report.json").read_text())
+    assert report["stages"] == ["model", "coupled", "texture"]
+    assert report["texture"]["used"]
+    assert report["texture"]["after"] < 0.9 * report["texture"]["before"]
+    made = read_npz(out / "smile" / "registration.npz")
+    truth = apply(made["scan_to_model"], known["smile"].vertices)
+    off = measures.drift(head, first, known["rest"], made["vertices"], truth)
+    assert np.median(off[bare["cheeks"]]) < 0.5
+    assert np.median(off[bare["forehead"]]) < 0.5
     rest = json.loads((out / "rest" / "report.json").read_text())
     assert rest["stages"] == ["model", "coupled"]
     assert "registered texture" in rest["texture"]["why"]
 
 
-def test_what_is_finished_stays_and_what_is_missing_is_made_again(sequence):
-    out, command, _ = sequence
+def test_what_is_finished_stays_and_what_is_missing_is_made_again(sequence, monkeypatch, capsys):
+    """The command goes on with the scan that is missing, from the person that it stored."""
+    out, command, known = sequence
     times = {name: (out / name / "registration.npz").stat().st_mtime_ns for name in NAMES}
-    before = read_npz(out / "brows" / "registration.npz")["vertices"]
-    (out / "brows" / "report.json").unlink()
+    report = out / "smile" / "report.json"
+    kept = report.read_bytes()
+    report.unlink()
+    asked = []
+
+    def stop(scan, asset, settings, landmarks, person, last):
+        asked.append((scan, person, last))
+        raise OutputError("stopped")
+
+    monkeypatch.setattr(sequence_folder, "register_scan", stop)
+    assert main(command) == 1
+    assert "stopped" in capsys.readouterr().err
+    report.write_bytes(kept)
     assert main(command) == 0
-    after = {name: (out / name / "registration.npz").stat().st_mtime_ns for name in NAMES}
-    assert [after[name] == times[name] for name in NAMES] == [True, True, False]
-    again = read_npz(out / "brows" / "registration.npz")["vertices"]
-    assert np.abs(again - before).max() < 5e-4  # colours were stored in 8 bits
+    assert len(asked) == 1
+    scan, person, last = asked[0]
+    assert np.allclose(scan.vertices.mean(0), known["smile"].scan.vertices.mean(0), atol=1e-5)
+    rest = read_npz(out / "rest" / "registration.npz")
+    assert np.array_equal(last.scan_to_model, rest["scan_to_model"])  # it starts from the neutral scan
+    assert np.array_equal(person.shape, rest["shape"])
+    assert person.colours.known.any()
+    assert person.colours.values[person.colours.known].mean() == pytest.approx(0.5, abs=0.3)
+    assert times == {name: (out / name / "registration.npz").stat().st_mtime_ns for name in NAMES}
 
 
 def test_another_sequence_is_refused_and_a_damaged_one_is_told(sequence, capsys):
