@@ -60,7 +60,8 @@ def folder_names(scans: Sequence[Path]) -> list[str]:
 def landmark_files(names: Sequence[str], given: Path | None) -> list[Path | None]:
     """The file of landmarks of each scan: `given` itself, or that of the scan's name in the folder `given`.
 
-    names: of the scans' registrations, as `folder_names` gives them. Raises InputError for one file with several scans, and for a folder that lacks a scan's.
+    names: of the scans' registrations, as `folder_names` gives them. Raises InputError for one file with several scans,
+    and for a folder that lacks a scan's.
     """
     if given is None:
         return [None] * len(names)

@@ -32,6 +32,7 @@ class Performance:
 
 def thinned(asset: HeadAsset, triangles: int = 1000) -> HeadAsset:
     """The triangles of landmarks and some others of a head, with its joints: learning looks at vertices alone."""
+    assert asset.uv_faces is not None
     corners = asset.template[asset.faces]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     chosen = np.random.default_rng(0).choice(len(area), triangles, replace=False, p=area / area.sum())
