@@ -16,7 +16,17 @@ from avatar.base.conventions import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
-    from avatar.app.library import capture, evaluate, export_avatar, reanimate, reconstruct, register, render, train
+    from avatar.app.library import (
+        capture,
+        evaluate,
+        export_avatar,
+        reanimate,
+        reconstruct,
+        register,
+        render,
+        train,
+        transfer,
+    )
     from avatar.data.capture import read_capture
     from avatar.data.checkpoint import load_avatar
     from avatar.flame.library import load_head
@@ -33,6 +43,7 @@ __all__ = [
     "register",
     "render",
     "train",
+    "transfer",
 ]
 
 

@@ -145,16 +145,26 @@ def capture_photograph(path: Path, out: Path, settings: CaptureSettings | None =
     identity |= {"rotate": rotate} if rotate != "auto" else {}
     with claimed_folder(out, "capture", identity):
         try:
-            return _fit_and_write(photograph, path, pixels, warnings, out, size, ready_head(asset))
+            return _fit_and_write(photograph, path, pixels, warnings, out, size, ready_head(asset), degrees)
         except InputError:
             withdraw_claim(out)
             raise
 
 
 def _fit_and_write(
-    photograph: Photograph, path: Path, pixels: np.ndarray, warnings: list[str], out: Path, size: int, asset: HeadAsset
+    photograph: Photograph,
+    path: Path,
+    pixels: np.ndarray,
+    warnings: list[str],
+    out: Path,
+    size: int,
+    asset: HeadAsset,
+    turned_by: int,
 ) -> Path:
-    """Fit the head to the face at `pixels` `[478, 2]` and write the capture into its claimed folder."""
+    """Fit the head to the face at `pixels` `[478, 2]` and write the capture into its claimed folder.
+
+    turned_by: degrees by which the photograph was turned clockwise, which the report says.
+    """
     height, width = photograph.image.shape[:2]
     crop = choose_crop(pixels[None], width, height, size)
     image = crop.cut(photograph.image)
@@ -199,7 +209,7 @@ def _fit_and_write(
             "focal_35mm": photograph.focal_35mm,
             "warnings": warnings + quality,
             "appearance": appearance,
-            "photograph": {"name": path.name, "width": width, "height": height},
+            "photograph": {"name": path.name, "width": width, "height": height, "turned": turned_by},
             "crop": {"x0": crop.x0, "y0": crop.y0, "side": crop.side},
         },
         camera_mode="static",

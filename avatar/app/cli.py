@@ -27,6 +27,7 @@ from avatar.app.commands.model import Model
 from avatar.app.commands.reconstruct import Reconstruct
 from avatar.app.commands.register import Register
 from avatar.app.commands.show import Reanimate, Render
+from avatar.app.commands.transfer import Transfer
 from avatar.app.commands.view import View
 from avatar.base.errors import AvatarError
 from avatar.base.files import output_error
@@ -43,6 +44,7 @@ Command = (
     | Annotated[Live, tyro.conf.subcommand("live", prefix_name=False)]
     | Annotated[Register, tyro.conf.subcommand("register", prefix_name=False)]
     | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct", prefix_name=False)]
+    | Annotated[Transfer, tyro.conf.subcommand("transfer", prefix_name=False)]
     | Annotated[Model, tyro.conf.subcommand("model", prefix_name=False)]
     | Annotated[Doctor, tyro.conf.subcommand("doctor", prefix_name=False)]
     | Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]

@@ -24,7 +24,7 @@ from avatar.animation.reanimate import render_path, require_renderable
 from avatar.app.reanimation import driver_for, perform, planned
 from avatar.app.workflow import capture_photo, capture_video, evaluate_run, train_run
 from avatar.avatar import Avatar
-from avatar.base.conventions import Rotate
+from avatar.base.conventions import OPEN_HEAD, Rotate
 from avatar.base.folder_lock import locked_folder
 from avatar.base.progress import warn
 from avatar.config import Config
@@ -144,6 +144,40 @@ def reconstruct(
     from capture_tools.multiview.folder import reconstruct_files
 
     return reconstruct_files([Path(path) for path in photographs], Path(out), settings, load_recognition()[0])
+
+
+def transfer(
+    photograph: str | Path,
+    driver: str | Path,
+    out: str | Path,
+    *,
+    settings: Retarget | None = None,
+    part: DriverPart | None = None,
+    size: int | None = None,
+    head_model: str = OPEN_HEAD,
+    overwrite: bool = False,
+) -> Path:
+    """Write a photograph performing what a driver does, as a video; returns `out`.
+
+    driver: as for `reanimate`. settings: how the performance is put on the face; the head keeps still by default. The
+    other options are as in `avatar transfer`. What there is to say about the driver goes to standard error.
+    """
+    from avatar.app.photo_transfer import TransferPlan, transfer_photograph
+
+    plan = TransferPlan(
+        Path(photograph),
+        Path(driver),
+        Path(out),
+        settings or Retarget(head_motion="still"),
+        part or DriverPart(),
+        size,
+        head_model,
+        overwrite,
+    )
+    written, notes = transfer_photograph(plan)
+    for note in notes:
+        warn(note)
+    return written
 
 
 def render(

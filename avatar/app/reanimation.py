@@ -22,6 +22,8 @@ from avatar.base.files import sha256_of_file
 
 if TYPE_CHECKING:
     from avatar.avatar import Avatar
+    from avatar.flame.assets import HeadAsset
+    from avatar.flame.model import HeadParameters
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def perform(avatar: Avatar, plan: Performance) -> tuple[Path, list[str]]:
     A call that was interrupted goes on when it is repeated: videos that were tracked are not tracked again.
     """
     with work_beside(plan.out) as work:
-        drivers = [_driver(avatar, source, plan.part, work) for source in plan.sources]
+        drivers = [kept_driver(avatar.parameters, avatar.asset, source, plan.part, work) for source in plan.sources]
         written = reanimate(avatar, drivers, plan.out, plan.presentation, settings=plan.settings, work=work)
     return written, list(dict.fromkeys(note for driver in drivers for note in driver.notes))
 
@@ -81,17 +83,20 @@ def perform(avatar: Avatar, plan: Performance) -> tuple[Path, list[str]]:
 def driver_for(avatar: Avatar, source: Path, part: DriverPart | None = None) -> Driver:
     """The performance of a driver for an avatar, whose mouth a CSV opens as its own clip did; of a video the part,
     the whole by default. Raises as `load_driver`."""
-    share = jaw_share_of(avatar.parameters, avatar.asset)
-    return load_driver(source, avatar.asset, part, track=track_driver, jaw_share=share)
+    return _load(avatar.parameters, avatar.asset, source, part)
 
 
-def _driver(avatar: Avatar, source: Path, part: DriverPart, work: Work) -> Driver:
-    """`driver_for`, which keeps what it tracked with the work."""
+def kept_driver(own: HeadParameters, asset: HeadAsset, source: Path, part: DriverPart, work: Work) -> Driver:
+    """`driver_for` of the person of parameters `own`, which keeps what it tracked with the work."""
     if source.is_dir() or is_parameters(source):
-        return driver_for(avatar, source, part)
-    kept = work.driver(identity_of(VERSION, sha256_of_file(source), avatar.asset.fingerprint, asdict(part))[:16])
+        return _load(own, asset, source, part)
+    kept = work.driver(identity_of(VERSION, sha256_of_file(source), asset.fingerprint, asdict(part))[:16])
     found = read_driver(kept, source)
     if found is None:
-        found = driver_for(avatar, source, part)
+        found = _load(own, asset, source, part)
         write_driver(kept, found)
     return found
+
+
+def _load(own: HeadParameters, asset: HeadAsset, source: Path, part: DriverPart | None) -> Driver:
+    return load_driver(source, asset, part, track=track_driver, jaw_share=jaw_share_of(own, asset))

@@ -1,0 +1,1 @@
+"""A photograph that talks: a driver's expressions on the photograph's own head."""
