@@ -49,6 +49,8 @@ class Portrait:
     camera: Camera
     params: HeadParameters
     """One frame, in the camera's world."""
+    mask: np.ndarray
+    """`[S, S]` bool: pixels that show the person."""
 
 
 class Sitter:
@@ -121,7 +123,8 @@ class Sitter:
         linear = torch.from_numpy(backdrop.reshape(-1, 3).copy())
         linear[seen] = shading.tone(shade(person, light, posed, hits.face[seen], hits.barycentrics[seen], points, view))
         image = to_uint8(to_srgb(linear.numpy().reshape(camera.height, camera.width, 3)))
-        return Portrait(image, project(posed.landmarks, camera)[0].numpy().astype(np.float32), camera, params)
+        places = project(posed.landmarks, camera)[0].numpy().astype(np.float32)
+        return Portrait(image, places, camera, params, seen.reshape(camera.height, camera.width).numpy())
 
 
 def random_identity(rng: np.random.Generator, asset: HeadAsset, deviation: float) -> Tensor:

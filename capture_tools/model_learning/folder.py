@@ -52,7 +52,7 @@ def train_files(places: Sequence[Path], out: Path, settings: LearnSettings, *, o
     settings = settings.check()
     out = Path(out)
     report, curves, rounds = (out.with_suffix(end) for end in (".report.json", ".curves.png", ".rounds"))
-    _check_output(out, overwrite)
+    check_output(out, overwrite)
     asset = open_head_model(settings.head_model)
     data, folders, notes = read_registrations(places, asset, settings.subjects)
     for folder in folders:
@@ -86,7 +86,8 @@ def _trained(data: Registrations, asset: HeadAsset, settings: LearnSettings, fir
     )
 
 
-def _check_output(out: Path, overwrite: bool) -> None:
+def check_output(out: Path, overwrite: bool) -> None:
+    """Raise OutputError unless a head model can be written to `out`."""
     if out.suffix.lower() != ENDING or model_name(out) == OPEN_HEAD:
         raise OutputError(
             "a head model cannot be written there",

@@ -54,7 +54,7 @@ def counts_of(most: int) -> list[int]:
 def shape_curves(trained: TrainedModel) -> Curves:
     """Of the shape space; the samples are the people."""
     samples = trained.state.neutrals.flatten(1)
-    return _curves(samples, torch.arange(len(samples)), len(trained.shapes), trained.shape_variances, centred=True)
+    return space_curves(samples, torch.arange(len(samples)), len(trained.shapes), trained.shape_variances, centred=True)
 
 
 def expression_curves(trained: TrainedModel, data: Registrations) -> Curves:
@@ -63,11 +63,13 @@ def expression_curves(trained: TrainedModel, data: Registrations) -> Curves:
     residual = state.unposed(data) - state.bends() - state.neutrals[data.subjects]
     samples = residual[data.expressive].flatten(1)
     _, _, variances = principal_directions(samples, 1)
-    return _curves(samples, data.subjects[data.expressive], len(state.directions), variances, centred=False)
+    return space_curves(samples, data.subjects[data.expressive], len(state.directions), variances, centred=False)
 
 
-def _curves(samples: Tensor, groups: Tensor, most: int, variances: Tensor, *, centred: bool) -> Curves:
-    """samples: `[N, 3 V]`; groups: `[N]`, samples of one group are left out together."""
+def space_curves(samples: Tensor, groups: Tensor, most: int, variances: Tensor, *, centred: bool) -> Curves:
+    """Measures of the space of samples, up to `most` directions.
+
+    samples: `[N, 3 V]`; groups: `[N]`, samples of one group are left out together."""
     counts = counts_of(most)
     total = float(variances.sum().clamp_min(1e-30))
     explained = [float(variances[:count].sum()) / total for count in counts]

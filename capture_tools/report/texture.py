@@ -63,6 +63,8 @@ class Albedo:
     """`[P, 3]` float32."""
     seen: np.ndarray
     """`[P]` bool."""
+    weight: np.ndarray
+    """`[P]` float32: sum over the frames of the squared cosine between skin and view, where it was shown."""
 
 
 def write_appearance(
@@ -197,7 +199,10 @@ def gather_albedo(
     masks: np.ndarray,
     light: Tensor,
 ) -> Albedo:
-    """The albedo of surface points: a weighted mean over frames, reweighted once to suppress outliers."""
+    """The albedo of surface points: a weighted mean over frames, reweighted once to suppress outliers.
+
+    light: `[9, 3]`, or `[N, 9, 3]` of each frame.
+    """
     head, faces = HeadModel(asset), torch.as_tensor(asset.faces)
     query = MeshQuery(faces)
     centre = torch.tensor(camera.position, dtype=torch.float32)
@@ -216,7 +221,8 @@ def gather_albedo(
         looked, mask = look_up(torch.from_numpy(picture).permute(2, 0, 1)[None], places[None])[0].split([3, 1], -1)
         facing = -(normals * ray).sum(-1).clamp(max=0)
         shown = (hits.depth > distance - HIDDEN) & (mask[:, 0] > MASK_INSIDE)
-        shade = (spherical_harmonics(normals) @ light).clamp(min=MINIMAL_SHADE)
+        own = light if light.dim() == 2 else light[i]
+        shade = (spherical_harmonics(normals) @ own).clamp(min=MINIMAL_SHADE)
         colours.append(looked / shade)
         weights.append(shown * facing.square())
     colour, weight = torch.stack(colours), torch.stack(weights)
@@ -224,4 +230,5 @@ def gather_albedo(
         mean = (weight[..., None] * colour).sum(0) / weight.sum(0).clamp(min=1e-6)[:, None]
         odd = (colour - mean).abs().mean(-1) / (ODD * (mean.mean(-1) + DARK))
         weight = torch.stack(weights) / (1 + odd.square())
-    return Albedo(mean.numpy(), (torch.stack(weights).sum(0) > 0.05).numpy())
+    total = torch.stack(weights).sum(0)
+    return Albedo(mean.numpy(), (total > 0.05).numpy(), total.numpy())

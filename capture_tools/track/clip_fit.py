@@ -84,6 +84,8 @@ class TrackSettings:
     """A guess of the person's identity; None for the head model's own prior, the unit normal."""
     photographs: bool = False
     """The frames are photographs of one person: they share expression and jaw, each has its own light."""
+    static_offset: bool = True
+    """Fit the static offset; without, the person is what the identity coefficients alone say."""
 
 
 class ClipFit:
@@ -231,7 +233,7 @@ class ClipFit:
         s = self.settings
         rigid = ("rotation", "place", "size", "focal", "shape")
         face = (*rigid, "expr", "jaw", "gaze")
-        everything = (*face, "offset")
+        everything = (*face, "offset") if s.static_offset else face
         self._descend(s.rigid_steps, rigid, 1.0, 1.0, progress)
         self._descend(s.face_steps, face, 1.0, 0.5, progress)
         self._descend(s.offset_steps, everything, 0.7, 0.05, progress)

@@ -1,4 +1,4 @@
-"""Commands of head models: model import, model list and model train."""
+"""Commands of head models: model import, model list, model train and model learn."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from avatar.app.outcome import Outcome, shown
+from capture_tools.model_learning.from_clips.settings import ClipLearnSettings
 from capture_tools.model_learning.settings import LearnSettings
 
 
@@ -84,16 +85,54 @@ class ModelTrain:
         return Outcome(files, f"avatar create VIDEO --out RUN --head-model {shown(made.model)}", lines)
 
 
+@dataclass
+class ModelLearn:
+    """Learn who people are from clips alone: identity and albedo directions, after FML.
+
+    One identity and albedo for each capture; expression, pose and light for each frame. MODEL.npz is a head for
+    --head-model; MODEL.report.json and MODEL.curves.png say how good it is.
+    """
+
+    captures: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURES...")]
+    """Folders made by `avatar capture` with one head model, each of another person; several dozen make a useful
+    model."""
+    out: Annotated[Path, tyro.conf.arg(metavar="MODEL.npz")]
+    """File for the head model."""
+    settings: ClipLearnSettings = dataclasses.field(default_factory=ClipLearnSettings)
+    overwrite: bool = False
+    """Replace the output file if it exists."""
+
+    def run(self) -> Outcome:
+        from capture_tools.model_learning.from_clips.files import learn_files
+
+        made = learn_files(self.captures, self.out, self.settings, overwrite=self.overwrite)
+        content = made.content
+        directions, explained = content["directions"], content["explained_variance"]
+        lines = [
+            f"{len(content['captures'])} captures, landmarks within "
+            f"{content['landmark_error_iod_by_round'][-1]:.4f} of the eye distance in the mean",
+            *(f"{directions[name]} {name} directions explain {100 * explained[name]:.1f} %" for name in directions),
+            *(f"warning: {note}" for note in content["warnings"]),
+        ]
+        files = [
+            (made.model, f"{made.asset.name}, fingerprint {made.asset.fingerprint[:12]}"),
+            (made.report, "captures, measures of the spaces"),
+            (made.curves, "explained variance, generalisation, specificity"),
+        ]
+        return Outcome(files, f"avatar capture VIDEO --out CAPTURE --head-model {shown(made.model)}", lines)
+
+
 ModelAction = (
     Annotated[ModelImport, tyro.conf.subcommand("import", prefix_name=False)]
     | Annotated[ModelList, tyro.conf.subcommand("list", prefix_name=False)]
     | Annotated[ModelTrain, tyro.conf.subcommand("train", prefix_name=False)]
+    | Annotated[ModelLearn, tyro.conf.subcommand("learn", prefix_name=False)]
 )
 
 
 @dataclass
 class Model:
-    """Head models: import a FLAME file, list what there is, learn one from registered scans."""
+    """Head models: import a FLAME file, list what there is, learn one from registered scans or from clips."""
 
     action: Annotated[ModelAction, tyro.conf.arg(name="")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from capture_tools.model_learning.measures import Curves, _curves, counts_of
+from capture_tools.model_learning.measures import Curves, counts_of, space_curves
 from capture_tools.model_learning.pictures import HEIGHT, WIDTH, draw_curves, nice_limit
 
 
@@ -22,7 +22,7 @@ def test_a_space_that_others_span_is_general():
     basis = torch.linalg.qr(torch.randn(60, 2, generator=generator, dtype=torch.float64))[0].T
     samples = torch.randn(8, 2, generator=generator, dtype=torch.float64) @ (basis * torch.tensor([[4.0], [1.0]]))
     variances = torch.linalg.svdvals(samples - samples.mean(0)) ** 2 / 8
-    curves = _curves(samples, torch.arange(8), 2, variances, centred=True)
+    curves = space_curves(samples, torch.arange(8), 2, variances, centred=True)
     assert curves.counts == [1, 2]
     assert curves.explained == pytest.approx([float(variances[0] / variances[:2].sum()), 1.0])
     assert curves.generalisation is not None
@@ -33,7 +33,7 @@ def test_a_space_that_others_span_is_general():
 
 def test_one_group_cannot_be_left_out():
     samples = torch.randn(4, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert _curves(samples, torch.zeros(4), 2, torch.ones(4), centred=False).generalisation is None
+    assert space_curves(samples, torch.zeros(4), 2, torch.ones(4), centred=False).generalisation is None
 
 
 def test_a_picture_has_a_panel_for_each_measure():

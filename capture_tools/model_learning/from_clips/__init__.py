@@ -1,0 +1,1 @@
+"""A head model learned from clips: identity and albedo directions, without any scan (FML)."""
