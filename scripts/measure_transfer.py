@@ -42,7 +42,7 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     given = parser.parse_args()
     picture = read_photograph(given.photograph).image
-    shown, filmed = ([frame.image for frame in read_video(path)] for path in (given.transferred, given.driver))
+    shown, filmed = ([image for _, image in read_video(path)] for path in (given.transferred, given.driver))
     (own,) = landmarks_of([picture])
     assert own is not None, "no face in the photograph"
     marks, theirs = landmarks_of(shown), landmarks_of(filmed)

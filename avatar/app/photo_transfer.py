@@ -39,9 +39,9 @@ def transfer_photograph(plan: TransferPlan) -> tuple[Path, list[str]]:
     Raises what `find_driver`, `parse_gains`, `capture_photograph` and `load_driver` raise, OutputError where the output
     exists or cannot be written.
     """
+    from avatar.app.photo_writing import photograph_of, video_at, write_transfer
     from capture_tools.embed.embedding import ready_head
     from capture_tools.photo import read_photograph
-    from capture_tools.reenact.writing import photograph_of, video_at, write_transfer
     from capture_tools.settings import CaptureSettings
 
     limits.RENDER_SIZE.require("--size", plan.size)

@@ -38,6 +38,8 @@ NEARER = 0.004
 """Metres by which a surface may lie behind what the photograph shows there and still be seen in it."""
 GRAZING = 0.2
 """Cosine to the line of sight below which a photograph shows too little of a surface to be moved."""
+LID_FACING = 0.45
+"""The same for lids, whose edge is lashes and fold."""
 REACH = 0.45
 """Of the head's height in the picture: where the motion around it has faded out."""
 COARSE = 4
@@ -58,6 +60,7 @@ class TalkingPhotograph:
         self.query = MeshQuery(self.faces, "cpu")
         self.part = self._parts()
         self.opens = self._of("lips") | self._of("eyelids") | self._of("eyeballs") | self._of("eye_sockets")
+        self.lids = self._of("eyelids")
         self.in_face = self._of("face") | self.opens
         self.moves = ~self._of("neck")
         with torch.no_grad():
@@ -118,6 +121,12 @@ class TalkingPhotograph:
         albedo[inside] = torch.tensor(list(MOUTH.values()))[part[inside]] * self._mouth_shade(seen, vertices)[inside]
         painted = copied.copy()
         painted[mask] = (albedo * light).numpy()
+        lids = np.zeros(mask.shape, bool)
+        lids[mask] = (self.lids[face] & ~shown).numpy()
+        if lids.any():  # a texture holds the dark of the eye there: the skin around the eyes is nearer to it
+            skin = np.zeros(mask.shape, bool)
+            skin[mask] = (shown & self.in_face[face] & ~self.opens[face] & ~inside).numpy()
+            painted[lids] = fill_smoothly(copied, skin)[lids]
         share = np.zeros(mask.shape, np.float32)
         hidden = ~shown & (self.opens[face] | inside)
         share[mask] = hidden.float().numpy()
@@ -140,6 +149,7 @@ class TalkingPhotograph:
         column = places[:, 0].floor().long().clamp(0, self.camera.width - 1)
         row = places[:, 1].floor().long().clamp(0, self.camera.height - 1)
         shown = (depth < self.depth[row, column] + NEARER) & (facing > 0)
+        shown &= (facing > LID_FACING) | ~self.lids[face]
         of_mouth = self.part[face] >= 0
         return (
             places,

@@ -37,6 +37,7 @@ COMMANDS = [
     "model",
     "model import",
     "model train",
+    "transfer",
     "doctor",
     "demo",
 ]
