@@ -182,5 +182,5 @@ class TalkingPhotograph:
 
     def _look_up(self, places: np.ndarray) -> np.ndarray:
         """Linear colours of the photograph at `places` `[H, W, 2]`; beyond its edge the edge's."""
-        at = (places - 0.5).astype(np.float32)
-        return cv2.remap(self.image, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).clip(0, None)
+        across, down = np.ascontiguousarray((places - 0.5).astype(np.float32).transpose(2, 0, 1))
+        return cv2.remap(self.image, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).clip(0, None)
