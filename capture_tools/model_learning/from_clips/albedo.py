@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avatar.base.errors import HeadModelError
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
@@ -26,8 +27,9 @@ SEEN_AT = 0.4
 """Sum of squared cosines between skin and view over the frames from which on a texel is seen well."""
 LEFT_OUT = ("eyeballs", "teeth", "tongue", "mouth_interior")
 """Regions whose colour is no skin's: they move on their own, or lie in the dark."""
-INDEPENDENT = 150.0
-"""Number of independent measurements that the texels of a face stand for."""
+INDEPENDENT = 1.0
+"""Number of independent measurements that the texels of a face stand for: errors of the light are smooth over all of
+it."""
 
 
 @dataclass(frozen=True)
@@ -93,3 +95,18 @@ def complete(person: SeenAlbedo, basis: Basis) -> Tensor:
     noise = (left * len(basis.mean) / INDEPENDENT).sqrt()
     found = coefficients_of(basis, flat, weight, float(noise))
     return (basis.mean + found[0] @ basis.directions).unflatten(0, (-1, 3)) * person.tone
+
+
+def albedo_from_head(asset: HeadAsset) -> Basis:
+    """The albedo that a learned head carries. Raises HeadModelError for a head without one."""
+    if "albedo_mean" not in asset.extras:
+        raise HeadModelError(
+            f"the head model {asset.name} has no albedo",
+            expected="a head made by avatar model learn",
+            fix="avatar model learn CAPTURES... --out MODEL.npz",
+        )
+    mean, directions, variances = (
+        torch.as_tensor(np.asarray(asset.extras[f"albedo_{name}"])).double()
+        for name in ("mean", "directions", "variances")
+    )
+    return Basis(mean.flatten(), directions.flatten(1), variances)

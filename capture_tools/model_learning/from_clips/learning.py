@@ -90,8 +90,8 @@ def learn_shape(people: Sequence[PersonFit], asset: HeadAsset, settings: ClipLea
     """Identity directions from fitted people, and the displacements `[N, 3 V]` that they were learned from.
 
     The mean of the displacements is taken away and not learned: on it lies what the detector does to everybody.
-    Vertices count as much as landmarks tell of them, and directions are as long as they are beyond the noise (Tipping and
-    Bishop, "Probabilistic principal component analysis", 1999).
+    Vertices count as much as landmarks tell of them, and directions are as long as they are beyond the noise (Tipping
+    and Bishop, "Probabilistic principal component analysis", 1999).
     """
     areas = vertex_areas(asset)
     known = areas * (told_by_landmarks(asset) + UNTOLD)

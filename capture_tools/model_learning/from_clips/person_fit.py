@@ -62,8 +62,8 @@ def fit_person(
     """Fit a model to a clip of one frame or many.
 
     offset_weight: of the free displacement's squared latents; None for no displacement, the model alone. shape_weight:
-    of the squared identity coefficients. start: the state of an earlier fit of the clip. pictures: whether the photometric
-    term counts.
+    of the squared identity coefficients. start: the state of an earlier fit of the clip. pictures: whether the
+    photometric term counts.
     """
     steps = (60, 130, 120, 120) if start is None else (0, 30, 90, 100)
     weights = EnergyWeights(shape=shape_weight, offset=offset_weight or 1.0)

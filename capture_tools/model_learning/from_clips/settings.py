@@ -26,7 +26,7 @@ class ClipLearnSettings:
     file."""
     directions: Annotated[int, tyro.conf.arg(metavar="N")] = 20
     """Identity directions to learn; fewer than there are captures."""
-    albedo_directions: Annotated[int, tyro.conf.arg(metavar="N")] = 12
+    albedo_directions: Annotated[int, tyro.conf.arg(metavar="N")] = 6
     """Albedo directions to learn; fewer than there are captures."""
     frames: Annotated[int, tyro.conf.arg(metavar="N")] = 10
     """Frames of every clip that are used, spread over the turn of the head."""
