@@ -76,8 +76,8 @@ def fit_person(
     )
     with one_torch_thread():
         fit = ClipFit(clip.landmarks, clip.times, clip.side, clip.side, asset, settings, clip.hidden)
-        for name in CARRIED if start is not None else ():
-            fit.v[name].data.copy_(start[name])
+        for name, value in (start or {}).items():
+            fit.v[name].data.copy_(value)
         term = PhotometricTerm(asset, fit.space, clip.pictures, fit.scale, own_light=True)
         fit.run(lambda done, note: None, term if pictures else None)
         parameters = fit.parameters(with_offset=True).detach()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,9 @@ def read_clip(capture: Capture, frames: int) -> Clip:
     chosen = faces[frames_by_turn(rotation, frames)]
     camera = capture.frames[int(chosen[0])].camera
     side = 2 * max(capture.width, capture.height)
-    crop = Crop(side / 2 - camera.cx, side / 2 - camera.cy, max(capture.width, capture.height), side // 2)
+    # The principal point lies between pixels: the corner is no whole number, as it is in crops of videos.
+    corner: tuple[Any, Any] = (side / 2 - camera.cx, side / 2 - camera.cy)
+    crop = Crop(*corner, max(capture.width, capture.height), side // 2)
     images = [_square(capture.read_image(int(i)), side // 2) for i in chosen]
     masks = [_square(capture.read_mask(int(i)), side // 2) for i in chosen]
     return Clip(
