@@ -129,7 +129,8 @@ class Avatar:
 
     @cached_property
     def known_cells(self) -> Tensor:
-        """Occupied cells `[X, Y, Z]` bool that other cameras may see: near the head's mesh, or seen in training.
+        """Occupied cells `[X, Y, Z]` bool that other cameras may see: near the head's mesh, seen in training, or
+        completed by a prior.
 
         What no training ray has reached keeps whatever density it started with.
         """
@@ -138,7 +139,7 @@ class Avatar:
         neutral = self.scene.in_canonical(self.identity.neutral())
         query = MeshQuery(self.identity.query.faces, self.device).update(neutral)
         near = (query.closest_points(centres, HAIR).face >= 0).view(grid.counts)
-        return grid.occupied & (near | dilate(grid.visible, SHELL))
+        return grid.occupied & (near | dilate(grid.visible, SHELL) | grid.completed)
 
     @cached_property
     def edge(self) -> PictureEdge | None:

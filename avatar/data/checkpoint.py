@@ -269,6 +269,8 @@ def _build(
         condition_size=len(scene_tensors["condition.scale"]),
         seed=config.training.seed,
     )
+    # runs from before the torso's shell know no completed cells
+    scene_tensors.setdefault("occupancy.completed", torch.zeros_like(scene.occupancy.completed))
     scene.load_state_dict(scene_tensors)
     camera = Camera(**header["camera"])
     background, mode = tensors["plate"].to(device), str(header["camera_mode"])

@@ -53,6 +53,11 @@ class PictureEdge:
         slope = FADE * camera.width / camera.fl_x if fade else 0.0
         return PictureEdge(pose[:3, 3], floor, torch.stack(sides), slope)
 
+    def inside(self, points: Tensor) -> Tensor:
+        """`[M]` bool: canonical points `[M, 3]` (metres) within the picture."""
+        away = points - self.centre
+        return (away @ self.floor > 0) & (away @ self.sides.T > 0).all(-1)
+
     def lifted(self, points: Tensor) -> Tensor:
         """Canonical points `[..., 3]`, those below the lower edge raised to it; metres."""
         short = (-(points - self.centre) @ self.floor).clamp_min(0) / self.floor[1]

@@ -23,6 +23,8 @@ class Occupancy(nn.Module):
     The stored density is a decaying maximum: each update samples random points of cells in random frames, and lower
     densities let a higher one decay slowly. Cells outside the initial set are never occupied.
 
+    `completed` are cells that no frame sees and that a prior of the training fills.
+
     The grid also stores each cell's visibility, the largest transmittance in front of it. Training skips cells that are
     always hidden (the inside of the head and its far side), which receive no gradient anyway; rendering from other
     viewpoints does not.
@@ -35,6 +37,7 @@ class Occupancy(nn.Module):
     density: Tensor
     visibility: Tensor
     visible: Tensor
+    completed: Tensor
     sizes: Tensor
 
     def __init__(self, low: Tensor, high: Tensor, counts: tuple[int, int, int]) -> None:
@@ -47,6 +50,7 @@ class Occupancy(nn.Module):
         self.register_buffer("density", torch.zeros(counts))
         self.register_buffer("visibility", torch.zeros(counts))
         self.register_buffer("visible", torch.zeros(counts, dtype=torch.bool))
+        self.register_buffer("completed", torch.zeros(counts, dtype=torch.bool))
         self.register_buffer("sizes", torch.tensor(counts, dtype=torch.float32), persistent=False)
 
     @property

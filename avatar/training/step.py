@@ -67,6 +67,8 @@ class TrainState:
         generator = torch.Generator(device=avatar.device).manual_seed(settings.seed)
         wanted = settings.loss.surface > 0 and avatar.config.field.warp.enabled
         surface = SurfacePrior.make(avatar, training, settings.seed) if wanted else None
+        if surface is not None:
+            avatar.scene.occupancy.completed.copy_(surface.completed(avatar.scene.occupancy))
         faces = unseen_faces(avatar, training) if avatar.config.field.warp.enabled else {}
         room = None if avatar.scene.room is None else RoomSampler(training, settings.room_rays)
         optimizer = make_optimizer(avatar.scene, settings)

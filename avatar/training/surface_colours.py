@@ -7,6 +7,7 @@ the light at their own normal. What neither side shows continues its surrounding
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,9 +53,21 @@ class SurfaceColours:
 
 
 @torch.no_grad()
-def surface_colours(identity: Identity, frames: FrameSet) -> SurfaceColours:
-    """The colours of the head of a clip, from its N training frames; `identity` holds their parameters."""
-    seen, confidence, normals = observe(identity, frames)
+def surface_colours(
+    identity: Identity, frames: FrameSet, moved: Callable[[int, Tensor], Tensor] | None = None
+) -> SurfaceColours:
+    """The colours of the head of a clip, from its N training frames; `identity` holds their parameters.
+
+    moved: gives a frame's vertices `[V, 3]` (metres, world), from those of the tracked head, where clothes on the neck
+    keep to the torso.
+    """
+    query = MeshQuery(identity.query.faces, identity.device)
+
+    def posed(index: int) -> Tensor:
+        vertices = identity.head(identity.params.frame(index)).vertices[0]
+        return vertices if moved is None else moved(index, vertices)
+
+    seen, confidence, normals = observe(posed, query, frames, identity.frames_by_yaw(FRAMES))
     asset, device = identity.asset, seen.device
     faces = identity.query.faces
     skin = torch.as_tensor(asset.region("face"), device=device)
@@ -77,34 +90,42 @@ def surface_colours(identity: Identity, frames: FrameSet) -> SurfaceColours:
     )
 
 
-def observe(identity: Identity, frames: FrameSet) -> tuple[Tensor, Tensor, Tensor]:
-    """Linear colours `[V, 3]`, confidences `[V]` and mean world normals `[V, 3]` of all vertices.
+def observe(
+    posed: Callable[[int], Tensor],
+    query: MeshQuery,
+    frames: FrameSet,
+    chosen: Sequence[int],
+    covered: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Linear colours `[V, 3]`, confidences `[V]` and mean world normals `[V, 3]` of a mesh's vertices.
 
     The colour is a mean over frames weighted by the squared cosine between view and normal, reweighted twice to
     suppress outliers.
+
+    posed: the vertices `[V, 3]` of a frame, metres, world. query: of the mesh. chosen: the frames looked at. covered:
+    `[N, H, W]` bool of all frames, pixels in which something else stands before the mesh.
     """
-    query = MeshQuery(identity.query.faces, identity.device)
     colours, weights, directions = [], [], []
-    chosen = identity.frames_by_yaw(FRAMES)
     for index in chosen:
-        vertices = identity.head(identity.params.frame(index)).vertices[0]
+        vertices = posed(index)
+        device = vertices.device
         normals = vertex_normals(vertices, query.faces)
         camera = frames.cameras[index]
-        centre = torch.tensor(camera.position, dtype=torch.float32, device=identity.device)
+        centre = torch.tensor(camera.position, dtype=torch.float32, device=device)
         ray = vertices - centre
         distance = ray.norm(dim=-1)
         ray = ray / distance[:, None]
         hits = query.update(vertices).cast_rays(centre.expand_as(ray).contiguous(), ray.contiguous())
-        inside = eroded(frames.masks[index].float() / 255, MASK_MARGIN)
+        mask = frames.masks[index].float() / 255
+        if covered is not None:
+            mask = mask * ~covered[index]
         picture = torch.cat(
             [
-                torch.as_tensor(linear_image(frames.images[index].cpu().numpy()), device=identity.device).permute(
-                    2, 0, 1
-                ),
-                inside[None],
+                torch.as_tensor(linear_image(frames.images[index].cpu().numpy()), device=device).permute(2, 0, 1),
+                eroded(mask, MASK_MARGIN)[None],
             ]
         )
-        size = torch.tensor([camera.width, camera.height], device=identity.device)
+        size = torch.tensor([camera.width, camera.height], device=device)
         places = 2 * project(vertices, camera)[0] / size - 1
         looked = F.grid_sample(picture[None], places[None, None], align_corners=False)[0, :, 0].T
         facing = -(normals * ray).sum(-1)

@@ -21,14 +21,19 @@ from torch import Tensor
 
 from avatar.avatar import Avatar
 from avatar.field.frame_states import FrameStates
+from avatar.field.picture_edge import PictureEdge
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera, image_rays, turn_camera
 from avatar.geometry.meshes import vertex_normals
 from avatar.kernels.mesh.op import MeshQuery
 from avatar.kernels.mesh.types import interpolate
+from avatar.rendering.occupancy import Occupancy, dilate
 from avatar.training.hair_height import HIGHEST
 from avatar.training.prepare import TrainingData
-from avatar.training.torso_shape import off_torso
+from avatar.training.shell import Shell
+from avatar.training.surface_colours import SurfaceColours
+from avatar.training.torso_colours import blended_colours, torso_colours
+from avatar.training.torso_shape import Mesh, off_torso
 
 VIEWS, VIEW_SIZE = 32, 80
 """Cameras around the head, and pixels of their pictures' sides."""
@@ -43,8 +48,10 @@ BEFORE, BEHIND = 0.04, 0.01
 """Metres along the ray that are sampled in front of and behind the mesh."""
 SKIN, CLOTHES = 0.008, 0.015
 """Tolerance in metres in front of the mesh: of bare skin (the tracking error) and of the neck (for clothes)."""
-RAYS, SAMPLES, OFF_HEAD = 128, 15, 384
-"""Rays of a step, samples on each, and points off the head."""
+RAYS, TORSO_RAYS, SAMPLES, OFF_HEAD = 128, 48, 15, 384
+"""Rays of a step at the head and at the torso, samples on each, and points off both."""
+TORSO_DEPTH = 0.02
+"""Metres by which clothes may lie deeper than the mean adult's fitted torso."""
 FREE = ("lips", "mouth_interior", "teeth", "tongue")
 """Regions without prior: the mouth opens."""
 
@@ -66,26 +73,15 @@ OFF_HEAD_DRAWN = 50_000
 
 @dataclass
 class SurfacePrior:
-    """Rays that meet the neutral head in canonical space, and points around it."""
+    """Rays that meet the neutral head and the torso in canonical space, and points around them."""
 
-    origins: Tensor
-    """`[P, 3]` metres."""
-    directions: Tensor
-    """`[P, 3]` unit."""
-    depth: Tensor
-    """`[P]` of the mesh, metres."""
-    tolerance: Tensor
-    """`[P]` metres in front of the mesh; the ray has to be empty further out."""
+    head: Shell
+    torso: Shell | None
+    """None where no torso is expected; its depth is TORSO_DEPTH behind the mesh."""
     around: Tensor
-    """`[Q, 3]` points off the head, metres, canonical; among them the space beside the far cheek, which rays miss."""
+    """`[Q, 3]` points off the body, metres, canonical; among them the space beside the far cheek, which rays miss."""
     emptiness: Tensor
     """`[Q]` weights in [0, 1] with which these points have to be empty."""
-    colour: Tensor
-    """`[P, 3]` sRGB of the surface met, completed where it was not seen."""
-    unseen: Tensor
-    """`[P]` in [0, 1]: 1 where the clip never shows the surface, 0 where it shows it well."""
-    pool: Tensor
-    """Indices of rays that meet a surface hardly seen, from which half of the rays of a step are drawn; or none."""
 
     @staticmethod
     def make(avatar: Avatar, training: TrainingData, seed: int) -> SurfacePrior:
@@ -94,7 +90,6 @@ class SurfacePrior:
         neutral = scene.in_canonical(avatar.identity.neutral())
         faces = torch.as_tensor(asset.faces, device=avatar.device)
         query = MeshQuery(faces, avatar.device).update(neutral)
-        surface = training.surface
         expected = avatar.config.training.expected_body
         hair = training.hair if expected else torch.full_like(training.hair, HIGHEST)
         marks = torch.cat([vertex_normals(neutral, faces), *vertex_marks(asset, avatar.device)], 1)
@@ -102,9 +97,6 @@ class SurfacePrior:
         fitted = None
         if expected and scene.torso is not None:
             fitted = training.fitted_torso(scene.torso, scene.reference)
-        if fitted is not None:
-            beside, weight = off_torso(*fitted, query, seed)
-            around, emptiness = torch.cat([around, beside]), torch.cat([emptiness, weight])
         haired = with_hair(neutral, marks[:, :3], hair)
         cameras = cameras_around(avatar.camera, avatar.reference_vertices, seed)
         rays = [[part.reshape(-1, 3) for part in image_rays(camera, device=avatar.device)] for camera in cameras]
@@ -116,36 +108,49 @@ class SurfacePrior:
         facing = -(torch.nn.functional.normalize(at[:, :3], dim=-1) * directions[index]).sum(-1) > FACING
         kept = facing & (at[:, 3] < 0.01)
         index, at = index[kept], at[kept]
+        surface = training.surface if scene.torso is None else blended_colours(scene.torso, neutral, training)
         coloured = torch.cat([surface.colours, 1 - surface.confidence[:, None]], 1)
         colour, unseen = interpolate(coloured, faces, hits.face[index], hits.barycentrics[index]).split([3, 1], 1)
-        pool = (unseen[:, 0] > 0.5).nonzero().squeeze(1)
-        shell = (origins[index], directions[index], hits.depth[index], tolerance_of(at[:, 4:]))
-        return SurfacePrior(*shell, around, emptiness, colour, unseen[:, 0], pool)
+        shell = (origins[index], directions[index], hits.depth[index], tolerance_of(at[:, 4:]), colour, unseen[:, 0])
+        below = None
+        if fitted is not None and scene.torso is not None:
+            beside, weight = off_torso(*fitted, query, seed)
+            around, emptiness = torch.cat([around, beside]), torch.cat([emptiness, weight])
+            painted = torso_colours(scene.torso, fitted[0], training)
+            free = hits.face < 0
+            below = torso_shell(fitted, painted, origins[free].contiguous(), directions[free].contiguous(), avatar.edge)
+        return SurfacePrior(Shell(*shell), below, around, emptiness)
 
     def draw(self, frames: int, generator: torch.Generator) -> SurfaceSamples:
         """Samples of random rays and points off skin, each ray and each point under a random one of `frames` frames."""
-        device = self.depth.device
-        chosen = torch.randint(len(self.depth), (RAYS,), generator=generator, device=device)
-        if len(self.pool):
-            half = torch.randint(len(self.pool), (RAYS // 2,), generator=generator, device=device)
-            chosen[: RAYS // 2] = self.pool[half]
-        jitter = torch.rand(RAYS, SAMPLES, generator=generator, device=device)
+        rays = self.head.drawn(RAYS, generator)
+        if self.torso is not None and len(self.torso):
+            rays = rays.joined(self.torso.drawn(TORSO_RAYS, generator))
+        device, count = rays.depth.device, len(rays)
+        jitter = torch.rand(count, SAMPLES, generator=generator, device=device)
         share = (torch.arange(SAMPLES, device=device) + jitter) / SAMPLES
         offset = share * (BEFORE + BEHIND) - BEFORE
-        depth = self.depth[chosen, None] + offset
-        points = self.origins[chosen, None] + depth[..., None] * self.directions[chosen, None]
         beside = torch.randint(len(self.around), (OFF_HEAD,), generator=generator, device=device)
-        frame = torch.randint(frames, (RAYS + OFF_HEAD,), generator=generator, device=device)
+        frame = torch.randint(frames, (count + OFF_HEAD,), generator=generator, device=device)
         return SurfaceSamples(
-            torch.cat([points.view(-1, 3), self.around[beside]]),
-            torch.cat([frame[:RAYS].repeat_interleave(SAMPLES), frame[RAYS:]]),
+            torch.cat([rays.points(offset).view(-1, 3), self.around[beside]]),
+            torch.cat([frame[:count].repeat_interleave(SAMPLES), frame[count:]]),
             offset,
-            self.tolerance[chosen],
+            rays.tolerance,
             self.emptiness[beside],
-            self.directions[chosen],
-            self.colour[chosen],
-            self.unseen[chosen],
+            rays.directions,
+            rays.colour,
+            rays.unseen,
         )
+
+    def completed(self, grid: Occupancy) -> Tensor:
+        """Cells `[X, Y, Z]` bool of the torso's shell, which other cameras may see though no frame does."""
+        cells = torch.zeros_like(grid.occupied)
+        if self.torso is not None and len(self.torso):
+            offset = torch.linspace(-BEFORE, BEHIND, SAMPLES, device=cells.device).expand(len(self.torso), -1)
+            flat, inside = grid.index(self.torso.points(offset).reshape(-1, 3))
+            cells.view(-1)[flat[inside]] = True
+        return dilate(cells, 1)
 
 
 @dataclass
@@ -221,6 +226,24 @@ class SurfaceSamples:
         rays, off = density.split([self.offset.numel(), len(self.emptiness)])
         shell = shell_loss(rays.view_as(self.offset), self.offset, self.tolerance)
         return shell + (self.emptiness * torch.log1p(off.square())).mean()
+
+
+def torso_shell(
+    mesh: Mesh, painted: SurfaceColours, origins: Tensor, directions: Tensor, edge: PictureEdge | None
+) -> Shell:
+    """Those of the rays `[P, 3]` (metres; unit) that meet the torso's `mesh` within the captured picture's view: beyond
+    its edges nothing is learned."""
+    vertices, faces = mesh
+    hits = MeshQuery(faces, vertices.device).update(vertices).cast_rays(origins, directions)
+    index = (hits.face >= 0).nonzero().squeeze(1)
+    values = torch.cat([vertex_normals(vertices, faces), painted.colours, 1 - painted.confidence[:, None]], 1)
+    at = interpolate(values, faces, hits.face[index], hits.barycentrics[index])
+    facing = -(torch.nn.functional.normalize(at[:, :3], dim=-1) * directions[index]).sum(-1) > FACING
+    points = origins[index] + hits.depth[index, None] * directions[index]
+    kept = facing if edge is None else facing & edge.inside(points)
+    index, at = index[kept], at[kept]
+    free = torch.full((len(index),), 2 * BEFORE, device=at.device)
+    return Shell(origins[index], directions[index], hits.depth[index] + TORSO_DEPTH, free, at[:, 3:6], at[:, 6])
 
 
 def with_hair(vertices: Tensor, normals: Tensor, hair: Tensor) -> Tensor:

@@ -24,11 +24,13 @@ from avatar.kernels.mesh.types import interpolate
 
 FRAMES, SIZE = 4, 72
 """Frames spread over the clip whose masks are compared, and pixels of the longer side at which they are."""
-NECK, CHEST = 0.0, 0.26
-"""Metres below the base of the neck between which outlines are compared."""
-FIRST_STEPS = (0.12, 0.08, 0.03, 0.03, 0.15)
-"""First steps of the search: logarithms of width and height, metres aside and up, radians about the vertical."""
-LIMITS = (0.35, 0.2, 0.08, 0.08, 0.5)
+NECK, CHEST = -0.08, 0.26
+"""Metres below the base of the neck between which outlines are compared: shoulders rise above it, and may be all that
+a picture shows."""
+FIRST_STEPS = (0.12, 0.08, 0.03, 0.03, 0.15, 0.05)
+"""First steps of the search: logarithms of width and height, metres aside and up, radians about the vertical and about
+the axis ahead."""
+LIMITS = (0.35, 0.2, 0.08, 0.08, 0.5, 0.2)
 ROUNDS = 5
 """Rounds of the search; the steps are halved after each."""
 LEAST_FIT = 0.8
@@ -47,7 +49,8 @@ Mesh = tuple[Tensor, Tensor]
 def fit_torso(torso: TorsoMotion, reference: Tensor, views: FrameViews) -> Mesh | None:
     """Canonical vertices `[T, 3]` (metres) and triangles `[F, 3]`; None where no torso fits the masks.
 
-    A pattern search over width, height, place and yaw for the greatest mean intersection over union with the masks.
+    A pattern search over width, height, place, yaw and roll for the greatest mean intersection over union with the
+    masks.
 
     torso: the torso's motion. reference: `[4, 4]` `world_from_skull` of the reference pose. views: frames of the clip.
     """
@@ -69,13 +72,14 @@ def fit_torso(torso: TorsoMotion, reference: Tensor, views: FrameViews) -> Mesh 
     yaw = math.atan2(float(ahead[0]), float(ahead[2]))
 
     def placed(values: list[float]) -> Tensor:
-        width, height, aside, up, turned = values
+        width, height, aside, up, turned, leant = values
         scale = rest.new_tensor([math.exp(width), math.exp(height), math.exp(width)])
-        turn = axis_angle_to_matrix(rest.new_tensor([0.0, yaw + turned, 0.0]))
+        turn = axis_angle_to_matrix(rest.new_tensor([[0.0, yaw + turned, 0.0], [0.0, 0.0, leant]]))
+        turn = turn[0] @ turn[1]
         return (rest * scale) @ turn.T + torso.pivot + rest.new_tensor([aside, up, 0.0])
 
     def fit(values: list[float]) -> float:
-        total, canonical = 0.0, placed(values)
+        found, canonical = [], placed(values)
         for move, camera, (mask, head) in zip(moves, small, wanted, strict=True):
             world = canonical @ move[:3, :3].T + move[:3, 3]
             neck = torso.pivot @ move[:3, :3].T + move[:3, 3]
@@ -84,8 +88,9 @@ def fit_torso(torso: TorsoMotion, reference: Tensor, views: FrameViews) -> Mesh 
             rows = slice(max(first, 0), max(last, 0))
             shown = (rasterize(query, world, camera).face >= 0) | head
             both, either = (shown & mask)[rows].sum(), (shown | mask)[rows].sum()
-            total += float(both / either.clamp_min(1)) if either else 0.0
-        return total / len(small)
+            if mask[rows].any():
+                found.append(float(both / either))
+        return sum(found) / len(found) if found else 0.0
 
     values, steps = [0.0] * len(LIMITS), list(FIRST_STEPS)
     best = fit(values)

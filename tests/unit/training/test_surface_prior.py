@@ -17,7 +17,6 @@ from avatar.training import prepare
 from avatar.training.hair_height import HIGHEST
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.step import TrainState, completion_loss, train_step
-from avatar.training.surface_colours import surface_colours
 from avatar.training.surface_prior import (
     BEFORE,
     BEHIND,
@@ -38,6 +37,7 @@ from avatar.training.surface_prior import (
     shell_loss,
     with_hair,
 )
+from avatar.training.torso_colours import blended_colours
 
 
 @pytest.fixture
@@ -69,24 +69,24 @@ def haired_query(parts) -> MeshQuery:
 
 
 def test_rays_meet_the_neutral_head_and_its_hair_from_many_sides(parts, prior):
-    assert len(prior.depth) > 3000
-    hits = haired_query(parts).cast_rays(prior.origins, prior.directions)
-    torch.testing.assert_close(hits.depth, prior.depth, atol=1e-5, rtol=0)
-    azimuth = torch.rad2deg(torch.atan2(-prior.directions[:, 0], -prior.directions[:, 2]))
+    assert len(prior.head.depth) > 3000
+    hits = haired_query(parts).cast_rays(prior.head.origins, prior.head.directions)
+    torch.testing.assert_close(hits.depth, prior.head.depth, atol=1e-5, rtol=0)
+    azimuth = torch.rad2deg(torch.atan2(-prior.head.directions[:, 0], -prior.head.directions[:, 2]))
     assert float(azimuth.min()) < -40
     assert float(azimuth.max()) > 40
 
 
 def test_no_ray_meets_the_mouth_and_each_knows_what_it_meets(parts, prior):
     asset = parts.avatar.asset
-    hits = haired_query(parts).cast_rays(prior.origins, prior.directions)
+    hits = haired_query(parts).cast_rays(prior.head.origins, prior.head.directions)
     corners = torch.as_tensor(asset.faces).long()[hits.face.long()]
     for name in ("lips", "mouth_interior"):
         assert not torch.as_tensor(asset.region(name))[corners].any(), name
     for name, tolerance in (("face", SKIN), ("neck", CLOTHES), ("scalp", 2 * BEFORE)):
         inside = torch.as_tensor(asset.region(name))[corners].all(1)
         assert inside.any()
-        assert (prior.tolerance[inside] == torch.tensor(tolerance)).float().mean() > 0.95, name
+        assert (prior.head.tolerance[inside] == torch.tensor(tolerance)).float().mean() > 0.95, name
 
 
 def profile(low: float, high: float, tolerance: float) -> float:
@@ -196,13 +196,14 @@ def test_colours_count_where_the_clip_shows_nothing(prior):
 
 
 def test_unseen_surfaces_are_met_more_often_and_have_their_completed_colour(parts, prior):
-    surface = surface_colours(parts.training.identity, parts.training.frames)
+    avatar = parts.avatar
+    surface = blended_colours(avatar.scene.torso, avatar.scene.in_canonical(avatar.identity.neutral()), parts.training)
     drawn = [prior.draw(4, torch.Generator().manual_seed(seed)) for seed in range(5)]
-    assert float(torch.cat([d.unseen for d in drawn]).mean()) > float(prior.unseen.mean())
-    hits = haired_query(parts).cast_rays(prior.origins, prior.directions)
+    assert float(torch.cat([d.unseen for d in drawn]).mean()) > float(prior.head.unseen.mean())
+    hits = haired_query(parts).cast_rays(prior.head.origins, prior.head.directions)
     corners = torch.as_tensor(parts.avatar.asset.faces).long()[hits.face.long()]
     wanted = (surface.colours[corners] * hits.barycentrics[..., None]).sum(1)
-    torch.testing.assert_close(prior.colour, wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(prior.head.colour, wanted, atol=1e-5, rtol=0)
 
 
 def test_completion_moves_colours_and_leaves_densities_alone(parts, prior):
@@ -252,8 +253,10 @@ def test_what_a_training_begins_with_is_computed_once(tiny_capture, tiny_config,
 
     scene, anew = state.avatar.scene, load_training_data(read, load_head(), tiny_config, torch.device("cpu"))
     alone = SurfacePrior.make(state.avatar, anew, tiny_config.training.seed)
-    for field in dataclasses.fields(SurfacePrior):
-        assert torch.equal(getattr(state.surface, field.name), getattr(alone, field.name)), field.name
+    for mine, other in ((state.surface, alone), (state.surface.head, alone.head), (state.surface.torso, alone.torso)):
+        for field in dataclasses.fields(mine):
+            value = getattr(mine, field.name)
+            assert not torch.is_tensor(value) or torch.equal(value, getattr(other, field.name)), field.name
     calls.clear()
     with torch.no_grad():
         scene.torso.follow[0, 0] += 0.5
