@@ -11,6 +11,8 @@ from avatar.kernels.mesh.types import interpolate
 
 SMOOTH_STEPS = 60
 """Steps of diffusion over what was filled in."""
+LEAST_KNOWN = 0.01
+"""Share below which a value counts as unknown: means over next to nothing are no colours."""
 MIRRORED_WITHIN = 0.01
 """Metres from a mirrored vertex to the surface within which it has a partner on the other side."""
 
@@ -24,14 +26,17 @@ def mirrored(vertices: Tensor, faces: Tensor, values: Tensor) -> tuple[Tensor, T
     middle = (vertices[:, 0].amin() + vertices[:, 0].amax()) / 2
     flipped = torch.stack([2 * middle - vertices[:, 0], vertices[:, 1], vertices[:, 2]], 1).contiguous()
     nearest = MeshQuery(faces, vertices.device).update(vertices).closest_points(flipped, MIRRORED_WITHIN)
-    found = interpolate(values, faces, nearest.face, nearest.barycentrics)
-    return found[:, :3], torch.where(nearest.face >= 0, found[:, 3], 0.0)
+    # a corner without confidence has no albedo to give
+    weighted = torch.cat([values[:, :3] * values[:, 3:], values[:, 3:]], 1)
+    albedo, confidence = interpolate(weighted, faces, nearest.face, nearest.barycentrics).split([3, 1], 1)
+    return albedo / confidence.clamp_min(1e-6), torch.where(nearest.face >= 0, confidence[:, 0], 0.0)
 
 
 def fill_over_mesh(values: Tensor, known: Tensor, faces: Tensor, scalp: Tensor) -> Tensor:
     """Values `[V, 3]` continued over the mesh where they are not `known` `[V]` in [0, 1]: ring by ring, then smoothed,
     apart from each other on and off the `scalp` `[V]` bool, where hair ends. Parts without any known value take the
     mean of all."""
+    known = torch.where(known > LEAST_KNOWN, known, 0.0)
     mean = (known[:, None] * values).sum(0) / known.sum().clamp_min(1e-6)
     apart = faces[faces_inside(faces, scalp) | faces_inside(faces, ~scalp)]
     laplacian = uniform_laplacian(apart, len(values)).to(values.device)

@@ -40,7 +40,7 @@ VIEWS, VIEW_SIZE = 32, 80
 AZIMUTH, ELEVATION = math.radians(60), math.radians(25)
 FACING = 0.25
 """Least cosine between a ray and the normal of the surface it meets: grazing rays say little about depth."""
-GRAZING = 0.25
+GRAZING = 1.0
 """Weight of the completed colour where a training frame sees a sample, but hardly the skin: at a grazing angle."""
 DIRECTION_NOISE = 0.2
 """Standard deviation of the view directions under which completed colours are asked for, radians."""
