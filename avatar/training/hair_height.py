@@ -1,8 +1,9 @@
-"""How far hair stands off the head, read from the outlines of the masks.
+"""How far hair and collars stand off the head, read from the outlines of the masks.
 
 Where the mesh's own outline passes over the scalp, the mask's edge beyond it is the hair's. Over a clip these places
 form a band over the crown and down both sides; the back, which no frame shows, continues the band. A prior with this
 height keeps the field from filling the space behind the head, which all rays of a clip reach through the person only.
+Beside the neck the edge is that of skin or of a collar, which goes on around it.
 """
 
 from __future__ import annotations
@@ -24,30 +25,55 @@ HIGHEST, STEPS = 0.08, 33
 OUTLINE = 0.25
 """Greatest cosine between view and normal on the mesh's outline."""
 INSIDE = 0.5
+ROW, ROW_OUTLINES = 0.005, 8
+"""Height in metres of a row around the neck, and the places on outlines that have to tell of one."""
+THINNEST, THICKEST = 0.001, 0.025
+"""Metres that clothes stand off the neck; further out, the outline is that of shoulders or hair."""
 SHOWN = 0.5
 """Cosine between view and normal from which a frame shows a vertex."""
 
 
 @torch.no_grad()
 def hair_heights(identity: Identity, frames: FrameSet) -> Tensor:
-    """Metres `[V]` by which hair stands off the neutral head's vertices, zero off the scalp.
+    """Metres `[V]` by which hair stands off the neutral head's scalp, and clothes off its neck; zero elsewhere.
 
-    At most HIGHEST, which means no limit: where hair falls over the shoulders, and above the forehead, which the clip
-    shows, but never in outline.
+    On the scalp at most HIGHEST, which means no limit: where hair falls over the shoulders, and above the forehead,
+    which the clip shows, but never in outline. On the neck zero means the same.
     """
     asset, faces = identity.asset, identity.query.faces
-    scalp = torch.as_tensor(asset.regions.get("scalp", np.zeros(asset.vertex_count, bool)))
-    scalp = scalp.to(identity.device)
+    nothing = np.zeros(asset.vertex_count, bool)
+    scalp, neck = (
+        torch.as_tensor(asset.regions.get(name, nothing), device=identity.device) for name in ("scalp", "neck")
+    )
+    neutral = identity.neutral()
+    reached, shown = reached_in_outline(identity, frames, scalp | neck)
+    clothes = clothes_heights(neutral[:, 1], torch.where(neck, reached, torch.nan))
+    middle = torch.where(scalp, reached, torch.nan).nanmedian(0).values[:, None]
+    known = middle.isfinite().float()
+    middle = middle.nan_to_num(0.0)
+    other, other_known = mirrored(neutral, faces, torch.cat([middle.expand(-1, 3), known], 1))
+    middle = torch.where(known > 0, middle, other[:, :1])
+    known = torch.maximum(known[:, 0], (other_known > 0.5).float())
+    hair = torch.full_like(clothes, HIGHEST)
+    if known.any():
+        filled = fill_over_mesh(middle, known, faces, scalp)[:, 0]
+        hair = torch.where((known > 0) | ~shown, filled, HIGHEST)
+    return torch.where(scalp, hair, torch.where(neck & ~shown, clothes, 0.0))
+
+
+def reached_in_outline(identity: Identity, frames: FrameSet, region: Tensor) -> tuple[Tensor, Tensor]:
+    """Metres `[F, V]` from a vertex of `region` `[V]` along its normal to the mask's edge, in F frames; NaN where the
+    vertex is not on the outline of the mesh. And `[V]` bool: a frame shows the vertex."""
     heights = torch.linspace(0, HIGHEST, STEPS, device=identity.device)
-    found, shown = [], torch.zeros_like(scalp)
+    found, shown = [], torch.zeros_like(region)
     for index in identity.frames_by_yaw(FRAMES):
         vertices = identity.head(identity.params.frame(index)).vertices[0]
-        normals = vertex_normals(vertices, faces)
+        normals = vertex_normals(vertices, identity.query.faces)
         camera = frames.cameras[index]
         ray = vertices - torch.tensor(camera.position, dtype=torch.float32, device=identity.device)
         facing = -(F.normalize(ray, dim=-1) * normals).sum(-1)
         shown |= facing > SHOWN
-        outline = scalp & (facing.abs() < OUTLINE)
+        outline = region & (facing.abs() < OUTLINE)
         points = vertices[outline, None] + heights[:, None] * normals[outline, None]
         size = torch.tensor([camera.width, camera.height], device=identity.device)
         places = 2 * project(points, camera)[0] / size - 1
@@ -56,14 +82,22 @@ def hair_heights(identity: Identity, frames: FrameSet) -> Tensor:
         reached = torch.full((len(vertices),), torch.nan, device=identity.device)
         reached[outline] = (inside.float().cumprod(1).sum(1) - 1).clamp_min(0) * (HIGHEST / (STEPS - 1))
         found.append(reached)
-    middle = torch.stack(found).nanmedian(0).values[:, None]
-    known = middle.isfinite().float()
-    middle = middle.nan_to_num(0.0)
-    other, other_known = mirrored(identity.neutral(), faces, torch.cat([middle.expand(-1, 3), known], 1))
-    middle = torch.where(known > 0, middle, other[:, :1])
-    known = torch.maximum(known[:, 0], (other_known > 0.5).float())
-    if not known.any():
-        return torch.where(scalp, HIGHEST, 0.0)
-    filled = fill_over_mesh(middle, known, faces, scalp)[:, 0]
-    limited = (known > 0) | ~shown
-    return torch.where(scalp, torch.where(limited, filled, HIGHEST), 0.0)
+    return torch.stack(found), shown
+
+
+def clothes_heights(level: Tensor, reached: Tensor) -> Tensor:
+    """Metres `[V]` by which clothes stand off the neck: a collar is a ring, as thick all around as at its outlines.
+
+    Zero where too few outlines tell, and where they reach shoulders or hair.
+
+    level: `[V]` metres upwards. reached: `[F, V]` metres, as of `reached_in_outline`.
+    """
+    heights, known = torch.zeros_like(level), reached.isfinite()
+    row = (level / ROW).floor().long()
+    for at in row[known.any(0)].unique().tolist():
+        here = row == at
+        values = reached[:, here][known[:, here]]
+        middle = float(values.median())
+        if len(values) >= ROW_OUTLINES and middle <= THICKEST:
+            heights[here] = max(middle, THINNEST)
+    return heights

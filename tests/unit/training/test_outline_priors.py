@@ -59,7 +59,10 @@ def test_the_height_of_hair_is_found_and_continued(training: TrainingData) -> No
 
     paint_masks(training, with_hair)
     heights = hair_heights(identity, training.frames)
-    assert (heights[~scalp] == 0).all()
+    neck = torch.as_tensor(identity.asset.region("neck"))
+    assert (heights[~scalp & ~neck] == 0).all()
+    bare = heights[neck & ~scalp]
+    assert float(bare[bare > 0].median()) < 0.006, "but for where the jaw is close"
     assert float((heights[scalp] - HAIR).abs().median()) < 0.004
     measured = scalp & (heights < HIGHEST)
     assert float(heights[measured].max()) < HAIR + 0.03
@@ -71,6 +74,26 @@ def test_bald_heads_have_no_hair(training: TrainingData) -> None:
     heights = hair_heights(training.identity, training.frames)
     scalp = torch.as_tensor(training.identity.asset.region("scalp")) & (heights < HIGHEST)
     assert float(heights[scalp].median()) < 0.006
+
+
+@pytest.mark.parametrize(("collar", "found"), [(0.012, 0.012), (0.05, 0.0)])
+def test_a_collar_is_as_thick_all_around_and_shoulders_are_none(training: TrainingData, collar, found) -> None:
+    identity = training.identity
+    neck = torch.as_tensor(identity.asset.region("neck")) & ~torch.as_tensor(identity.asset.region("scalp"))
+
+    def worn(i: int, camera) -> Tensor:
+        vertices = identity.head(identity.params.frame(i)).vertices[0]
+        normals = vertex_normals(vertices, identity.query.faces)
+        return rasterize(identity.query, vertices + collar * neck[:, None] * normals, camera).face >= 0
+
+    paint_masks(training, worn)
+    neutral, heights = identity.neutral(), hair_heights(identity, training.frames)
+    level = neutral[neck, 1]
+    middle = neck & (neutral[:, 1] > torch.quantile(level, 0.3)) & (neutral[:, 1] < torch.quantile(level, 0.7))
+    back = middle & (neutral[:, 2] < neutral[neck, 2].mean())
+    assert float(heights[back].median()) == pytest.approx(found, abs=0.005)
+    front = neck & (neutral[:, 2] > torch.quantile(neutral[neck, 2], 0.9))
+    assert float(heights[front].max()) < 0.02, "what frames show is left to them"
 
 
 def test_a_torso_of_known_width_is_found(training: TrainingData) -> None:
