@@ -243,7 +243,7 @@ class LossConfig:
     """Colours of the room beside the person (moving camera)."""
     room_clear: Annotated[float, WEIGHT] = 0.1
     """Opacity of the room between the camera and the person, who is seen there (moving camera)."""
-    completion: Annotated[float, WEIGHT] = 0.3
+    completion: Annotated[float, WEIGHT] = 0.03
     """Where the clip never shows the head, it has the colours of its other side or of what is around (with surface)."""
     mouth: Annotated[float, WEIGHT] = 0.03
     """Opened wider than in the clip, the mouth shows the head model's own teeth, tongue and palate (FLAME warp)."""

@@ -24,6 +24,8 @@ class Shell:
     """`[P, 3]` sRGB of the surface met, completed where it was not seen."""
     unseen: Tensor
     """`[P]` in [0, 1]: 1 where the clip never shows the surface, 0 where it shows it well."""
+    hairy: Tensor
+    """`[P]` bool: the surface is scalp or ear, off which hair may stand."""
 
     def __len__(self) -> int:
         return len(self.depth)

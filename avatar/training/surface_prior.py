@@ -40,8 +40,11 @@ VIEWS, VIEW_SIZE = 32, 80
 AZIMUTH, ELEVATION = math.radians(60), math.radians(25)
 FACING = 0.25
 """Least cosine between a ray and the normal of the surface it meets: grazing rays say little about depth."""
-GRAZING = 1.0
+GRAZING = 0.25
 """Weight of the completed colour where a training frame sees a sample, but hardly the skin: at a grazing angle."""
+BARE, BARE_POWER = 5.0, 4
+"""Weight of the completed colour on skin, neck and torso that no frame shows, whatever passes by it: rays that graze
+the outline take half of the wall for its colour. The power keeps it from what frames show at a slant."""
 DIRECTION_NOISE = 0.2
 """Standard deviation of the view directions under which completed colours are asked for, radians."""
 BEFORE, BEHIND = 0.04, 0.01
@@ -111,7 +114,15 @@ class SurfacePrior:
         surface = training.surface if scene.torso is None else blended_colours(scene.torso, neutral, training)
         coloured = torch.cat([surface.colours, 1 - surface.confidence[:, None]], 1)
         colour, unseen = interpolate(coloured, faces, hits.face[index], hits.barycentrics[index]).split([3, 1], 1)
-        shell = (origins[index], directions[index], hits.depth[index], tolerance_of(at[:, 4:]), colour, unseen[:, 0])
+        shell = (
+            origins[index],
+            directions[index],
+            hits.depth[index],
+            tolerance_of(at[:, 4:]),
+            colour,
+            unseen[:, 0],
+            at[:, 6] > 0.01,
+        )
         below = None
         if fitted is not None and scene.torso is not None:
             beside, weight = off_torso(*fitted, query, seed)
@@ -141,6 +152,7 @@ class SurfacePrior:
             rays.directions,
             rays.colour,
             rays.unseen,
+            rays.hairy,
         )
 
     def completed(self, grid: Occupancy) -> Tensor:
@@ -173,6 +185,8 @@ class SurfaceSamples:
     """`[R, 3]` sRGB of the surface met."""
     unseen: Tensor
     """`[R]` in [0, 1]: how little the clip shows of the surface met."""
+    hairy: Tensor
+    """`[R]` bool: the surface met is scalp or ear, off which hair may stand."""
 
     def view_directions(self, states: FrameStates, camera: Camera | None, generator: torch.Generator) -> Tensor:
         """Unit directions `[R * S, 3]` in which the rays' samples are seen, canonical, with a random error.
@@ -201,8 +215,8 @@ class SurfaceSamples:
         """Squared difference between the rays' samples and the surface's colour; moves colours, not densities.
 
         A sample counts by its share of what the ray shows, where no training frame sees it, and a little where frames
-        see it at grazing angles only. On skin, where the surface is the mesh, it counts by how little the clip shows of
-        that.
+        see it at grazing angles only. On skin, neck and torso, where the surface is the mesh, it counts by how little
+        the clip shows of that, and more where it shows nothing.
 
         density: `[R * S]` per centimetre. colours: `[R * S, 3]` sRGB. visible: `[R * S]` bool, seen in training frames.
         """
@@ -211,9 +225,9 @@ class SurfaceSamples:
         weights = torch.exp(optical_depth - behind) - torch.exp(-behind)
         error = (colours.view(*self.offset.shape, 3) - self.colour[:, None]).square().mean(-1)
         hidden = 1 - visible.view_as(weights).float()
-        skin = (self.tolerance < BEFORE)[:, None]
         grazing = self.unseen[:, None] * hidden.clamp_min(GRAZING)
-        hidden = torch.where(skin, grazing, torch.maximum(hidden, grazing))
+        bare = torch.maximum(grazing, BARE * self.unseen[:, None] ** BARE_POWER)
+        hidden = torch.where(self.hairy[:, None], torch.maximum(hidden, grazing), bare)
         return (hidden * weights * error).sum(1).mean()
 
     def loss(self, density: Tensor) -> Tensor:
@@ -243,7 +257,8 @@ def torso_shell(
     kept = facing if edge is None else facing & edge.inside(points)
     index, at = index[kept], at[kept]
     free = torch.full((len(index),), 2 * BEFORE, device=at.device)
-    return Shell(origins[index], directions[index], hits.depth[index] + TORSO_DEPTH, free, at[:, 3:6], at[:, 6])
+    bare = torch.zeros_like(index, dtype=torch.bool)
+    return Shell(origins[index], directions[index], hits.depth[index] + TORSO_DEPTH, free, at[:, 3:6], at[:, 6], bare)
 
 
 def with_hair(vertices: Tensor, normals: Tensor, hair: Tensor) -> Tensor:

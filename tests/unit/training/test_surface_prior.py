@@ -18,6 +18,8 @@ from avatar.training.hair_height import HIGHEST
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.step import TrainState, completion_loss, train_step
 from avatar.training.surface_prior import (
+    BARE,
+    BARE_POWER,
     BEFORE,
     BEHIND,
     CLOTHES,
@@ -187,12 +189,15 @@ def test_colours_count_where_the_clip_shows_nothing(prior):
     wrong[:, 9:] += 0.5
     assert float(drawn.colour_loss(solid.view(-1), wrong.view(-1, 3), nowhere)) == pytest.approx(0.0, abs=1e-6)
     wrong[:, 8] += 0.5
-    hair = drawn.tolerance >= BEFORE
-    expected = torch.where(hair, 1.0, drawn.unseen).mean() * 0.25
-    found = drawn.colour_loss(solid.view(-1), wrong.view(-1, 3), nowhere)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
-    seen = drawn.colour_loss(solid.view(-1), wrong.view(-1, 3), ~nowhere)
-    torch.testing.assert_close(seen, GRAZING * drawn.unseen.mean() * 0.25, atol=1e-4, rtol=0)
+    unseen = drawn.unseen
+    assert 0.1 < float(drawn.hairy.float().mean()) < 0.9
+    for visible, hair, bare in (
+        (nowhere, torch.ones_like(unseen), unseen),
+        (~nowhere, GRAZING * unseen, GRAZING * unseen),
+    ):
+        expected = torch.where(drawn.hairy, hair, torch.maximum(bare, BARE * unseen**BARE_POWER)).mean() * 0.25
+        found = drawn.colour_loss(solid.view(-1), wrong.view(-1, 3), visible)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_unseen_surfaces_are_met_more_often_and_have_their_completed_colour(parts, prior):
