@@ -24,8 +24,8 @@ class Shell:
     """`[P, 3]` sRGB of the surface met, completed where it was not seen."""
     unseen: Tensor
     """`[P]` in [0, 1]: 1 where the clip never shows the surface, 0 where it shows it well."""
-    hairy: Tensor
-    """`[P]` bool: the surface is scalp or ear, off which hair may stand."""
+    on_torso: Tensor
+    """`[P]` bool: the surface is the torso's."""
 
     def __len__(self) -> int:
         return len(self.depth)

@@ -42,9 +42,9 @@ FACING = 0.25
 """Least cosine between a ray and the normal of the surface it meets: grazing rays say little about depth."""
 GRAZING = 0.25
 """Weight of the completed colour where a training frame sees a sample, but hardly the skin: at a grazing angle."""
-BARE, BARE_POWER = 5.0, 4
-"""Weight of the completed colour on skin, neck and torso that no frame shows, whatever passes by it: rays that graze
-the outline take half of the wall for its colour. The power keeps it from what frames show at a slant."""
+UNSEEN_TORSO, UNSEEN_POWER = 5.0, 4
+"""Weight of the completed colour on a torso that no frame shows, whatever rays pass by it: those that graze its outline
+take half of the wall for its colour. The power keeps it from what frames show at a slant."""
 DIRECTION_NOISE = 0.2
 """Standard deviation of the view directions under which completed colours are asked for, radians."""
 BEFORE, BEHIND = 0.04, 0.01
@@ -53,6 +53,8 @@ SKIN, CLOTHES = 0.008, 0.015
 """Tolerance in metres in front of the mesh: of bare skin (the tracking error) and of the neck (for clothes)."""
 RAYS, TORSO_RAYS, SAMPLES, OFF_HEAD = 128, 48, 15, 384
 """Rays of a step at the head and at the torso, samples on each, and points off both."""
+NEAR_NECK = 0.03
+"""Metres from the head's mesh within which the torso's neck leaves the surface to the head's."""
 TORSO_DEPTH = 0.02
 """Metres by which clothes may lie deeper than the mean adult's fitted torso."""
 FREE = ("lips", "mouth_interior", "teeth", "tongue")
@@ -121,7 +123,7 @@ class SurfacePrior:
             tolerance_of(at[:, 4:]),
             colour,
             unseen[:, 0],
-            at[:, 6] > 0.01,
+            torch.zeros_like(index, dtype=torch.bool),
         )
         below = None
         if fitted is not None and scene.torso is not None:
@@ -129,7 +131,9 @@ class SurfacePrior:
             around, emptiness = torch.cat([around, beside]), torch.cat([emptiness, weight])
             painted = torso_colours(scene.torso, fitted[0], training)
             free = hits.face < 0
-            below = torso_shell(fitted, painted, origins[free].contiguous(), directions[free].contiguous(), avatar.edge)
+            below = torso_shell(
+                fitted, painted, origins[free].contiguous(), directions[free].contiguous(), query, avatar.edge
+            )
         return SurfacePrior(Shell(*shell), below, around, emptiness)
 
     def draw(self, frames: int, generator: torch.Generator) -> SurfaceSamples:
@@ -152,7 +156,7 @@ class SurfacePrior:
             rays.directions,
             rays.colour,
             rays.unseen,
-            rays.hairy,
+            rays.on_torso,
         )
 
     def completed(self, grid: Occupancy) -> Tensor:
@@ -185,8 +189,8 @@ class SurfaceSamples:
     """`[R, 3]` sRGB of the surface met."""
     unseen: Tensor
     """`[R]` in [0, 1]: how little the clip shows of the surface met."""
-    hairy: Tensor
-    """`[R]` bool: the surface met is scalp or ear, off which hair may stand."""
+    on_torso: Tensor
+    """`[R]` bool: the surface met is the torso's."""
 
     def view_directions(self, states: FrameStates, camera: Camera | None, generator: torch.Generator) -> Tensor:
         """Unit directions `[R * S, 3]` in which the rays' samples are seen, canonical, with a random error.
@@ -215,8 +219,8 @@ class SurfaceSamples:
         """Squared difference between the rays' samples and the surface's colour; moves colours, not densities.
 
         A sample counts by its share of what the ray shows, where no training frame sees it, and a little where frames
-        see it at grazing angles only. On skin, neck and torso, where the surface is the mesh, it counts by how little
-        the clip shows of that, and more where it shows nothing.
+        see it at grazing angles only. On skin, where the surface is the mesh, it counts by how little the clip shows of
+        that; on the torso likewise, and more where the clip shows nothing.
 
         density: `[R * S]` per centimetre. colours: `[R * S, 3]` sRGB. visible: `[R * S]` bool, seen in training frames.
         """
@@ -226,8 +230,9 @@ class SurfaceSamples:
         error = (colours.view(*self.offset.shape, 3) - self.colour[:, None]).square().mean(-1)
         hidden = 1 - visible.view_as(weights).float()
         grazing = self.unseen[:, None] * hidden.clamp_min(GRAZING)
-        bare = torch.maximum(grazing, BARE * self.unseen[:, None] ** BARE_POWER)
-        hidden = torch.where(self.hairy[:, None], torch.maximum(hidden, grazing), bare)
+        off_torso = torch.where((self.tolerance < BEFORE)[:, None], grazing, torch.maximum(hidden, grazing))
+        on_torso = torch.maximum(grazing, UNSEEN_TORSO * self.unseen[:, None] ** UNSEEN_POWER)
+        hidden = torch.where(self.on_torso[:, None], on_torso, off_torso)
         return (hidden * weights * error).sum(1).mean()
 
     def loss(self, density: Tensor) -> Tensor:
@@ -243,7 +248,12 @@ class SurfaceSamples:
 
 
 def torso_shell(
-    mesh: Mesh, painted: SurfaceColours, origins: Tensor, directions: Tensor, edge: PictureEdge | None
+    mesh: Mesh,
+    painted: SurfaceColours,
+    origins: Tensor,
+    directions: Tensor,
+    head: MeshQuery,
+    edge: PictureEdge | None,
 ) -> Shell:
     """Those of the rays `[P, 3]` (metres; unit) that meet the torso's `mesh` within the captured picture's view: beyond
     its edges nothing is learned."""
@@ -254,11 +264,13 @@ def torso_shell(
     at = interpolate(values, faces, hits.face[index], hits.barycentrics[index])
     facing = -(torch.nn.functional.normalize(at[:, :3], dim=-1) * directions[index]).sum(-1) > FACING
     points = origins[index] + hits.depth[index, None] * directions[index]
-    kept = facing if edge is None else facing & edge.inside(points)
+    kept = facing & (head.closest_points(points, NEAR_NECK).face < 0)
+    if edge is not None:
+        kept &= edge.inside(points)
     index, at = index[kept], at[kept]
     free = torch.full((len(index),), 2 * BEFORE, device=at.device)
-    bare = torch.zeros_like(index, dtype=torch.bool)
-    return Shell(origins[index], directions[index], hits.depth[index] + TORSO_DEPTH, free, at[:, 3:6], at[:, 6], bare)
+    torso = torch.ones_like(index, dtype=torch.bool)
+    return Shell(origins[index], directions[index], hits.depth[index] + TORSO_DEPTH, free, at[:, 3:6], at[:, 6], torso)
 
 
 def with_hair(vertices: Tensor, normals: Tensor, hair: Tensor) -> Tensor:

@@ -18,8 +18,6 @@ from avatar.training.hair_height import HIGHEST
 from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.step import TrainState, completion_loss, train_step
 from avatar.training.surface_prior import (
-    BARE,
-    BARE_POWER,
     BEFORE,
     BEHIND,
     CLOTHES,
@@ -34,6 +32,8 @@ from avatar.training.surface_prior import (
     RAYS,
     SAMPLES,
     SKIN,
+    UNSEEN_POWER,
+    UNSEEN_TORSO,
     SurfacePrior,
     emptiness_off_hair,
     shell_loss,
@@ -189,13 +189,14 @@ def test_colours_count_where_the_clip_shows_nothing(prior):
     wrong[:, 9:] += 0.5
     assert float(drawn.colour_loss(solid.view(-1), wrong.view(-1, 3), nowhere)) == pytest.approx(0.0, abs=1e-6)
     wrong[:, 8] += 0.5
-    unseen = drawn.unseen
-    assert 0.1 < float(drawn.hairy.float().mean()) < 0.9
-    for visible, hair, bare in (
-        (nowhere, torch.ones_like(unseen), unseen),
-        (~nowhere, GRAZING * unseen, GRAZING * unseen),
-    ):
-        expected = torch.where(drawn.hairy, hair, torch.maximum(bare, BARE * unseen**BARE_POWER)).mean() * 0.25
+    hair, unseen = drawn.tolerance >= BEFORE, drawn.unseen
+    on_torso = torch.arange(len(unseen)) % 3 == 0  # the tiny person has none
+    drawn = dataclasses.replace(drawn, on_torso=on_torso)
+    for visible, hidden in ((nowhere, 1.0), (~nowhere, 0.0)):
+        grazing = unseen * max(hidden, GRAZING)
+        expected = torch.where(hair, grazing.clamp_min(hidden), grazing)
+        shown = torch.maximum(grazing, UNSEEN_TORSO * unseen**UNSEEN_POWER)
+        expected = torch.where(on_torso, shown, expected).mean() * 0.25
         found = drawn.colour_loss(solid.view(-1), wrong.view(-1, 3), visible)
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
