@@ -27,8 +27,6 @@ OUTLINE = 0.25
 INSIDE = 0.5
 ROW, ROW_OUTLINES = 0.005, 8
 """Height in metres of a row around the neck, and the places on outlines that have to tell of one."""
-THICKNESS = 0.9
-"""Quantile of a row's outlines that is the thickness: a turned head hides the collar on one side."""
 THINNEST, THICKEST = 0.001, 0.025
 """Metres that clothes stand off the neck; further out, the outline is that of shoulders or hair."""
 SHOWN = 0.5
@@ -99,7 +97,7 @@ def clothes_heights(level: Tensor, reached: Tensor) -> Tensor:
     for at in row[known.any(0)].unique().tolist():
         here = row == at
         values = reached[:, here][known[:, here]]
-        thickness = float(torch.quantile(values, THICKNESS))
+        thickness = float(values.median())
         if len(values) >= ROW_OUTLINES and thickness <= THICKEST:
             heights[here] = max(thickness, THINNEST)
     return heights
