@@ -1,10 +1,10 @@
 """The ICT Face Model Light itself on the open head's topology: synthetic people that the open head was not made from.
 
-    python scripts/ict_head.py ICT.npz registered --out ict_truth.npz
+    python scripts/ict_head.py ICT.npz registered --scans scans --out ict_truth.npz
     python scripts/make_synthetic_clip.py --head-model ict_truth.npz --seed 0 --size 192 --out runs/ict0
 
 `registered`: registrations of scans of `sample_ict_scans.py`, whose neutral ones say where the open head's vertices lie
-on ICT's surface; `scans` beside them. ICT's own identities and expressions, under ARKit's names, are then taken from
+on ICT's surface. ICT's own identities and expressions, under ARKit's names, are then taken from
 there. Inside of the mouth, eyeballs and joints with their weights are the open head's: ICT's jaw opens by the joint.
 """
 
