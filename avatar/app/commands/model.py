@@ -89,8 +89,8 @@ class ModelTrain:
 class ModelLearn:
     """Learn who people are from clips alone: identity and albedo directions, after FML.
 
-    One identity and albedo for each capture; expression, pose and light for each frame. MODEL.npz is a head for
-    --head-model; MODEL.report.json and MODEL.curves.png say how good it is.
+    One identity and albedo for each capture; expression, pose and light for each frame. Every command takes MODEL.npz
+    as its head; MODEL.report.json and MODEL.curves.png say how good it is.
     """
 
     captures: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURES...")]
