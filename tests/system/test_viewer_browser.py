@@ -180,7 +180,8 @@ def test_it_plays_and_steps_by_keys(page, viewer):
     for key, expected in (("n", 1), ("Shift+N", 11), ("b", 10)):
         page.keyboard.press(key)
         assert until(lambda expected=expected: viewer.session.store.state.frame == expected), key
-    assert page.get_by_role("slider").first.get_attribute("aria-valuenow") == "10"
+    slider = page.get_by_role("slider").first
+    assert until(lambda: slider.get_attribute("aria-valuenow") == "10"), "the page follows"
 
 
 def test_a_video_drives_and_one_without_a_face_is_told(page, viewer, tiny_driver, flat_clip):
