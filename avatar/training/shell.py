@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -43,10 +44,15 @@ class Shell:
         """`count` rays at random, half of them from those that meet a surface hardly seen, where there are any."""
         device = self.depth.device
         chosen = torch.randint(len(self), (count,), generator=generator, device=device)
-        pool = (self.unseen > 0.5).nonzero().squeeze(1)
-        if len(pool):
-            chosen[: count // 2] = pool[torch.randint(len(pool), (count // 2,), generator=generator, device=device)]
+        if len(self.pool):
+            half = torch.randint(len(self.pool), (count // 2,), generator=generator, device=device)
+            chosen[: count // 2] = self.pool[half]
         return self.select(chosen)
+
+    @cached_property
+    def pool(self) -> Tensor:
+        """Indices of rays that meet a surface hardly seen."""
+        return (self.unseen > 0.5).nonzero().squeeze(1)
 
     def points(self, offset: Tensor) -> Tensor:
         """Points `[P, S, 3]` at `offset` `[P, S]` metres behind the mesh along each ray."""
