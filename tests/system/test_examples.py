@@ -15,7 +15,7 @@ from avatar.media.video import probe_video
 from avatar.synthetic.clip import make_synthetic_clip
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-FRAMES, SIZE = 40, 96
+FRAMES, SIZE = 30, 96
 pytestmark = pytest.mark.slow
 
 

@@ -47,7 +47,7 @@ MOMENTS = {
     "finishing": ("avatar.data.capture_writer/write_transforms", 0),
     "tidying up": ("capture_tools.stages.store/Stages/remove", 0),
 }
-"""The function in which the process dies, and how many calls it survives."""
+"""The function in which the process dies, and how many calls it survives; in the order of a capture's work."""
 
 
 def run(video: Path, out: Path, place: str = "", calls: int = 0) -> int:
@@ -61,25 +61,16 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in files.items() if name != "report/report.json"}
 
 
-@pytest.fixture(scope="module")
-def clip(painted: PaintedClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", painted.images[:22], 25, synthetic=True)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    out = tmp_path_factory.mktemp("undisturbed") / "capture"
-    assert run(clip, out) == 0
-    return contents(out)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_captures_go_on(clip: Path, undisturbed: dict[str, bytes], tmp_path: Path, moment: str) -> None:
-    place, calls = MOMENTS[moment]
+def test_a_capture_killed_again_and_again_goes_on(painted: PaintedClip, tmp_path: Path) -> None:
+    """Killed at every moment in turn, each start going on from the last, against one that nothing disturbs."""
+    clip = write_video(tmp_path / "clip.mp4", painted.images[:22], 25, synthetic=True)
+    assert run(clip, tmp_path / "undisturbed") == 0
+    undisturbed = contents(tmp_path / "undisturbed")
     out = tmp_path / "capture"
-    assert run(clip, out, place, calls) == -9
-    assert (out / "transforms.json").exists() == (moment == "tidying up")
+    for moment, (place, calls) in MOMENTS.items():
+        assert run(clip, out, place, calls) == -9, moment
+        assert (out / "transforms.json").exists() == (moment == "tidying up"), moment
     assert run(clip, out) == 0
     found = contents(out)
     assert sorted(found) == sorted(undisturbed)  # nothing half written is left either

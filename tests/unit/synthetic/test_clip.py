@@ -196,7 +196,7 @@ def test_detector_finds_the_face_where_the_truth_says(seed):
     scene = make_synthetic_scene(seed=seed, size=256, frames=150)
     errors = []
     with LandmarkDetector() as detector:
-        for index in range(0, 150, 8):
+        for index in range(0, 150, 16):
             frame = render_synthetic_frame(scene, index)
             pixels, faces = detector.detect(frame.image)
             assert faces == 1, f"frame {index}"
