@@ -291,7 +291,9 @@ class Avatar:
                 if dilated is not None
                 else self._render_dense(states, rays, include_unbounded)
             )
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        picture = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        shown = origins + picture["depth"].unsqueeze(1) * directions
+        return picture if edge is None else picture | {"colour": edge.softened(picture, shown, camera)}
 
     @torch.no_grad()
     def empty_room(self, camera: Camera) -> Tensor:

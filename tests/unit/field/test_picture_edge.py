@@ -1,10 +1,14 @@
 """Beyond the captured picture: below it the torso goes on, at the sides it fades, inside nothing changes."""
 
+import math
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
-from avatar.field.picture_edge import FADE, INSIDE, PictureEdge
-from avatar.geometry.cameras import Camera, look_at, project
+from avatar.field.picture_edge import FADE, INSIDE, PictureEdge, row_sums
+from avatar.geometry.cameras import Camera, image_rays, look_at, project, turn_camera
 
 SIZE, FOCAL = 100, 220.0
 
@@ -66,3 +70,33 @@ def test_a_camera_that_looks_down_has_no_floor():
     assert PictureEdge.of(steep, torch.device("cpu")) is None
     tilted = look_at((0, 0.5, 1.0), (0, 0, 0))
     assert PictureEdge.of(Camera(SIZE, SIZE, FOCAL, FOCAL, 50.0, 50.0, tilted), torch.device("cpu")) is not None
+
+
+def test_stripes_below_the_edge_are_blurred_along_rows_and_nothing_else_changes(camera, edge):
+    """A striped wall through the person's place, whose outline is ragged, seen from 20 degrees aside and lower."""
+    aside = replace(turn_camera(camera, np.zeros(3), math.radians(20), 0.0), cy=10.0)
+    origins, directions = (part.reshape(-1, 3) for part in image_rays(aside, device=torch.device("cpu")))
+    depth = -origins[:, 2] / directions[:, 2]
+    points = origins + depth[:, None] * directions
+    opacity = torch.rand(SIZE * SIZE, generator=torch.Generator().manual_seed(1)).round()
+    stripes = (points[:, :1] * 60).floor().remainder(2).expand(-1, 3)
+    picture = {"colour": stripes * opacity[:, None], "opacity": opacity, "depth": depth}
+    soft = edge.softened(picture, points, aside)
+    short = edge.short(points)
+    assert 200 < (short > 0.03).sum() < 0.5 * len(short)
+    torch.testing.assert_close(soft[short == 0], picture["colour"][short == 0])
+    assert (soft[opacity == 0] == 0).all()
+    far = (short > 0.05) & (opacity == 1)
+    assert picture["colour"][far].std() > 0.45
+    assert soft[far].std() < 0.15
+    assert soft[far].mean() == pytest.approx(0.5, abs=0.06)
+
+
+def test_sums_along_rows_take_parts_of_pixels():
+    values = torch.rand(3, 9, 2, generator=torch.Generator().manual_seed(2))
+    radius = torch.tensor([0.0, 1.0, 0.25]).view(3, 1, 1).expand(3, 9, 1)
+    sums = row_sums(values, radius)
+    torch.testing.assert_close(sums[0], values[0])
+    torch.testing.assert_close(sums[1, 4], values[1, 3:6].sum(0))
+    torch.testing.assert_close(sums[1, 0], values[1, :2].sum(0))
+    torch.testing.assert_close(sums[2, 4], values[2, 4] + 0.25 * (values[2, 3] + values[2, 5]))
