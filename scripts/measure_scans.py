@@ -25,11 +25,11 @@ from avatar.flame.landmarks import surface_points
 from avatar.flame.library import load_head
 from avatar.kernels.mesh.op import MeshQuery
 from capture_tools.scan.matching import HeadSurface
-from capture_tools.scan.person import Last, personal_template
+from capture_tools.scan.person import Hints, Last, personal_template
 from capture_tools.scan.reading import read_scan
 from capture_tools.scan.registering import register_scan
 from capture_tools.scan.scan import apply
-from capture_tools.scan.sequence import person_of
+from capture_tools.scan.sequence import ScanSeries, person_of
 from capture_tools.scan.settings import RegisterSettings
 from capture_tools.scan.surface_colours import colours_of_scan
 
@@ -102,11 +102,12 @@ def measure(settings: Settings) -> list[dict[str, float]]:
     known = known_scans(person_asset, colours, slid=settings.slid, points=settings.points)
     known = known[: settings.scans]
     options = RegisterSettings(unit="m")
-    person, first = person_of(lambda number: known[number].scan, [0], asset, options)
+    series = ScanSeries(len(known), lambda number: known[number].scan)
+    person, first = person_of(series, [0], asset, options)
     last, rows = Last(first.scan_to_model, first.params), []
     marked = {"vertices": first.vertices, "scan_to_model": first.scan_to_model}
     for one in known[1:]:
-        made = register_scan(one.scan, asset, options, None, person, last)
+        made = register_scan(one.scan, asset, options, Hints(person=person, last=last))
         truth = apply(made.scan_to_model, one.vertices)
         row = {"before": made.texture.get("before", np.nan), "after": made.texture.get("after", np.nan)}
         for stage in made.stages:

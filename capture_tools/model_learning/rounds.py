@@ -19,6 +19,7 @@ from capture_tools.model_learning.reading import read_registration
 from capture_tools.model_learning.state import Registrations
 from capture_tools.scan.landmarks import ScanLandmarks
 from capture_tools.scan.output import REGISTRATION, REPORT, write_registration
+from capture_tools.scan.person import Hints
 from capture_tools.scan.reading import ENDINGS, read_scan
 from capture_tools.scan.registering import register_scan
 from capture_tools.scan.scan import apply
@@ -70,7 +71,8 @@ def register_again(
             target = out / f"{index:04d}_{folder.name}"
             if not (target / REPORT).is_file():  # written last
                 landmarks, settings = last_landmarks(folder, asset)
-                write_registration(target, scan, register_scan(read_scan(scan), asset, settings, landmarks), asset)
+                registered = register_scan(read_scan(scan), asset, settings, Hints(landmarks))
+                write_registration(target, scan, registered, asset)
             made.append(target)
             bar.update(index + 1)
     heads = [read_registration(folder, asset) for folder in made]

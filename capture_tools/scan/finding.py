@@ -53,21 +53,22 @@ class Candidate:
         return FACE_WIDTH / scale_of(self.scan_to_model)
 
 
-def find_face(scan: Scan, template_landmarks: np.ndarray, where: object) -> np.ndarray:
+def find_face(scan: Scan, template_landmarks: np.ndarray, detector: LandmarkDetector) -> np.ndarray:
     """The similarity `[4, 4]` that brings a scan roughly to the head model's template.
 
-    template_landmarks: `[478, 3]` of the model at rest. Raises InputError where there is no face, or two heads.
+    template_landmarks: `[478, 3]` of the model at rest. detector: of independent images, with MOST_FACES in each.
+    Raises InputError where there is no face, or two heads.
     """
     box = box_transform(scan.vertices)
     painter = ScanPainter(scan.moved(box))
     for size in SIZES:
-        found = search(painter, template_landmarks, size, parts=size == SIZES[-1])
+        found = search(painter, template_landmarks, size, detector)
         if found:
             break
     else:
         raise InputError(
             "no face was found on the scan",
-            where=str(where),
+            where=scan.name,
             expected="a head with a face, seen from some side",
             fix="give its landmarks: --landmarks FILE; or check that the scan is one of a head",
         )
@@ -80,7 +81,7 @@ def find_face(scan: Scan, template_landmarks: np.ndarray, where: object) -> np.n
     if others:
         raise InputError(
             "there are two heads on the scan",
-            where=str(where),
+            where=scan.name,
             expected="one head",
             found=f"{1 + len(_apart(others))} faces far from each other",
             fix="cut the scan, so that one head is left on it",
@@ -99,12 +100,14 @@ def box_transform(points: np.ndarray) -> np.ndarray:
     return transform
 
 
-def search(painter: ScanPainter, template_landmarks: np.ndarray, size: int, *, parts: bool) -> list[Candidate]:
-    """All faces in pictures from 26 sides, each turned four ways."""
+def search(
+    painter: ScanPainter, template_landmarks: np.ndarray, size: int, detector: LandmarkDetector
+) -> list[Candidate]:
+    """All faces in pictures from 26 sides, each turned four ways; in the parts of the largest pictures too."""
     found = []
-    sides = directions()
+    sides, parts = directions(), size == SIZES[-1]
     label = "the scan's face, its parts" if parts else "the scan's face"
-    with LandmarkDetector(static=True, max_faces=MOST_FACES) as detector, Progress(label, len(sides), "view") as bar:
+    with Progress(label, len(sides), "view") as bar:
         for done, side in enumerate(sides):
             up = (0, 1, 0) if abs(side[1]) < 0.9 else (0, 0, 1)
             focal = size * DISTANCE / 2.3

@@ -13,7 +13,8 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.library import open_head_model
 from capture_tools.embed.embedding import ready_head
 from capture_tools.scan.landmarks import LANDMARK_ENDINGS, read_landmarks
-from capture_tools.scan.output import REPORT, write_registration
+from capture_tools.scan.output import REPORT, ScanFiles, write_registration
+from capture_tools.scan.person import Hints
 from capture_tools.scan.reading import read_scan
 from capture_tools.scan.registering import register_scan
 from capture_tools.scan.sequence_folder import register_sequence
@@ -36,14 +37,14 @@ def register_files(scans: Sequence[Path], out: Path, settings: RegisterSettings 
     names = folder_names(scans)
     files = landmark_files(names, settings.landmarks)
     asset = open_head_model(settings.head_model)
+    if len(scans) == 1 and not settings.sequence:
+        return [_register_file(ScanFiles(scans[0], out, files[0]), asset, settings)]
+    each = [ScanFiles(scan, out / name, file) for scan, name, file in zip(scans, names, files, strict=True)]
     if settings.sequence:
-        return register_sequence(scans, [out / name for name in names], out, asset, settings, files)
-    if len(scans) == 1:
-        return [_register_file(scans[0], out, asset, settings, files[0])]
+        return register_sequence(each, out, asset, settings)
     with claimed_folder(out, "registrations", {"head_model": asset.fingerprint[:12]}):
         try:
-            each = zip(scans, names, files, strict=True)
-            return [_register_file(scan, out / name, asset, settings, file) for scan, name, file in each]
+            return [_register_file(one, asset, settings) for one in each]
         except InputError:
             withdraw_claim(out)
             raise
@@ -91,23 +92,24 @@ def landmark_files(names: Sequence[str], given: Path | None) -> list[Path | None
     return files
 
 
-def _register_file(path: Path, out: Path, asset: HeadAsset, settings: RegisterSettings, marked: Path | None) -> Path:
-    identity: dict[str, Any] = {"scan": sha256_of_file(path)[:16], "head_model": asset.fingerprint[:12]}
+def _register_file(files: ScanFiles, asset: HeadAsset, settings: RegisterSettings) -> Path:
+    out = files.folder
+    identity: dict[str, Any] = {"scan": sha256_of_file(files.scan)[:16], "head_model": asset.fingerprint[:12]}
     if settings.unit != "auto":
         identity["unit"] = settings.unit
     if settings.pupil_distance is not None:
         identity["pupil_distance"] = settings.pupil_distance
     landmarks = None
-    if marked is not None:
-        landmarks = read_landmarks(marked)
-        identity["landmarks"] = sha256_of_file(marked)[:16]
+    if files.landmarks is not None:
+        landmarks = read_landmarks(files.landmarks)
+        identity["landmarks"] = sha256_of_file(files.landmarks)[:16]
     with claimed_folder(out, "registration", identity):
         if (out / REPORT).is_file():  # written last
             return out
         try:
-            scan = read_scan(path)
+            scan = read_scan(files.scan)
             ready = ready_head(asset)
-            write_registration(out, path, register_scan(scan, ready, settings, landmarks), ready)
+            write_registration(out, files.scan, register_scan(scan, ready, settings, Hints(landmarks)), ready)
         except InputError:
             withdraw_claim(out)
             raise

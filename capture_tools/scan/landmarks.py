@@ -93,20 +93,19 @@ class CloseView:
 
 
 def close_views(
-    painter: ScanPainter, centre: np.ndarray, angles: Sequence[tuple[float, float]] = VIEWS
+    painter: ScanPainter, centre: np.ndarray, angles: Sequence[tuple[float, float]], detector: LandmarkDetector
 ) -> list[CloseView]:
     """Pictures around the face of a scan that is in the model's frame, where the detector finds it.
 
-    centre: `[3]` metres, of the face.
+    centre: `[3]` metres, of the face. detector: of independent images.
     """
     views = []
-    with LandmarkDetector(static=True) as detector:
-        for yaw, pitch in np.radians(angles):
-            camera = close_camera(centre, float(yaw), float(pitch))
-            image = painter.render(camera, hole=HOLE)
-            pixels, _ = detector.detect(image.rgb)
-            if pixels is not None:
-                views.append(CloseView(camera, pixels.astype(np.float64), image.rgb))
+    for yaw, pitch in np.radians(angles):
+        camera = close_camera(centre, float(yaw), float(pitch))
+        image = painter.render(camera, hole=HOLE)
+        pixels, _ = detector.detect(image.rgb)
+        if pixels is not None:
+            views.append(CloseView(camera, pixels.astype(np.float64), image.rgb))
     return views
 
 
@@ -160,6 +159,17 @@ def check_face(landmarks: ScanLandmarks, template: np.ndarray, where: object) ->
     similarity, residual = robust_similarity(landmarks.points[known], template[known])
     middle = float(np.median(residual))
     if not middle < FACE_RESIDUAL:
+        _, mirrored = robust_similarity(landmarks.points[known] * [-1, 1, 1], template[known])
+        if landmarks.kind == "ibug" and np.median(mirrored) < FACE_RESIDUAL:
+            raise InputError(
+                "left and right are exchanged (a mirror-symmetric mix-up): the landmarks fit a face's mirror image",
+                where=str(where),
+                expected="iBUG's order, which begins at the person's right, on a scan that is not mirrored",
+                found=f"{1000 * np.median(mirrored):.1f} mm off a mirrored face in the median, "
+                f"{1000 * middle:.1f} mm off a face",
+                fix="mirror the scan and its landmarks (negate x of both) if the scan is mirrored, else exchange left "
+                "and right in the file of landmarks",
+            )
         raise InputError(
             "the landmarks have not the shape of a face"
             if landmarks.kind == "ibug"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,17 @@ REGISTRATION, REPORT, HEAT_MAP, OVERLAY, MESH = (
     "registration.glb",
 )
 ARRAYS = ("shape", "expr", "rotation", "translation", "neck", "jaw", "eyes")
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """Where a scan is, and where its registration goes."""
+
+    scan: Path
+    folder: Path
+    """Of the registration."""
+    landmarks: Path | None = None
+    """The file of its landmarks. They are found on the scan by default."""
 
 
 def write_registration(

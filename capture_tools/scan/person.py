@@ -10,6 +10,7 @@ import torch
 
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters
+from capture_tools.scan.landmarks import ScanLandmarks
 from capture_tools.scan.surface_colours import SurfaceColours
 
 
@@ -37,6 +38,19 @@ class Last:
     """`[4, 4]` with scale."""
     params: HeadParameters | None = None
     """One frame, from whose expression and pose the next fit starts."""
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What is known of a scan before it is registered."""
+
+    landmarks: ScanLandmarks | None = None
+    """In the scan's own frame. They are found on the scan by default."""
+    person: Person | None = None
+    """From other scans of the same person: the template takes the place of the model's shape, and the vertices are
+    aligned with the texture."""
+    last: Last | None = None
+    """Another scan of the same person, which this one starts from."""
 
 
 @torch.no_grad()

@@ -9,7 +9,8 @@ import numpy as np
 from avatar.base.errors import InputError
 from avatar.base.limits import PUPIL_DISTANCE
 from avatar.flame.assets import HeadAsset
-from capture_tools.scan.finding import find_face
+from capture_tools.detect.landmark_detector import LandmarkDetector
+from capture_tools.scan.finding import MOST_FACES, find_face
 from capture_tools.scan.landmarks import (
     FEWEST_VIEWS,
     VIEWS,
@@ -20,7 +21,7 @@ from capture_tools.scan.landmarks import (
     template_landmarks,
     triangulate,
 )
-from capture_tools.scan.person import Last
+from capture_tools.scan.person import Hints, Last
 from capture_tools.scan.rendering import ScanPainter
 from capture_tools.scan.scan import Scan, scale_of
 from capture_tools.scan.settings import UNITS, USUAL_PUPIL_DISTANCE, RegisterSettings
@@ -46,19 +47,14 @@ class PlacedScan:
     warnings: list[str]
 
 
-def place_scan(
-    scan: Scan,
-    asset: HeadAsset,
-    settings: RegisterSettings,
-    given: ScanLandmarks | None,
-    last: Last | None = None,
-) -> PlacedScan:
+def place_scan(scan: Scan, asset: HeadAsset, settings: RegisterSettings, hints: Hints | None = None) -> PlacedScan:
     """Find the face and bring the scan into the model's frame.
 
-    given: landmarks in the scan's frame, which spare the search. last: another scan of the person, whose scale is
-    kept; the face is looked for where it was there. Raises InputError where there is no face, or two.
+    Known landmarks spare the search. The scale of another scan of the person is kept, and the face is looked for where
+    it was there. Raises InputError where there is no face, or two.
     """
-    warnings = []
+    hints = hints or Hints()
+    given, last, warnings = hints.landmarks, hints.last, []
     if given is not None:
         to_model, _ = check_face(given, template_landmarks(asset, given.kind), scan.name)
         landmarks, views, back = given.moved(to_model), [], np.eye(4)
@@ -85,22 +81,23 @@ def _detected(
     start: a similarity `[4, 4]` near which the face is tried first.
     """
     template = template_landmarks(asset, "mediapipe")
-    if start is not None:
-        try:
-            return _close_to(scan, template, start)
-        except InputError:  # the scan stands elsewhere than the last: searched from all sides
-            pass
-    return _close_to(scan, template, find_face(scan, template, scan.name))
+    with LandmarkDetector(static=True, max_faces=MOST_FACES) as detector:
+        if start is not None:
+            try:
+                return _close_to(scan, template, start, detector)
+            except InputError:  # the scan stands elsewhere than the last: searched from all sides
+                pass
+        return _close_to(scan, template, find_face(scan, template, detector), detector)
 
 
 def _close_to(
-    scan: Scan, template: np.ndarray, to_model: np.ndarray
+    scan: Scan, template: np.ndarray, to_model: np.ndarray, detector: LandmarkDetector
 ) -> tuple[np.ndarray, ScanLandmarks, list[CloseView], np.ndarray]:
     """What `_detected` returns, from close views of a face whose place is known roughly."""
     again, landmarks, views = np.eye(4), None, []
     for angles in (VIEWS[:5], VIEWS):  # the second time from where a face is upright and centred, however it came
         to_model = again @ to_model
-        views = close_views(ScanPainter(scan.moved(to_model)), template.mean(0), angles)
+        views = close_views(ScanPainter(scan.moved(to_model)), template.mean(0), angles, detector)
         if len(views) < min(FEWEST_VIEWS, len(angles) - 1):
             raise InputError(
                 "no face was found on the scan",

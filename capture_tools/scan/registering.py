@@ -19,7 +19,7 @@ from capture_tools.scan.coupled_fit import CoupledFit, CoupledFitter
 from capture_tools.scan.landmarks import ScanLandmarks, template_landmarks
 from capture_tools.scan.measures import Distances, head_distances
 from capture_tools.scan.model_fit import ModelFit, ModelFitter
-from capture_tools.scan.person import Last, Person
+from capture_tools.scan.person import Hints, Person
 from capture_tools.scan.placing import PlacedScan, place_scan, retriangulated
 from capture_tools.scan.sampling import Samples, joined, sample_scan
 from capture_tools.scan.scan import Scan, apply
@@ -71,18 +71,15 @@ def register_scan(
     scan: Scan,
     asset: HeadAsset,
     settings: RegisterSettings,
-    landmarks: ScanLandmarks | None = None,
-    person: Person | None = None,
-    last: Last | None = None,
+    hints: Hints | None = None,
 ) -> Registration:
     """Fit the head model to a scan, then free vertices.
 
-    landmarks: in the scan's frame; found on the scan by default. person: from other scans of the same person; its
-    template takes the place of the model's shape, and the vertices are aligned with its texture. last: another scan of
-    the same person, which this one starts from. Raises InputError where there is no face, or two.
+    hints: what is known of the scan beforehand. Raises InputError where there is no face, or two.
     """
-    fitter, placed, middle = placed_fitter(scan, asset, settings, landmarks, person, last)
-    whole, notes = sample_scan(placed.scan, HEAD_SAMPLES, (middle, HEAD_RADIUS))
+    begun = placed_fitter(scan, asset, settings, hints)
+    fitter, placed, person = begun.fitter, begun.placed, begun.person
+    whole, notes = begun.samples()
     model = fitter.to_samples(whole)
     centre = model.vertices[asset.region("face")].mean(0)
     if scan.faces is not None:
@@ -95,23 +92,36 @@ def register_scan(
     texture, told = _with_texture(coupling, coupled, placed.scan, centre, person)
     if texture is not None:
         stages["texture"], coupled = texture.vertices, texture
-    made = _measured(fitter, placed, stages, (coupled.flipped, coupled.crossing), notes, middle)
+    made = _measured(begun, stages, coupled, notes)
     if person is not None:
         made = replace(made, params=replace(made.params, shape=torch.as_tensor(person.shape, dtype=torch.float32)))
     return replace(made, texture=told)
 
 
-def placed_fitter(
-    scan: Scan,
-    asset: HeadAsset,
-    settings: RegisterSettings,
-    landmarks: ScanLandmarks | None = None,
-    person: Person | None = None,
-    last: Last | None = None,
-) -> tuple[ModelFitter, PlacedScan, np.ndarray]:
-    """The model fitted to the landmarks, the scan in its frame, and the middle `[3]` of the head."""
+@dataclass(frozen=True)
+class Begun:
+    """A scan with the model fitted to its landmarks: where all stages start."""
+
+    fitter: ModelFitter
+    placed: PlacedScan
+    person: Person | None
+
+    @property
+    def middle(self) -> np.ndarray:
+        """`[3]` metres: of the head at rest, in the model's frame."""
+        return template_landmarks(self.fitter.asset, "mediapipe").mean(0) - np.array([0, 0, 0.06])
+
+    def samples(self, count: int = HEAD_SAMPLES, seed: int = 0) -> tuple[Samples, list[str]]:
+        """About `count` points of the scan's head, and notes."""
+        return sample_scan(self.placed.scan, count, (self.middle, HEAD_RADIUS), seed)
+
+
+def placed_fitter(scan: Scan, asset: HeadAsset, settings: RegisterSettings, hints: Hints | None = None) -> Begun:
+    """Bring the scan into the model's frame, and the model to its landmarks. Raises as `register_scan`."""
+    hints = hints or Hints()
+    person, last = hints.person, hints.last
     head = asset if person is None else person.head(asset)
-    placed = place_scan(scan, head, settings, landmarks, last)
+    placed = place_scan(scan, head, settings, hints)
     fitter = ModelFitter(head, placed.landmarks)
     if person is not None:
         fitter.hold_shape()
@@ -120,7 +130,7 @@ def placed_fitter(
     start = fitter.to_landmarks()
     placed = retriangulated(placed, landmark_normals(asset, start))
     fitter.landmarks = placed.landmarks
-    return fitter, placed, template_landmarks(head, "mediapipe").mean(0) - np.array([0, 0, 0.06])
+    return Begun(fitter, placed, person)
 
 
 def _with_texture(
@@ -155,27 +165,25 @@ def landmark_normals(asset: HeadAsset, fit: ModelFit) -> np.ndarray:
     return mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
 
 
-def _measured(
-    fitter: ModelFitter,
-    placed: PlacedScan,
-    reached: dict[str, np.ndarray],
-    faults: tuple[int, int],
-    notes: list[str],
-    middle: np.ndarray,
-) -> Registration:
-    """Everything in the frame in which the head is neither turned nor moved, with distances and warnings."""
+def _measured(begun: Begun, reached: dict[str, np.ndarray], coupled: CoupledFit, notes: list[str]) -> Registration:
+    """Everything in the frame in which the head is neither turned nor moved, with distances and warnings.
+
+    reached: vertices `[V, 3]` after each stage. coupled: the last one.
+    """
+    fitter, placed = begun.fitter, begun.placed
     final, asset = fitter.fit(), fitter.asset
     upright = np.linalg.inv(final.pose.world_from_head[0].double().numpy())
-    measured, _ = sample_scan(placed.scan, MEASURED_SAMPLES, (middle, HEAD_RADIUS), seed=2)
+    measured, _ = begun.samples(MEASURED_SAMPLES, seed=2)
     move: Callable[[np.ndarray], np.ndarray] = lambda points: apply(upright, points)  # noqa: E731
     samples = Samples(move(measured.points), measured.normals @ upright[:3, :3].T, measured.oriented)
     stages = {name: move(vertices) for name, vertices in reached.items()}
-    last = list(stages)[-1]
     distances = {name: head_distances(asset, fitter.surface, at, samples) for name, at in stages.items()}
-    judged = _judged(asset, fitter, stages[last], samples, distances[last], faults)
+    last = list(stages)[-1]
+    vertices = stages[last]
+    judged = [*_uncovered(fitter, vertices, samples), *_faults(distances[last], coupled)]
     nothing = torch.zeros(1, 3)
     return Registration(
-        vertices=stages[last],
+        vertices=vertices,
         params=replace(final.params, rotation=nothing, translation=nothing.clone()),
         model_vertices=move(final.vertices),
         scan_to_model=upright @ placed.scan_to_model,
@@ -183,31 +191,29 @@ def _measured(
         stages=stages,
         distances=distances,
         landmarks=placed.landmarks.moved(upright),
-        flipped=faults[0],
-        crossing=faults[1],
+        flipped=coupled.flipped,
+        crossing=coupled.crossing,
         warnings=[*placed.scan.notes, *placed.warnings, *notes, *judged],
     )
 
 
-def _judged(
-    asset: HeadAsset,
-    fitter: ModelFitter,
-    vertices: np.ndarray,
-    samples: Samples,
-    distances: Distances,
-    faults: tuple[int, int],
-) -> list[str]:
-    """Warnings about the result."""
-    said = []
-    held = np.zeros(asset.vertex_count, bool)
+def _uncovered(fitter: ModelFitter, vertices: np.ndarray, samples: Samples) -> list[str]:
+    """A warning where the scan does not hold enough of the face `[V, 3]`."""
+    held = np.zeros(len(vertices), bool)
     held[fitter.surface.match(vertices, samples, 0.005).corners] = True
-    covered = float(held[asset.region("face")].mean())
+    covered = float(held[fitter.asset.region("face")].mean())
     if covered < FEWEST_COVERED and samples.oriented:
-        said.append(f"the scan shows {covered:.0%} of the face: the rest follows the head model")
+        return [f"the scan shows {covered:.0%} of the face: the rest follows the head model"]
+    return []
+
+
+def _faults(distances: Distances, coupled: CoupledFit) -> list[str]:
+    """Warnings about what is wrong with the result."""
+    said = []
     summary = distances.summary()["face_crop"]
     if summary is not None and summary["p95"] > FAR_OFF:
         said.append(f"a twentieth of the face lies more than {summary['p95']:.1f} mm off: look at heatmap.png")
-    for count, what in zip(faults, ("turned over", "crossing others"), strict=True):
+    for count, what in ((coupled.flipped, "turned over"), (coupled.crossing, "crossing others")):
         if count:
             said.append(f"{count} triangles of the face are left {what}")
     return said

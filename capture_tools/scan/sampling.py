@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from avatar.geometry.cameras import Camera, look_at
+from capture_tools.scan.handedness import winding
 from capture_tools.scan.rendering import ScanPainter, directions
 from capture_tools.scan.scan import Scan, plane_normals
 
@@ -21,8 +22,6 @@ LIFT = 0.0006
 """Metres above the surface from which a point looks out."""
 SEEN_SIZE, SEEN_TIMES = 160, 2
 """Pixels across the pictures of a cloud, and from how many sides a point of it is seen."""
-COHERENT = 0.8
-"""Share of the front's triangles that must wind alike, for the winding to be believed."""
 
 
 @dataclass(frozen=True)
@@ -106,38 +105,6 @@ def porosity(scan: Scan) -> float:
     edges = np.sort(place[scan.faces[:, [0, 1, 1, 2, 2, 0]]].reshape(-1, 2), axis=1)
     _, count = np.unique(edges, axis=0, return_counts=True)
     return float((count == 1).sum() / len(edges))
-
-
-def winding(scan: Scan, centre: np.ndarray) -> tuple[int, bool, list[str]]:
-    """The sign that makes the triangles' normals face outwards, whether they agree, and notes.
-
-    Looks at the face from the front, in the model's frame, and no deeper than the middle of the head.
-    """
-    assert scan.faces is not None
-    grid = np.linspace(-0.06, 0.06, 60)
-    x, y = np.meshgrid(grid, grid)
-    origins = np.stack([centre[0] + x.ravel(), centre[1] + y.ravel(), np.full(x.size, centre[2] + 0.5)], 1)
-    query = scan.query()
-    down = torch.tensor([0.0, 0.0, -1.0]).expand(len(origins), 3)
-    hits = query.cast_rays(torch.as_tensor(origins, dtype=torch.float32), down, max_depth=0.5)
-    face = hits.face[hits.face >= 0].numpy()
-    if not len(face):
-        return 1, True, []
-    corners = scan.vertices[scan.faces[face]]
-    forward = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2] > 0
-    share = float(forward.mean())
-    if share > COHERENT:
-        return 1, True, []
-    if share < 1 - COHERENT:
-        return (
-            -1,
-            True,
-            [
-                "the scan's triangles face inwards and were turned: the scan may be mirrored, its left and right "
-                "exchanged (a mirror-symmetric mix-up); compare it with a photograph"
-            ],
-        )
-    return 1, False, ["the scan's triangles face in and out at random: what is outside was told by visibility"]
 
 
 def see_out(scan: Scan, points: np.ndarray, normals: np.ndarray) -> np.ndarray:

@@ -15,9 +15,8 @@ import numpy as np
 from avatar.flame.assets import HeadAsset
 from capture_tools.scan.landmarks import ScanLandmarks
 from capture_tools.scan.matching import INSIDE
-from capture_tools.scan.person import Last, Person, personal_template
-from capture_tools.scan.registering import HEAD_RADIUS, HEAD_SAMPLES, Registration, placed_fitter, register_scan
-from capture_tools.scan.sampling import sample_scan
+from capture_tools.scan.person import Hints, Last, Person, personal_template
+from capture_tools.scan.registering import Registration, placed_fitter, register_scan
 from capture_tools.scan.scan import Scan
 from capture_tools.scan.settings import RegisterSettings
 from capture_tools.scan.surface_colours import colours_of_scan
@@ -28,8 +27,20 @@ MOST_NEUTRAL = 3
 NEARLY = 1.2
 """Times the smallest expression up to which a face is neutral too."""
 
-Read = Callable[[int], Scan]
-"""A scan of the sequence, by its number: scans are large, so that few are held at a time."""
+
+@dataclass(frozen=True)
+class ScanSeries:
+    """Scans of one person in order of time."""
+
+    count: int
+    read: Callable[[int], Scan]
+    """A scan by its number: scans are large, so that few are held at a time."""
+    landmarks: Sequence[ScanLandmarks] | None = None
+    """Of each scan in its own frame. They are found on the scans by default."""
+
+    def hints(self, number: int, person: Person | None = None, last: Last | None = None) -> Hints:
+        """What is known of a scan."""
+        return Hints(None if self.landmarks is None else self.landmarks[number], person, last)
 
 
 @dataclass(frozen=True)
@@ -42,47 +53,34 @@ class NeutralScans:
     """How far expression and jaw are from rest, in standard deviations, of the scans that were looked at."""
 
 
-def find_neutral(
-    read: Read,
-    count: int,
-    asset: HeadAsset,
-    settings: RegisterSettings,
-    landmarks: Sequence[ScanLandmarks] | None = None,
-) -> NeutralScans:
-    """The scans of a neutral face, by fits of the model alone to some of `count` scans."""
-    looked = sorted({round(i) for i in np.linspace(0, count - 1, min(count, LOOKED_AT))})
+def find_neutral(series: ScanSeries, asset: HeadAsset, settings: RegisterSettings) -> NeutralScans:
+    """The scans of a neutral face, by fits of the model alone to some of them."""
+    looked = sorted({round(i) for i in np.linspace(0, series.count - 1, min(series.count, LOOKED_AT))})
     unrest, last = {}, None
     for number in looked:
-        scan = read(number)
-        given = None if landmarks is None else landmarks[number]
-        fitter, placed, middle = placed_fitter(scan, asset, settings, given, None, last)
-        last = last or Last(placed.scan_to_model)
-        fitter.to_samples(sample_scan(placed.scan, HEAD_SAMPLES, (middle, HEAD_RADIUS))[0])
-        unrest[number] = fitter.unrest()
+        begun = placed_fitter(series.read(number), asset, settings, series.hints(number, last=last))
+        last = last or Last(begun.placed.scan_to_model)
+        begun.fitter.to_samples(begun.samples()[0])
+        unrest[number] = begun.fitter.unrest()
     order = sorted(looked, key=lambda number: unrest[number])
     near = [number for number in order if unrest[number] <= NEARLY * unrest[order[0]]]
     return NeutralScans(tuple(near[:MOST_NEUTRAL]), unrest)
 
 
 def person_of(
-    read: Read,
-    neutral: Sequence[int],
-    asset: HeadAsset,
-    settings: RegisterSettings,
-    landmarks: Sequence[ScanLandmarks] | None = None,
+    series: ScanSeries, neutral: Sequence[int], asset: HeadAsset, settings: RegisterSettings
 ) -> tuple[Person, Registration]:
     """The person with template and texture, and the registration of the first of the neutral scans."""
     made: list[Registration] = []
     for number in neutral:
-        given = None if landmarks is None else landmarks[number]
         last = Last(made[0].scan_to_model, made[0].params) if made else None
-        made.append(register_scan(read(number), asset, settings, given, last=last))
+        made.append(register_scan(series.read(number), asset, settings, series.hints(number, last=last)))
     person = Person(*personal_template(asset, [(one.vertices, one.params) for one in made]))
     reference = made[0]
     if len(made) > 1:  # the template is the mean of several: the first is fitted to it as all others are
-        given = None if landmarks is None else landmarks[neutral[0]]
         last = Last(reference.scan_to_model, reference.params)
-        reference = register_scan(read(neutral[0]), asset, settings, given, person, last)
+        hints = series.hints(neutral[0], person, last)
+        reference = register_scan(series.read(neutral[0]), asset, settings, hints)
     if not reference.scan.has_colours:
         return person, reference
     inside = np.any([asset.regions[name] for name in INSIDE if name in asset.regions], axis=0)

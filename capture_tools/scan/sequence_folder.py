@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,12 @@ from avatar.base.progress import Progress
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from capture_tools.embed.embedding import ready_head
-from capture_tools.scan.landmarks import ScanLandmarks, read_landmarks
-from capture_tools.scan.output import ARRAYS, REGISTRATION, REPORT, write_registration
+from capture_tools.scan.landmarks import read_landmarks
+from capture_tools.scan.output import ARRAYS, REGISTRATION, REPORT, ScanFiles, write_registration
 from capture_tools.scan.person import Last, Person
 from capture_tools.scan.reading import read_scan
 from capture_tools.scan.registering import Registration, register_scan
-from capture_tools.scan.scan import Scan
-from capture_tools.scan.sequence import find_neutral, person_of
+from capture_tools.scan.sequence import ScanSeries, find_neutral, person_of
 from capture_tools.scan.settings import RegisterSettings
 from capture_tools.scan.surface_colours import SurfaceColours
 
@@ -32,38 +32,34 @@ PERSON = "person.npz"
 
 
 def register_sequence(
-    scans: Sequence[Path],
-    folders: Sequence[Path],
-    out: Path,
-    asset: HeadAsset,
-    settings: RegisterSettings,
-    marked: Sequence[Path | None] = (),
+    files: Sequence[ScanFiles], out: Path, asset: HeadAsset, settings: RegisterSettings
 ) -> list[Path]:
-    """Register scans of one person, each into its folder in `out`; returns the folders.
+    """Register scans of one person, in order of time, each into its folder in `out`; returns the folders.
 
-    marked: the file of landmarks of each scan; faces are searched without.
-
-    What the same command has finished before is left as it is. Raises InputError for scans that cannot be used or do
-    not make a sequence, OutputError where a folder holds something else, is damaged or is being written.
+    All scans have a file of landmarks, or none. What the same command has finished before is left as it is. Raises
+    InputError for scans that cannot be used or do not make a sequence, OutputError where a folder holds something
+    else, is damaged or is being written.
     """
-    if len(scans) < 2:
-        raise InputError("a sequence has several scans", expected="two SCAN or more", found=len(scans))
+    if len(files) < 2:
+        raise InputError("a sequence has several scans", expected="two SCAN or more", found=len(files))
+    scans, marked = [one.scan for one in files], [one.landmarks for one in files if one.landmarks is not None]
     neutral = _numbers(scans, settings.neutral)
     hashes = [sha256_of_file(scan)[:16] for scan in scans]
     said = [*hashes, settings.unit, str(settings.pupil_distance), str(neutral)]
-    said += [sha256_of_file(file)[:16] for file in marked if file is not None]
+    said += [sha256_of_file(file)[:16] for file in marked]
     identity = {
         "scans": hashlib.sha256(" ".join(said).encode()).hexdigest()[:16],
         "head_model": asset.fingerprint[:12],
     }
     with claimed_folder(out, "sequence", identity):
         try:
-            landmarks = [read_landmarks(file) for file in marked if file is not None] or None
-            _Sequence(scans, folders, out, ready_head(asset), settings, identity, landmarks).run(neutral)
+            landmarks = [read_landmarks(file) for file in marked] or None
+            series = ScanSeries(len(scans), lambda number: read_scan(scans[number]), landmarks)
+            _Sequence(files, out, series, ready_head(asset), settings, identity).run(neutral)
         except InputError:
             withdraw_claim(out)
             raise
-    return list(folders)
+    return [one.folder for one in files]
 
 
 def _numbers(scans: Sequence[Path], named: Sequence[Path]) -> tuple[int, ...]:
@@ -77,57 +73,48 @@ def _numbers(scans: Sequence[Path], named: Sequence[Path]) -> tuple[int, ...]:
     return tuple(places[Path(path).absolute()] for path in named)
 
 
+@dataclass
 class _Sequence:
     """The scans of a sequence, their folders, and what is known of the person so far."""
 
-    def __init__(
-        self,
-        scans: Sequence[Path],
-        folders: Sequence[Path],
-        out: Path,
-        asset: HeadAsset,
-        settings: RegisterSettings,
-        identity: dict[str, Any],
-        landmarks: Sequence[ScanLandmarks] | None,
-    ) -> None:
-        self.scans, self.folders, self.out = scans, folders, out
-        self.asset, self.settings, self.identity = asset, settings, identity
-        self.landmarks = landmarks
-        self.neutral: tuple[int, ...] = ()
+    files: Sequence[ScanFiles]
+    out: Path
+    series: ScanSeries
+    asset: HeadAsset
+    settings: RegisterSettings
+    identity: dict[str, Any]
+    neutral: tuple[int, ...] = ()
 
     def run(self, neutral: tuple[int, ...]) -> None:
         """Everything that is not there yet."""
         person = self._person(neutral)
         last = self._last(self.neutral[0])
-        with Progress("sequence", len(self.scans), "scan") as bar:
-            for number in range(len(self.scans)):
+        with Progress("sequence", len(self.files), "scan") as bar:
+            for number in range(len(self.files)):
                 if not self._finished(number):
-                    given = None if self.landmarks is None else self.landmarks[number]
-                    made = register_scan(self._read(number), self.asset, self.settings, given, person, last)
+                    hints = self.series.hints(number, person, last)
+                    made = register_scan(self.series.read(number), self.asset, self.settings, hints)
                     self._write(number, made)
                 last = self._last(number)
                 bar.update(number + 1)
 
-    def _read(self, number: int) -> Scan:
-        return read_scan(self.scans[number])
-
     def _finished(self, number: int) -> bool:
-        return (self.folders[number] / REPORT).is_file()  # written last
+        return (self.files[number].folder / REPORT).is_file()  # written last
 
     def _write(self, number: int, made: Registration) -> None:
-        names = [self.scans[k].name for k in self.neutral]
-        sequence = {"scan": number, "scans": len(self.scans), "neutral": names, "shape": "held at the neutral scans'"}
-        own = self.identity | {"number": number, "scan": sha256_of_file(self.scans[number])[:16]}
-        with claimed_folder(self.folders[number], "registration", own):
-            write_registration(self.folders[number], self.scans[number], made, self.asset, sequence)
+        scan, folder = self.files[number].scan, self.files[number].folder
+        names = [self.files[k].scan.name for k in self.neutral]
+        sequence = {"scan": number, "scans": len(self.files), "neutral": names, "shape": "held at the neutral scans'"}
+        own = self.identity | {"number": number, "scan": sha256_of_file(scan)[:16]}
+        with claimed_folder(folder, "registration", own):
+            write_registration(folder, scan, made, self.asset, sequence)
 
     def _person(self, neutral: tuple[int, ...]) -> Person:
         """The person, read or made; the registration of the first neutral scan is then there too."""
         if (self.out / PERSON).is_file():
             return self._read_person()
-        count = len(self.scans)
-        self.neutral = neutral or find_neutral(self._read, count, self.asset, self.settings, self.landmarks).chosen
-        person, reference = person_of(self._read, self.neutral, self.asset, self.settings, self.landmarks)
+        self.neutral = neutral or find_neutral(self.series, self.asset, self.settings).chosen
+        person, reference = person_of(self.series, self.neutral, self.asset, self.settings)
         self._write(self.neutral[0], reference)
         arrays = {"template": person.template, "shape": person.shape, "neutral": np.array(self.neutral)}
         if person.colours is not None:
@@ -144,7 +131,7 @@ class _Sequence:
         return Person(arrays["template"], arrays["shape"], colours)
 
     def _last(self, number: int) -> Last:
-        arrays = self._arrays(self.folders[number] / REGISTRATION, "scan_to_model", *ARRAYS)
+        arrays = self._arrays(self.files[number].folder / REGISTRATION, "scan_to_model", *ARRAYS)
         values = {name: torch.as_tensor(arrays[name]) for name in ARRAYS}
         params = HeadParameters(**{key: v if key == "shape" else v[None] for key, v in values.items()})
         return Last(arrays["scan_to_model"], params)

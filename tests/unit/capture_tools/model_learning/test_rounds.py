@@ -18,6 +18,7 @@ from capture_tools.model_learning.reading import read_registration
 from capture_tools.model_learning.rounds import find_scans, last_landmarks, register_again
 from capture_tools.model_learning.state import Registrations
 from capture_tools.scan.output import REGISTRATION
+from capture_tools.scan.person import Hints
 from capture_tools.scan.placing import place_scan
 from capture_tools.scan.scan import scale_of
 
@@ -54,7 +55,7 @@ def test_landmarks_and_size_are_those_of_the_last_registration(head, registered)
     landmarks, settings = last_landmarks(folder, head)
     assert np.allclose(landmarks.points, apply(similarity(1000.0), ibug_of(head, vertices)), rtol=1e-4)
     scan = scan_of(head, vertices).moved(similarity(1000.0))
-    placed = place_scan(scan, head, settings, landmarks)
+    placed = place_scan(scan, head, settings, Hints(landmarks))
     assert scale_of(placed.scan_to_model) == pytest.approx(0.001, rel=1e-4)
 
 

@@ -16,9 +16,10 @@ from scan_parts import ibug_of, known_head, scan_of
 from avatar.app.cli import main
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera, look_at
+from capture_tools.scan.handedness import winding
 from capture_tools.scan.landmarks import ScanLandmarks
+from capture_tools.scan.person import Hints
 from capture_tools.scan.registering import register_scan
-from capture_tools.scan.sampling import winding
 from capture_tools.scan.scan import Scan, apply
 from capture_tools.scan.settings import RegisterSettings
 
@@ -28,7 +29,7 @@ MOST_MEMORY = 5e9
 
 
 def given(head, vertices):
-    return ScanLandmarks("ibug", ibug_of(head, vertices), np.tile(np.eye(3), (68, 1, 1)))
+    return Hints(ScanLandmarks("ibug", ibug_of(head, vertices), np.tile(np.eye(3), (68, 1, 1))))
 
 
 def written(path, scan):

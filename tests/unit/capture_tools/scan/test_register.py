@@ -17,6 +17,7 @@ from capture_tools.scan.folder import folder_names, landmark_files, register_fil
 from capture_tools.scan.landmarks import ScanLandmarks
 from capture_tools.scan.measures import head_distances
 from capture_tools.scan.model_fit import ModelFitter
+from capture_tools.scan.person import Hints
 from capture_tools.scan.placing import place_scan
 from capture_tools.scan.sampling import sample_scan
 from capture_tools.scan.settings import RegisterSettings
@@ -33,14 +34,14 @@ def test_the_unit_and_the_pupils_set_the_scale(head):
     landmarks = given_landmarks(head, vertices, similarity(1000.0))
     pupils = landmarks.pupils()
     apart = float(np.linalg.norm(pupils[0] - pupils[1]))
-    exact = place_scan(in_mm, head, RegisterSettings(unit="mm"), landmarks)
+    exact = place_scan(in_mm, head, RegisterSettings(unit="mm"), Hints(landmarks))
     assert np.cbrt(np.linalg.det(exact.scan_to_model[:3, :3])) == pytest.approx(0.001)
     assert exact.warnings == []
-    told = place_scan(in_mm, head, RegisterSettings(pupil_distance=60), landmarks)
+    told = place_scan(in_mm, head, RegisterSettings(pupil_distance=60), Hints(landmarks))
     assert np.cbrt(np.linalg.det(told.scan_to_model[:3, :3])) == pytest.approx(0.060 / apart)
-    guessed = place_scan(in_mm, head, RegisterSettings(), landmarks)
+    guessed = place_scan(in_mm, head, RegisterSettings(), Hints(landmarks))
     assert "scale guessed" in guessed.warnings[0]
-    wrong = place_scan(in_mm, head, RegisterSettings(unit="cm"), landmarks)
+    wrong = place_scan(in_mm, head, RegisterSettings(unit="cm"), Hints(landmarks))
     assert "is the unit right" in wrong.warnings[0]
 
 
@@ -49,14 +50,14 @@ def test_landmarks_in_another_order_are_refused(head):
     landmarks = given_landmarks(head, vertices, np.eye(4))
     mixed = ScanLandmarks("ibug", np.random.default_rng(0).permutation(landmarks.points), landmarks.information)
     with pytest.raises(InputError, match="shape of a face"):
-        place_scan(scan_of(head, vertices), head, RegisterSettings(), mixed)
+        place_scan(scan_of(head, vertices), head, RegisterSettings(), Hints(mixed))
 
 
 @pytest.mark.slow
 def test_a_known_person_is_fitted_and_kept_where_the_scan_has_a_hole(head):
     _, vertices = known_head(head)
     scan = scan_of(head, vertices)
-    placed = place_scan(scan, head, RegisterSettings(unit="m"), given_landmarks(head, vertices, np.eye(4)))
+    placed = place_scan(scan, head, RegisterSettings(unit="m"), Hints(given_landmarks(head, vertices, np.eye(4))))
     cheek = vertices[head.region("face")].mean(0) + np.array([0.04, -0.02, 0])
     hole = np.linalg.norm(scan.vertices[scan.faces].mean(1) - cheek, axis=1) < 0.025
     pierced = type(placed.scan)("pierced", placed.scan.vertices, placed.scan.faces[~hole])

@@ -100,8 +100,8 @@ def test_what_is_finished_stays_and_what_is_missing_is_made_again(sequence, monk
     report.unlink()
     asked = []
 
-    def stop(scan, asset, settings, landmarks, person, last):
-        asked.append((scan, person, last))
+    def stop(scan, asset, settings, hints):
+        asked.append((scan, hints))
         raise OutputError("stopped")
 
     monkeypatch.setattr(sequence_folder, "register_scan", stop)
@@ -110,7 +110,8 @@ def test_what_is_finished_stays_and_what_is_missing_is_made_again(sequence, monk
     report.write_bytes(kept)
     assert main(command) == 0
     assert len(asked) == 1
-    scan, person, last = asked[0]
+    scan, hints = asked[0]
+    person, last = hints.person, hints.last
     assert np.allclose(scan.vertices.mean(0), known["smile"].scan.vertices.mean(0), atol=1e-5)
     rest = read_npz(out / "rest" / "registration.npz")
     assert np.array_equal(last.scan_to_model, rest["scan_to_model"])  # it starts from the neutral scan
