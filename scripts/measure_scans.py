@@ -99,8 +99,7 @@ def measure(settings: Settings) -> list[dict[str, float]]:
         person_asset, colours = invented(asset), freckled(asset)
     else:
         person_asset, colours = person_on_scan(asset, settings.scan)
-    known = known_scans(person_asset, colours, slid=settings.slid, points=settings.points)
-    known = known[: settings.scans]
+    known = known_scans(person_asset, colours, settings.scans, slid=settings.slid, points=settings.points)
     options = RegisterSettings(unit="m")
     series = ScanSeries(len(known), lambda number: known[number].scan)
     person, first = person_of(series, [0], asset, options)

@@ -148,11 +148,11 @@ def fresh_scan(
 
 
 def known_scans(
-    asset: HeadAsset, colours: Colours | None, *, slid: float = 3.0, points: int = 120_000, seed: int = 0
+    asset: HeadAsset, colours: Colours | None, scans: int, *, slid: float = 3.0, points: int = 120_000, seed: int = 0
 ) -> list[KnownScan]:
-    """A scan for each of EXPRESSIONS, of a person who is the asset's template, moved a little between scans."""
+    """The first `scans` of EXPRESSIONS, of a person who is the asset's template, moved a little between scans."""
     made = []
-    for number, actions in enumerate(EXPRESSIONS):
+    for number, actions in enumerate(EXPRESSIONS[:scans]):
         vertices = posed(asset, actions)
         if number:
             vertices = slide(asset, vertices, slid, seed + number) if slid else vertices

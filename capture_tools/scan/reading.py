@@ -55,7 +55,7 @@ def read_scan(path: Path) -> Scan:
             "the scan has too few points for a face", where=path, expected=f"at least {FEWEST_POINTS}", found=len(used)
         )
     scan = _compact(Scan(path.stem, vertices, faces, **look, notes=tuple(notes)), used)
-    return scan if scan.faces is None or len(scan.faces) <= MOST_FACES else coarser(scan)
+    return scan if scan.faces is None or len(scan.faces) <= MOST_FACES else coarser(scan, COARSE_CELLS)
 
 
 def _loaded(path: Path) -> Any:
@@ -160,7 +160,7 @@ def _compact(scan: Scan, used: np.ndarray) -> Scan:
     return Scan(scan.name, scan.vertices[used], faces[proper], texture=scan.texture, notes=scan.notes, **kept)
 
 
-def coarser(scan: Scan, cells: int = COARSE_CELLS) -> Scan:
+def coarser(scan: Scan, cells: int) -> Scan:
     """A scan whose vertices are joined in cells of a grid, about `cells` of them, with a note."""
     assert scan.faces is not None
     corners = scan.vertices[scan.faces]

@@ -1,4 +1,4 @@
-"""Whole registrations of scans that are odd: huge, hollow, mirrored, damaged."""
+"""Scans that are odd, by file and command: huge, mirrored, damaged."""
 
 from __future__ import annotations
 
@@ -11,25 +11,17 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from scan_parts import ibug_of, known_head, scan_of
+from scan_parts import known_head, scan_of
 
 from avatar.app.cli import main
 from avatar.flame.rasterize import rasterize
 from avatar.geometry.cameras import Camera, look_at
-from capture_tools.scan.handedness import winding
-from capture_tools.scan.landmarks import ScanLandmarks
-from capture_tools.scan.person import Hints
-from capture_tools.scan.registering import register_scan
+from capture_tools.scan import reading
+from capture_tools.scan.reading import MOST_FACES
 from capture_tools.scan.scan import Scan, apply
-from capture_tools.scan.settings import RegisterSettings
 
-METRES = RegisterSettings(unit="m")
 MOST_MEMORY = 5e9
 """Bytes: a process with a scan of five million triangles takes 3 GB at most."""
-
-
-def given(head, vertices):
-    return Hints(ScanLandmarks("ibug", ibug_of(head, vertices), np.tile(np.eye(3), (68, 1, 1))))
 
 
 def written(path, scan):
@@ -57,63 +49,44 @@ def depth_scan(head, vertices, size):
     return Scan("depth", apply(camera.world_from_cam, points), faces)
 
 
-@pytest.mark.slow
-def test_five_million_triangles_are_made_coarser_within_bounded_memory(head, tmp_path):
-    _, vertices = known_head(head)
-    scan = depth_scan(head, vertices, 2400)
-    assert len(scan.faces) > 5_000_000
-    path = written(tmp_path / "huge.ply", scan)
-    del scan
-    out, marks = tmp_path / "out", tmp_path / "huge.npy"
-    np.save(marks, ibug_of(head, vertices))
-    command = [sys.executable, "-m", "avatar.app.cli", "register", path, "--out", str(out), "--unit", "m"]
-    command += ["--landmarks", str(marks)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    assert process.stderr is not None
-    said = process.stderr.read().decode()
-    process.stderr.close()
+def test_five_million_triangles_are_made_coarser_within_bounded_memory(tmp_path):
+    """The file of a wavy sheet, read by a process of its own."""
+    side = 1_600
+    x, y = np.meshgrid(np.arange(side), np.arange(side))
+    heights = 40 * np.sin(x / 97) * np.cos(y / 61)
+    number = np.arange(side * side).reshape(side, side)
+    a, b, c, d = number[:-1, :-1], number[1:, :-1], number[1:, 1:], number[:-1, 1:]
+    faces = np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)])
+    assert len(faces) > 5_000_000
+    path = written(tmp_path / "huge.ply", Scan("sheet", np.stack([x, y, heights], -1).reshape(-1, 3), faces))
+    program = "import sys; from pathlib import Path; from capture_tools.scan.reading import read_scan; "
+    program += "scan = read_scan(Path(sys.argv[1])); print(*scan.notes, len(scan.faces))"
+    process = subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    said = process.stdout.read().decode()
+    process.stdout.close()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, said
+    assert process.returncode == 0
     assert used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) < MOST_MEMORY
-    report = json.loads((out / "report.json").read_text())
-    assert any("made coarser" in text and "are used" in text for text in report["warnings"])
-    assert report["scan_to_mesh_mm"]["coupled"]["face_crop"]["median"] < 0.15
+    assert "made coarser" in said
+    assert 300_000 < int(said.split()[-1]) < MOST_FACES
 
 
 @pytest.mark.slow
-def test_the_inner_wall_of_a_hollow_scan_is_not_registered(head):
+def test_a_mirrored_scan_that_is_made_coarser_is_registered_with_both_warnings(head, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "MOST_FACES", 200_000)
+    monkeypatch.setattr(reading, "COARSE_CELLS", 50_000)
     _, vertices = known_head(head)
-    outer = scan_of(head, vertices)
-    normals = np.cross(*(outer.vertices[outer.faces[:, i]] - outer.vertices[outer.faces[:, 0]] for i in (1, 2)))
-    at = np.zeros_like(outer.vertices)
-    np.add.at(at, outer.faces.ravel(), np.repeat(normals, 3, axis=0))
-    _, place = np.unique(np.round(outer.vertices, 6), axis=0, return_inverse=True)
-    total = np.stack([np.bincount(place, at[:, i])[place] for i in range(3)], 1)
-    inner = outer.vertices - 0.003 * total / np.linalg.norm(total, axis=1, keepdims=True)
-    shell = Scan(
-        "shell",
-        np.concatenate([outer.vertices, inner]),
-        np.concatenate([outer.faces, outer.faces[:, ::-1] + len(inner)]),
-    )
-    made = register_scan(shell, head, METRES, given(head, vertices))
-    off = 1000 * np.linalg.norm(apply(np.linalg.inv(made.scan_to_model), made.vertices) - vertices, axis=1)
-    assert np.median(off[head.region("face")]) < 0.8  # the inner wall is 3 mm off
-    assert (made.flipped, made.crossing) == (0, 0)
-
-
-@pytest.mark.slow
-def test_a_mirrored_scan_is_registered_with_a_warning(head, tmp_path):
-    _, vertices = known_head(head)
-    scan = scan_of(head, vertices)
+    scan = depth_scan(head, vertices, 600)
+    assert len(scan.faces) > reading.MOST_FACES
     mirrored = Scan("mirrored", scan.vertices * [-1, 1, 1], scan.faces)
     out = tmp_path / "out"
     assert main(["register", written(tmp_path / "mirrored.ply", mirrored), "--out", str(out), "--unit", "m"]) == 0
     report = json.loads((out / "report.json").read_text())
     assert any("mirror-symmetric mix-up" in text for text in report["warnings"])
-    assert report["scan_to_mesh_mm"]["coupled"]["face_crop"]["median"] < 0.2
-    centre = vertices[head.region("face")].mean(0)
-    assert [winding(one, centre)[0] for one in (scan, mirrored)] == [1, -1]
+    assert any("made coarser" in text and "are used" in text for text in report["warnings"])
+    assert report["scan_to_mesh_mm"]["coupled"]["face_crop"]["median"] < 0.15
 
 
 def test_damaged_scans_have_one_message_and_leave_nothing(head, tmp_path, capsys):

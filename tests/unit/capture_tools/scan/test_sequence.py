@@ -39,7 +39,7 @@ def tools():
 def sequence(tools, head, tmp_path_factory):
     """The command's folder, the command and the known scans by name."""
     made, _ = tools
-    rest, smile = made.known_scans(made.invented(head), made.freckled(head), points=55_000)[:2]
+    rest, smile = made.known_scans(made.invented(head), made.freckled(head), len(NAMES), points=55_000)
     known = dict(zip(NAMES, (smile, rest), strict=True))
     folder = tmp_path_factory.mktemp("sequence")
     for name, one in known.items():
