@@ -49,6 +49,8 @@ def main() -> None:
     settings = tyro.cli(Settings, description=__doc__)
     import torch
 
+    from avatar.base.files import write_npz
+
     torch.set_num_threads(1)
     settings.out.mkdir(parents=True, exist_ok=True)
     for number in range(settings.first, settings.first + settings.sitters):
@@ -57,9 +59,7 @@ def main() -> None:
             continue
         start = time.perf_counter()
         arrays = portraits_of(number, settings)
-        partial = path.with_suffix(".part.npz")
-        np.savez(partial, **arrays)
-        partial.rename(path)
+        write_npz(path, arrays)
         seconds, count = time.perf_counter() - start, settings.people * settings.views
         print(f"{path.name}: {count} portraits, {arrays['found'].mean():.3f} found, {seconds:.0f} s", flush=True)
 

@@ -20,6 +20,7 @@ import torch
 import tyro
 from first_guess_data import detect
 
+from avatar.base.files import write_npz
 from avatar.flame.assets import HeadAsset
 from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
@@ -66,9 +67,7 @@ def main() -> None:
             continue
         start = time.perf_counter()
         arrays = film(FIRST_SEED + number, asset, mesh, settings)
-        partial = path.with_suffix(".part.npz")
-        np.savez_compressed(partial, **arrays)
-        partial.rename(path)
+        write_npz(path, arrays, compressed=True)
         print(f"{path.name}: {arrays['found'].sum()} of {settings.frames} found, {time.perf_counter() - start:.1f} s")
 
 

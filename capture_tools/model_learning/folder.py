@@ -32,8 +32,8 @@ NEEDED_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Written:
-    """What training wrote, and what there is to say."""
+class ModelFiles:
+    """A learned head model as files, and what there is to say."""
 
     model: Path
     report: Path
@@ -43,7 +43,7 @@ class Written:
     """Of the report."""
 
 
-def train_files(places: Sequence[Path], out: Path, settings: LearnSettings, *, overwrite: bool = False) -> Written:
+def train_files(places: Sequence[Path], out: Path, settings: LearnSettings, *, overwrite: bool = False) -> ModelFiles:
     """Train a head model from registrations and write it, with MODEL.report.json and MODEL.curves.png beside it.
 
     Raises InputError or HeadModelError for registrations that cannot be used, OutputError for `out`; all before
@@ -51,7 +51,6 @@ def train_files(places: Sequence[Path], out: Path, settings: LearnSettings, *, o
     """
     settings = settings.check()
     out = Path(out)
-    report, curves, rounds = (out.with_suffix(end) for end in (".report.json", ".curves.png", ".rounds"))
     check_output(out, overwrite)
     asset = open_head_model(settings.head_model)
     data, folders, notes = read_registrations(places, asset, settings.subjects)
@@ -65,15 +64,12 @@ def train_files(places: Sequence[Path], out: Path, settings: LearnSettings, *, o
     trained = _trained(data, asset, settings, None)
     for number in range(2, settings.rounds + 1):
         better = head_of(trained, asset, name)
-        data, folders = register_again(data, folders, scans, better, rounds / f"round_{number}")
+        data, folders = register_again(data, folders, scans, better, out.with_suffix(".rounds") / f"round_{number}")
         trained = _trained(data, asset, settings, better)
     made = head_of(trained, asset, name)
     spaces = {"shape": shape_curves(trained), "expression": expression_curves(trained, data)}
     content = report_of(trained, data, asset, made, spaces, notes, settings)
-    save_head(out, made)
-    write_png(curves, draw_curves(spaces))
-    write_json(report, content)
-    return Written(out, report, curves, made, content)
+    return write_model(out, made, spaces, content)
 
 
 def _trained(data: Registrations, asset: HeadAsset, settings: LearnSettings, first: HeadAsset | None) -> TrainedModel:
@@ -84,6 +80,15 @@ def _trained(data: Registrations, asset: HeadAsset, settings: LearnSettings, fir
         expressions=settings.expression_components,
         shapes=settings.shape_components,
     )
+
+
+def write_model(out: Path, made: HeadAsset, spaces: dict[str, Curves], content: dict[str, Any]) -> ModelFiles:
+    """Write MODEL.npz, MODEL.curves.png and MODEL.report.json. Raises OutputError."""
+    report, curves, picture = out.with_suffix(".report.json"), out.with_suffix(".curves.png"), draw_curves(spaces)
+    save_head(out, made)
+    write_png(curves, picture)
+    write_json(report, content)
+    return ModelFiles(out, report, curves, made, content)
 
 
 def check_output(out: Path, overwrite: bool) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from avatar.app.outcome import Outcome, shown
 from capture_tools.model_learning.from_clips.settings import ClipLearnSettings
 from capture_tools.model_learning.settings import LearnSettings
+
+if TYPE_CHECKING:
+    from capture_tools.model_learning.folder import ModelFiles
 
 
 @dataclass
@@ -75,14 +78,8 @@ class ModelTrain:
             f"{content['registrations']} registrations of {len(content['subjects'])} people, "
             f"rebuilt to {distance['mean']:.3f} mm in the mean, 95 % within {distance['p95']:.3f}",
             f"{directions['shape']} shape and {directions['expression']} expression directions",
-            *(f"warning: {note}" for note in content["warnings"]),
         ]
-        files = [
-            (made.model, f"{made.asset.name}, fingerprint {made.asset.fingerprint[:12]}"),
-            (made.report, "distances, people, measures of the spaces"),
-            (made.curves, "explained variance, generalisation, specificity"),
-        ]
-        return Outcome(files, f"avatar create VIDEO --out RUN --head-model {shown(made.model)}", lines)
+        return _learned(made, lines, "distances, people, measures of the spaces", "create VIDEO --out RUN")
 
 
 @dataclass
@@ -112,14 +109,19 @@ class ModelLearn:
             f"{len(content['captures'])} captures, landmarks within "
             f"{content['landmark_error_iod_by_round'][-1]:.4f} of the eye distance in the mean",
             *(f"{directions[name]} {name} directions explain {100 * explained[name]:.1f} %" for name in directions),
-            *(f"warning: {note}" for note in content["warnings"]),
         ]
-        files = [
-            (made.model, f"{made.asset.name}, fingerprint {made.asset.fingerprint[:12]}"),
-            (made.report, "captures, measures of the spaces"),
-            (made.curves, "explained variance, generalisation, specificity"),
-        ]
-        return Outcome(files, f"avatar capture VIDEO --out CAPTURE --head-model {shown(made.model)}", lines)
+        return _learned(made, lines, "captures, measures of the spaces", "capture VIDEO --out CAPTURE")
+
+
+def _learned(made: ModelFiles, lines: list[str], reported: str, used_by: str) -> Outcome:
+    """The end of a command that wrote a head model. lines: its results. used_by: a command that takes the model."""
+    files = [
+        (made.model, f"{made.asset.name}, fingerprint {made.asset.fingerprint[:12]}"),
+        (made.report, reported),
+        (made.curves, "explained variance, generalisation, specificity"),
+    ]
+    warnings = [f"warning: {note}" for note in made.content["warnings"]]
+    return Outcome(files, f"avatar {used_by} --head-model {shown(made.model)}", [*lines, *warnings])
 
 
 ModelAction = (

@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from avatar.base.files import refuse_inputs, require_free_space, write_json
-from avatar.flame.assets import HeadAsset, save_head
+from avatar.base.files import refuse_inputs, require_free_space
+from avatar.flame.assets import HeadAsset
 from avatar.flame.importing import model_name
 from avatar.flame.library import open_head_model
-from avatar.media.images import write_png
 from capture_tools.embed.embedding import ready_head
-from capture_tools.model_learning.folder import NEEDED_BYTES, check_output
+from capture_tools.model_learning.folder import NEEDED_BYTES, ModelFiles, check_output, write_model
 from capture_tools.model_learning.from_clips.learning import LearnedBases, learn
 from capture_tools.model_learning.from_clips.reading import Clip, check_enough, find_captures, read_clips
 from capture_tools.model_learning.from_clips.settings import ClipLearnSettings
 from capture_tools.model_learning.measures import Curves, space_curves
-from capture_tools.model_learning.pictures import draw_curves
 
 FEW_FRAMES = 3
 """Frames of a clip below which a warning is written."""
 
 
-@dataclass(frozen=True)
-class LearnedFiles:
-    """What learning wrote, and what there is to say."""
-
-    model: Path
-    report: Path
-    curves: Path
-    asset: HeadAsset
-    content: dict[str, Any]
-    """Of the report."""
-
-
 def learn_files(
     places: Sequence[Path], out: Path, settings: ClipLearnSettings, *, overwrite: bool = False
-) -> LearnedFiles:
+) -> ModelFiles:
     """Learn a head model from captures and write it, with MODEL.report.json and MODEL.curves.png beside it.
 
     Raises InputError, CaptureError or HeadModelError for captures that cannot be used, OutputError for `out`; all
@@ -48,7 +34,6 @@ def learn_files(
     """
     settings = settings.check()
     out = Path(out)
-    report, curves = (out.with_suffix(end) for end in (".report.json", ".curves.png"))
     check_output(out, overwrite)
     places = find_captures(places)
     check_enough(len(places), settings.directions, settings.albedo_directions)
@@ -62,10 +47,7 @@ def learn_files(
     directions = len(learned.shape.directions)
     space = space_curves(samples, torch.arange(len(samples)), directions, learned.shape.variances, centred=True)
     content = report_of(learned, clips, asset, space, settings)
-    save_head(out, learned.head)
-    write_png(curves, draw_curves({"shape": space}))
-    write_json(report, content)
-    return LearnedFiles(out, report, curves, learned.head, content)
+    return write_model(out, learned.head, {"shape": space}, content)
 
 
 def report_of(
