@@ -20,7 +20,8 @@ from capture_tools.model_learning.subjects import SHOWN, people_from_file, peopl
 from capture_tools.scan.output import REGISTRATION
 
 NEEDED = ("vertices", *PARTS, "expr", "head_fingerprint")
-COUNT = Limits(3, 1500, "registrations", "they are all held in memory: choose the most different ones")
+FEWEST = 3
+COUNT = Limits(FEWEST, 1500, "registrations", "they are all held in memory: choose the most different ones")
 FARTHEST = 0.1
 """Metres in the median from the starting model's template: a head in another unit or place is further."""
 MAKE = "give folders made by avatar register, or folders that hold some"
@@ -55,6 +56,14 @@ def find_registrations(places: Sequence[Path]) -> list[Path]:
                 "there is no registration in it", where=place, expected=f"{REGISTRATION}, at any depth", fix=MAKE
             )
         found |= {folder.resolve(): folder for folder in below if folder.resolve() not in found}
+    if len(found) < FEWEST:
+        raise InputError(
+            "there are too few registrations",
+            where=places[0],
+            expected=f"{FEWEST} or more: two people, and an expression of one of them",
+            found=len(found),
+            fix="register more scans, or name their folders too",
+        )
     COUNT.require("the number of registrations", len(found), error=InputError)
     return sorted(found.values())
 
@@ -70,7 +79,11 @@ def read_registration(folder: Path, asset: HeadAsset) -> RegisteredHead:
         arrays = read_npz(path, NEEDED)
     except (OSError, ValueError) as cause:
         raise InputError(
-            "the registration is damaged", where=path, found=cause, fix="register the scan again"
+            "the registration is damaged",
+            where=path,
+            expected="the file as avatar register wrote it",
+            found=cause,
+            fix="register the scan again",
         ) from cause
     missing = [name for name in NEEDED if name not in arrays]
     if missing:
@@ -106,12 +119,14 @@ def read_registration(folder: Path, asset: HeadAsset) -> RegisteredHead:
                 where=path,
                 expected=[size],
                 found=list(arrays[name].shape),
+                fix="register the scan again",
             )
     for name in NEEDED[:-1]:
         if arrays[name].dtype.kind not in "fiu" or not np.isfinite(arrays[name]).all():
             raise InputError(
                 "the registration holds values that are not finite",
                 where=path,
+                expected="numbers",
                 found=name,
                 fix="register the scan again",
             )

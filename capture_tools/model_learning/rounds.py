@@ -38,7 +38,8 @@ def find_scans(folders: Sequence[Path], place: Path) -> list[Path]:
     }
     found = []
     for folder in folders:
-        claim = read_json(folder / CLAIM_FILE, InputError)
+        file = folder / CLAIM_FILE
+        claim = read_json(file, InputError) if file.is_file() else None
         identity = claim.get("identity") if isinstance(claim, dict) else None
         scan = identity.get("scan") if isinstance(identity, dict) else None
         if scan not in known:

@@ -15,7 +15,7 @@ from capture_tools.embed.embedding import ready_head
 from capture_tools.scan.landmarks import LANDMARK_ENDINGS, read_landmarks
 from capture_tools.scan.output import REPORT, ScanFiles, write_registration
 from capture_tools.scan.person import Hints
-from capture_tools.scan.reading import read_scan
+from capture_tools.scan.reading import ENDINGS, read_scan
 from capture_tools.scan.registering import register_scan
 from capture_tools.scan.sequence_folder import register_sequence
 from capture_tools.scan.settings import RegisterSettings
@@ -32,6 +32,13 @@ def register_files(scans: Sequence[Path], out: Path, settings: RegisterSettings 
     settings = (settings or RegisterSettings()).check()
     scans, out = [Path(scan) for scan in scans], Path(out)
     for scan in scans:
+        if scan.is_dir():
+            raise InputError(
+                "this is a folder, not a scan",
+                where=scan,
+                expected=f"files: {', '.join(ENDINGS)}",
+                fix=f"name the scans in it: {scan}/*.ply",
+            )
         if not scan.is_file():
             raise InputError("the scan does not exist", where=scan, fix="check the path")
     names = folder_names(scans)

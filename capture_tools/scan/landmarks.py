@@ -158,18 +158,9 @@ def check_face(landmarks: ScanLandmarks, template: np.ndarray, where: object) ->
         known[:CONTOUR] = False  # it goes with the jaw, and people place it anywhere along the cheek
     similarity, residual = robust_similarity(landmarks.points[known], template[known])
     middle = float(np.median(residual))
+    if landmarks.kind == "ibug":
+        _check_sides(landmarks.points[known], template[known], middle, where)
     if not middle < FACE_RESIDUAL:
-        _, mirrored = robust_similarity(landmarks.points[known] * [-1, 1, 1], template[known])
-        if landmarks.kind == "ibug" and np.median(mirrored) < FACE_RESIDUAL:
-            raise InputError(
-                "left and right are exchanged (a mirror-symmetric mix-up): the landmarks fit a face's mirror image",
-                where=str(where),
-                expected="iBUG's order, which begins at the person's right, on a scan that is not mirrored",
-                found=f"{1000 * np.median(mirrored):.1f} mm off a mirrored face in the median, "
-                f"{1000 * middle:.1f} mm off a face",
-                fix="mirror the scan and its landmarks (negate x of both) if the scan is mirrored, else exchange left "
-                "and right in the file of landmarks",
-            )
         raise InputError(
             "the landmarks have not the shape of a face"
             if landmarks.kind == "ibug"
@@ -182,6 +173,20 @@ def check_face(landmarks: ScanLandmarks, template: np.ndarray, where: object) ->
             else "check their order (iBUG's 68, or its last 51) and that they belong to this scan",
         )
     return similarity, middle
+
+
+def _check_sides(points: np.ndarray, template: np.ndarray, off: float, where: object) -> None:
+    """Raise InputError where named landmarks `[K, 3]`, `off` metres from a face's, are those of its mirror image."""
+    mirrored = float(np.median(robust_similarity(points * [-1, 1, 1], template)[1]))
+    if mirrored < FACE_RESIDUAL and (off >= FACE_RESIDUAL or mirrored < off / 2):
+        raise InputError(
+            "left and right are exchanged (a mirror-symmetric mix-up): the landmarks fit a face's mirror image",
+            where=str(where),
+            expected="iBUG's order, which begins at the person's right, on a scan that is not mirrored",
+            found=f"{1000 * mirrored:.1f} mm off a mirrored face in the median, {1000 * off:.1f} mm off a face",
+            fix="mirror the scan and its landmarks (negate x of both) if the scan is mirrored, else exchange left and "
+            "right in the file of landmarks",
+        )
 
 
 LANDMARK_ENDINGS = (".npy", ".json", ".txt")
@@ -205,10 +210,15 @@ def read_landmarks(path: Path) -> ScanLandmarks:
             where=path,
             expected=".npy, .json or .txt with 51 or 68 points",
             found=cause,
+            fix="write a point in each line of a .txt: three numbers in the scan's own unit",
         ) from cause
     if values.ndim != 2 or values.shape[1] != 3 or len(values) not in (51, 68):
         raise InputError(
-            "the landmarks do not fit", where=path, expected="51 or 68 points of three numbers", found=values.shape
+            "the landmarks do not fit",
+            where=path,
+            expected="51 or 68 points of three numbers",
+            found=" x ".join(str(size) for size in values.shape) + " numbers",
+            fix="give iBUG's 68 points, or its last 51; NaN (null in JSON) stands for one that is not known",
         )
     points = np.full((68, 3), np.nan)
     points[68 - len(values) :] = values
@@ -219,6 +229,7 @@ def read_landmarks(path: Path) -> ScanLandmarks:
             where=path,
             expected="the eyes' corners and most others",
             found=f"{int(known.sum())} points",
+            fix="add them, or leave out --landmarks: the face is then searched",
         )
     points[~known] = np.nan
     return ScanLandmarks("ibug", points, known[:, None, None] * np.eye(3))

@@ -52,7 +52,11 @@ def read_scan(path: Path) -> Scan:
         )
     if len(used) < FEWEST_POINTS or not np.ptp(vertices[used], axis=0).max() > 0:
         raise InputError(
-            "the scan has too few points for a face", where=path, expected=f"at least {FEWEST_POINTS}", found=len(used)
+            "the scan has too few points for a face",
+            where=path,
+            expected=f"at least {FEWEST_POINTS}, not all at one place",
+            found=len(used),
+            fix="give the scan itself, not a coarse copy of it",
         )
     scan = _compact(Scan(path.stem, vertices, faces, **look, notes=tuple(notes)), used)
     return scan if scan.faces is None or len(scan.faces) <= MOST_FACES else coarser(scan, COARSE_CELLS)

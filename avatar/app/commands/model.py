@@ -69,7 +69,10 @@ class ModelTrain:
 
         if not self.registrations:
             raise InputError(
-                "there is nothing to learn from", expected="one folder of registrations or more", found="none"
+                "there is nothing to learn from",
+                expected="one folder of registrations or more",
+                found="none",
+                fix="avatar model train REGISTRATIONS --out MODEL.npz",
             )
         made = train_files(self.registrations, self.out, self.settings, overwrite=self.overwrite)
         content = made.content

@@ -33,7 +33,12 @@ class Register:
         from capture_tools.scan.output import HEAT_MAP, MESH, OVERLAY, REGISTRATION, REPORT, figures
 
         if not self.scans:
-            raise InputError("there is nothing to register", expected="one SCAN or more", found="none")
+            raise InputError(
+                "there is nothing to register",
+                expected="one SCAN or more",
+                found="none",
+                fix="avatar register SCAN --out DIR",
+            )
         what = {
             REGISTRATION: "vertices and parameters",
             REPORT: "distances and warnings",

@@ -97,7 +97,7 @@ def test_places_that_hold_no_registration(head, folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no registration in it"):
         find_registrations([folder, tmp_path / "empty"])
-    with pytest.raises(InputError, match="number of registrations"):
+    with pytest.raises(InputError, match="too few registrations"):
         find_registrations([folder / "p00_01"])
     (folder / "p00_01" / "registration.npz").write_bytes(b"not a zip")
     with pytest.raises(InputError, match="damaged"):
@@ -126,7 +126,7 @@ def test_too_few_people_or_expressions(head, folder):
         (["--out", "m.npz", "--rounds", "2"], "--scans"),
         (["--out", "m.npz", "--rounds", "0"], "--rounds is out of range"),
         (["--out", "m.npz", "--rounds", "2", "--scans", "nowhere"], "folder of scans does not exist"),
-        (["--out", "m.npz", "--rounds", "2", "--scans", "."], "file is missing"),
+        (["--out", "m.npz", "--rounds", "2", "--scans", "."], "the scan of a registration is not there"),
         (["--out", "m.npz", "--shape-components", "9"], "too few people"),
         (["--out", "m.npz", "--expression-components", "0"], "out of range"),
         (["--out", "m.npz", "--head-model", "nobody"], "unknown head model"),

@@ -48,6 +48,9 @@ def test_a_scan_is_known_by_its_content(registered, tmp_path):
     write_json(folder / CLAIM_FILE, ["odd"])
     with pytest.raises(InputError, match="not there"):
         find_scans([folder], tmp_path / "scans")
+    (folder / CLAIM_FILE).unlink()  # hidden files are lost where folders are copied by name
+    with pytest.raises(InputError, match="not there"):
+        find_scans([folder], tmp_path / "scans")
 
 
 def test_landmarks_and_size_are_those_of_the_last_registration(head, registered):

@@ -168,4 +168,8 @@ def test_wrong_options_are_refused_before_any_work(tmp_path, capsys):
     assert "already holds something else" in capsys.readouterr().err
     assert main(["register", str(tmp_path / "none.ply"), "--out", str(tmp_path / "out")]) == 1
     assert "the scan does not exist" in capsys.readouterr().err
+    assert main(["register", str(other), "--out", str(tmp_path / "out")]) == 1
+    assert "this is a folder, not a scan" in capsys.readouterr().err
+    assert main(["register", "--out", str(tmp_path / "out")]) == 1
+    assert "what to do: avatar register SCAN" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
