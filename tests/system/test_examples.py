@@ -39,7 +39,7 @@ def captured(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(captured):
     config = load_preset("cpu")
-    config.training.steps, config.training.minutes = 100, 0.0
+    config.training.steps, config.training.minutes = 40, 0.0
     example(2).main(str(captured), str(captured.parent / "run"), config)
     return captured.parent / "run"
 
