@@ -109,7 +109,7 @@ class TalkingPhotograph:
         before = (spherical_harmonics(old) @ self.skin.light).clamp(min=LEAST_LIGHT)
         ratio = (light / before).clamp(*RATIOS)
 
-        part = self.part[face]
+        part = self._parts_wide_enough(mask, face)
         moved = self._motion(seen, places, shown & (part < 0) & (facing > GRAZING))
         copied = self._look_up(moved)
         ratios = np.ones_like(self.image)
@@ -118,9 +118,16 @@ class TalkingPhotograph:
 
         albedo = self.skin.colours(self.asset, face, corners)
         inside = part >= 0
+        narrow = (~inside & (self.part[face] >= 0)).numpy()[:, None]
         albedo[inside] = torch.tensor(list(MOUTH.values()))[part[inside]] * self._mouth_shade(seen, vertices)[inside]
+        light[inside] = light[inside].mean(1, keepdim=True)  # a tint of the fitted light belongs to the fitted albedo
         painted = copied.copy()
         painted[mask] = (albedo * light).numpy()
+        painted[mask] = np.where(narrow, copied[mask], painted[mask])
+        mouth = np.zeros((*mask.shape, 1), np.float32)
+        mouth[mask, 0] = inside.numpy()
+        spread = cv2.GaussianBlur(np.concatenate([painted * mouth, mouth], -1), (0, 0), self.soft)
+        painted = np.where(mouth > 0, spread[..., :3] / np.maximum(spread[..., 3:], 1e-6), painted)
         lids = np.zeros(mask.shape, bool)
         lids[mask] = (self.lids[face] & ~shown).numpy()
         if lids.any():  # a texture holds the dark of the eye there: the skin around the eyes is nearer to it
@@ -132,6 +139,20 @@ class TalkingPhotograph:
         share[mask] = hidden.float().numpy()
         share = cv2.GaussianBlur(share, (0, 0), self.soft)[..., None]
         return to_uint8(to_srgb((copied * (1 - share) + painted * share).clip(0, 1)))
+
+    def _parts_wide_enough(self, mask: np.ndarray, face: Tensor) -> Tensor:
+        """`[P]`: the index in MOUTH at each pixel of the head, -1 elsewhere and in gaps too narrow to be painted.
+
+        Shut lips of the mesh leave single pixels between them.
+        """
+        part = self.part[face]
+        gap = np.zeros(mask.shape, np.uint8)
+        gap[mask] = part.numpy() >= 0
+        side = max(2, round(2 * self.soft))
+        square = np.ones((side, side), np.uint8)
+        core = cv2.erode(gap, square, anchor=(0, 0))
+        wide = cv2.dilate(core, square, anchor=(side - 1, side - 1)) > 0  # an opening; cv2's own shifts even squares
+        return torch.where(torch.from_numpy(wide[mask]), part, -1)
 
     def _mouth_shade(self, seen: MeshImage, vertices: Tensor) -> Tensor:
         """`[P, 1]`: share of the light that reaches each visible point if it lies in the mouth, by its depth in it."""

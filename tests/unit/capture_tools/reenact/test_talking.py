@@ -1,5 +1,6 @@
 """A photograph's pixels move with the head fitted to it; what is far from the head stays."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -70,6 +71,24 @@ def test_an_open_mouth_shows_its_inside_and_leaves_what_is_far_from_the_head(tal
     assert np.abs(drawn.astype(int) - picture)[within].mean() > 20  # no longer the skin of the shut mouth
     np.testing.assert_array_equal(drawn[:8, :8], picture[:8, :8])
     np.testing.assert_array_equal(drawn[:8, -8:], picture[:8, -8:])
+
+
+def test_lips_that_hardly_part_show_no_single_pixels_of_teeth(talking, own, head):
+    """A gap of a pixel is the photograph's own: nothing of the mouth is painted in it."""
+    photograph, _ = talking
+    narrow = 0
+    for angle in np.linspace(0.0, 0.06, 7):
+        params = opened(own, float(angle))
+        seen = MeshPainter(head).look(params, photograph.camera)
+        face = torch.as_tensor(seen.face).long()
+        gap = np.zeros(seen.mask.shape, np.uint8)
+        gap[seen.mask] = photograph.part[face].numpy() >= 0
+        painted = np.zeros(seen.mask.shape, np.uint8)
+        painted[seen.mask] = photograph._parts_wide_enough(seen.mask, face).numpy() >= 0
+        assert (painted <= gap).all()
+        assert cv2.erode(painted, np.ones((2, 2), np.uint8)).sum() > 0 or painted.sum() == 0
+        narrow += int(gap.sum() - painted.sum())
+    assert narrow > 10
 
 
 def test_the_video_has_the_drivers_rate_and_the_tag(talking, own, head, tmp_path):
