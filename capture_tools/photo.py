@@ -24,7 +24,7 @@ from avatar.flame.library import open_head_model
 from avatar.media.focal_metadata import focal_over_longer_side
 from avatar.media.images import write_png
 from avatar.media.video import turned
-from capture_tools.detect.checks import ADVICE, CUT, MINIMAL_EYES, STEP_BACK, require_person
+from capture_tools.detect.checks import CUT, MINIMAL_EYES, STEP_BACK, require_person
 from capture_tools.detect.landmark_detector import (
     MINIMAL_INSIDE,
     LandmarkDetector,
@@ -50,6 +50,7 @@ from capture_tools.track.photometric import Pictures
 EXIF_IFD, EXIF_FOCAL_35MM = 0x8769, 0xA405
 MOST_FACES = 4
 OTHER_FILE = "save it as JPEG or PNG; a video is captured without --image: avatar capture VIDEO --out CAPTURE"
+ANOTHER = "give a photograph that shows one face, upright, whole and well lit, at least a fifth of the picture high"
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def find_face(photograph: Photograph, path: Path) -> tuple[np.ndarray, list[str]
             raise InputError(
                 CUT, where=path, expected=f"{MINIMAL_INSIDE:.0%} of it inside", found=f"{inside:.0%}", fix=STEP_BACK
             )
-        raise InputError("no face was found in the photograph", where=path, expected="one face", fix=ADVICE)
+        raise InputError("no face was found in the photograph", where=path, expected="one face", fix=ANOTHER)
     faces = sorted(whole, key=lambda face: -float(inter_ocular_distance(face[:, :2])))
     pixels = faces[0][:, :2] * np.float32(scale)
     if (eyes := float(inter_ocular_distance(pixels))) < MINIMAL_EYES:
@@ -120,6 +121,7 @@ def find_face(photograph: Photograph, path: Path) -> tuple[np.ndarray, list[str]
             where=path,
             expected=f"{MINIMAL_EYES:.0f} pixels between the eyes",
             found=f"{eyes:.0f}",
+            fix="give a photograph in which the face is larger, or the picture before it was reduced",
         )
     others = [f"{len(faces)} faces were seen: the largest is fitted"] if len(faces) > 1 else []
     return pixels, others

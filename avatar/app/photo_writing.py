@@ -10,7 +10,7 @@ import numpy as np
 
 from avatar.animation.driver_files import Driver
 from avatar.animation.options import Retarget
-from avatar.animation.outputs import Target, target_of
+from avatar.animation.outputs import VIDEO_ENDINGS, Target, target_of
 from avatar.animation.reanimate import performed
 from avatar.base.errors import CaptureError, InputError
 from avatar.base.progress import Progress
@@ -31,10 +31,11 @@ LONGEST = 1024
 
 def video_at(out: Path) -> Target:
     """The output as a video. Raises InputError for any other ending."""
-    target = target_of(out)
-    if not target.video:
-        raise InputError("a transfer is written as a video", where=out, expected=".mp4, .webm or .mov", fix="out.mp4")
-    return target
+    if out.suffix.lower() not in VIDEO_ENDINGS:
+        better = out.with_suffix(VIDEO_ENDINGS[0]) if out.name else Path("out.mp4")
+        expected = " or ".join(VIDEO_ENDINGS)
+        raise InputError("a transfer is written as a video", where=out, expected=expected, fix=f"--out {better}")
+    return target_of(out)
 
 
 def photograph_of(
