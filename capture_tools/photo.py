@@ -45,6 +45,7 @@ from capture_tools.report.texture import FOLDER as APPEARANCE
 from capture_tools.report.texture import write_appearance
 from capture_tools.settings import CaptureSettings
 from capture_tools.stages.tracking import lens_settings, track_with_progress
+from capture_tools.texture_space.space import TextureSpace, open_space, space_identity
 from capture_tools.track.photometric import Pictures
 
 EXIF_IFD, EXIF_FOCAL_35MM = 0x8769, 0xA405
@@ -138,6 +139,7 @@ def capture_photograph(path: Path, out: Path, settings: CaptureSettings | None =
     settings = (settings or CaptureSettings()).check()
     path, out, size, rotate = Path(path), Path(out), settings.pixels, settings.rotate
     asset = open_head_model(settings.head_model)
+    space = None if settings.texture_space is None else open_space(settings.texture_space, asset)
     photograph = read_photograph(path)
     degrees = upright_rotation([photograph.image]) if rotate == "auto" else int(rotate)
     photograph = replace(photograph, image=turned(photograph.image, degrees))
@@ -145,9 +147,10 @@ def capture_photograph(path: Path, out: Path, settings: CaptureSettings | None =
     warnings = turned_note(degrees if rotate == "auto" else 0, "photograph") + warnings
     identity = {"photograph": sha256_of_file(path)[:16], "head_model": asset.fingerprint[:12], "size": size}
     identity |= {"rotate": rotate} if rotate != "auto" else {}
+    identity |= {} if settings.texture_space is None else {"texture_space": space_identity(settings.texture_space)}
     with claimed_folder(out, "capture", identity):
         try:
-            return _fit_and_write(photograph, path, pixels, warnings, out, size, ready_head(asset), degrees)
+            return _fit_and_write(photograph, path, pixels, warnings, out, size, ready_head(asset), degrees, space)
         except InputError:
             withdraw_claim(out)
             raise
@@ -162,10 +165,12 @@ def _fit_and_write(
     size: int,
     asset: HeadAsset,
     turned_by: int,
+    space: TextureSpace | None,
 ) -> Path:
     """Fit the head to the face at `pixels` `[478, 2]` and write the capture into its claimed folder.
 
-    turned_by: degrees by which the photograph was turned clockwise, which the report says.
+    turned_by: degrees by which the photograph was turned clockwise, which the report says. space: completes the head's
+    texture.
     """
     height, width = photograph.image.shape[:2]
     crop = choose_crop(pixels[None], width, height, size)
@@ -182,7 +187,8 @@ def _fit_and_write(
     )
     camera, detected = crop_camera(result.camera, crop), crop.to_crop(pixels[None])
     assert result.light is not None  # the picture was given
-    appearance = write_appearance(out, asset, result.params, camera, images, masks, result.light)
+    known = (out, asset, result.params, camera, images, masks, result.light)
+    appearance = write_appearance(*known, completion=None if space is None else space.completed)
     painter, window = MeshPainter(asset, read_skin(out / APPEARANCE)), face_window(detected, size, size, MARGIN)
     projected = crop.to_crop(result.projected)[0]
     panels, _ = draw_panels(painter, image, mask, result.params, camera, detected[0], projected, window)

@@ -35,6 +35,7 @@ from capture_tools.stages.export import write_stage
 from capture_tools.stages.landmarks import landmark_stage
 from capture_tools.stages.store import Stages
 from capture_tools.stages.tracking import lens_settings, tracking_stage, without_misfits
+from capture_tools.texture_space.space import TextureSpace, open_space, space_identity
 
 STAGE_VERSION = 5
 """Incremented when a stage's arrays change meaning, so that older folders are not resumed."""
@@ -53,14 +54,21 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
     video, out = Path(video), Path(out)
     asset = open_head_model(settings.head_model)
     settings = replace(settings, size=settings.pixels, head_model=asset.name)
+    space = None if settings.texture_space is None else open_space(settings.texture_space, asset)
     looked_at = LOOKED_AT * settings.most_frames
     _, selection = select_frames(video, start=settings.start, end=settings.end, max_frames=looked_at)
     with claimed_folder(out, "capture", _identity(video, asset, settings)) as fresh:
-        return _capture(video, out, settings, asset, selection, fresh)
+        return _capture(video, out, settings, asset, selection, fresh, space)
 
 
 def _capture(
-    video: Path, out: Path, settings: CaptureSettings, asset: HeadAsset, selection: FrameSelection, fresh: bool
+    video: Path,
+    out: Path,
+    settings: CaptureSettings,
+    asset: HeadAsset,
+    selection: FrameSelection,
+    fresh: bool,
+    space: TextureSpace | None,
 ) -> Path:
     """Run the stages in a claimed folder."""
     stages = Stages(out)
@@ -92,7 +100,7 @@ def _capture(
             stages.remove()
         withdraw_claim(out)
         raise
-    write_stage(out, video, clip, crop, result, rows, filming, asset, stages, settings.for_report())
+    write_stage(out, video, clip, crop, result, rows, filming, asset, stages, settings.for_report(), space)
     stages.remove()
     return out
 
@@ -110,7 +118,8 @@ def _identity(video: Path, asset: HeadAsset, settings: CaptureSettings) -> dict[
         "photometric": settings.photometric,
         "stage_version": STAGE_VERSION,
     }
-    return always | settings.changed(*always, "start", "end")
+    textures = {} if settings.texture_space is None else {"texture_space": space_identity(settings.texture_space)}
+    return always | settings.changed(*always, "start", "end", "texture_space") | textures
 
 
 def _rotation(video: Path, selection: FrameSelection, settings: CaptureSettings, stages: Stages) -> int:

@@ -43,6 +43,9 @@ class CaptureSettings:
     on its side or upside down. 0 for a person who really lies down."""
     photometric: bool = True
     """Fit the head to the pictures after the landmarks: better poses, for about a minute per 10 s of video."""
+    texture_space: Annotated[Path | None, tyro.conf.arg(metavar="SPACE.npz")] = None
+    """Complete the head's texture where it was not seen from a texture space, made by `avatar texture build`. The other
+    side of the head and smooth filling by default."""
 
     @property
     def pixels(self) -> int:
@@ -74,9 +77,9 @@ class CaptureSettings:
         Options added later appear only where they are used, so that older folders are resumed.
         """
         return {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name not in known and getattr(self, field.name) != field.default
+            name: str(value) if isinstance(value, Path) else value
+            for name, value, default in ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
+            if name not in known and value != default
         }
 
     def for_report(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from avatar.app.commands.model import Model
 from avatar.app.commands.reconstruct import Reconstruct
 from avatar.app.commands.register import Register
 from avatar.app.commands.show import Reanimate, Render
+from avatar.app.commands.texture import Texture
 from avatar.app.commands.transfer import Transfer
 from avatar.app.commands.view import View
 from avatar.base.errors import AvatarError
@@ -46,6 +47,7 @@ Command = (
     | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct", prefix_name=False)]
     | Annotated[Transfer, tyro.conf.subcommand("transfer", prefix_name=False)]
     | Annotated[Model, tyro.conf.subcommand("model", prefix_name=False)]
+    | Annotated[Texture, tyro.conf.subcommand("texture", prefix_name=False)]
     | Annotated[Doctor, tyro.conf.subcommand("doctor", prefix_name=False)]
     | Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]
 )

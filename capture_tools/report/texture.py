@@ -7,6 +7,7 @@ frame shows is the other side of the head, as bright as its surroundings; what n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from avatar.media.images import linear_image, to_srgb, to_uint8, write_png
 from capture_tools.camera.background import fill_smoothly
 from capture_tools.track.photometric import HIDDEN, MASK_INSIDE, look_up
 
-FOLDER = "appearance"
+FOLDER, ALBEDO, SEEN, LIGHT = "appearance", "albedo.png", "seen.png", "light.json"
 SIZES = ((384, 512), (768, 1024), (4096, 2048))
 """(largest crop size, texture size), pixels."""
 FRAMES = 24
@@ -37,7 +38,11 @@ RATIOS = (0.7, 1.4)
 ODD = 0.15
 """Relative difference from the mean albedo from which on an observation counts less."""
 DARK = 0.02
+Completion = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""A texture `[T, T, 3]` (sRGB in [0, 1]) and how well it was seen `[T, T]` -> the texture with unseen texels filled in."""
 MINIMAL_SHADE = 0.1
+SEEN_FROM, SEEN_WELL = 0.05, 0.4
+"""Sums of squared cosines between skin and view over the frames: seen at all from the first, well from the second."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +80,18 @@ def write_appearance(
     images: np.ndarray,
     masks: np.ndarray,
     light: np.ndarray,
+    completion: Completion | None = None,
 ) -> dict[str, object]:
     """Write `appearance/`: albedo.png in the head's UV (albedo.npz per vertex for heads without), and light.json.
+
+    `seen.png` says how well the frames show each texel of albedo.png, 255 well and 0 not at all.
 
     Args:
         params, camera: N frames and the fixed camera they were tracked with.
         images, masks: `[N, S, S, 3]` and `[N, S, S]` uint8 of that camera.
         light: `[9, 3]` coefficients of spherical harmonics (photometric.PhotometricTerm.light_of).
+        completion: completes what was not seen; without it unseen skin is the other side's, or filled in smoothly.
+            Heads without UV have none.
 
     Returns the entry `appearance` of report.json. Raises OutputError where a file cannot be written.
     """
@@ -96,17 +106,24 @@ def write_appearance(
         texture, known = np.zeros((size * size, 3), np.float32), np.zeros(size * size, bool)
         texture[samples.place], known[samples.place] = albedo.linear, albedo.seen
         texture, known = texture.reshape(size, size, 3), known.reshape(size, size)
-        if has_symmetric_map(asset):
-            texture, known = with_other_side(texture, known)
-        filled = fill_smoothly(255 * to_srgb(texture.clip(0, 1)).astype(np.float32), known)
-        name = write_png(folder / "albedo.png", to_uint8(filled / 255)).name
+        weight = np.zeros(size * size, np.float32)
+        weight[samples.place] = how_well_seen(albedo.weight)
+        weight = weight.reshape(size, size)
+        if completion is not None:
+            filled = completion(to_srgb(texture.clip(0, 1)).astype(np.float32), weight)
+        else:
+            if has_symmetric_map(asset):
+                texture, known = with_other_side(texture, known)
+            filled = fill_smoothly(255 * to_srgb(texture.clip(0, 1)).astype(np.float32), known) / 255
+        name = write_png(folder / ALBEDO, to_uint8(filled)).name
+        write_png(folder / SEEN, to_uint8(weight))
     else:
         name = "albedo.npz"
         linear, seen = np.zeros((asset.vertex_count, 3), np.float32), np.zeros(asset.vertex_count, bool)
         linear[samples.place], seen[samples.place] = albedo.linear, albedo.seen
         write_arrays(folder / name, {"linear": linear, "seen": seen})
     write_json(
-        folder / "light.json",
+        folder / LIGHT,
         {
             "harmonics": np.asarray(light).tolist(),
             "uv_fingerprint": asset.uv_fingerprint,
@@ -117,10 +134,15 @@ def write_appearance(
     )
     return {
         "albedo": f"{FOLDER}/{name}",
-        "light": f"{FOLDER}/light.json",
+        "light": f"{FOLDER}/{LIGHT}",
         "seen_share": float(albedo.seen.mean()),
         "uv_fingerprint": asset.uv_fingerprint,
-    }
+    } | ({"seen": f"{FOLDER}/{SEEN}"} if has_uv else {})
+
+
+def how_well_seen(weight: np.ndarray) -> np.ndarray:
+    """Weights of an Albedo as shares `[P]`: 0 up to SEEN_FROM, 1 from SEEN_WELL on."""
+    return ((weight - SEEN_FROM) / (SEEN_WELL - SEEN_FROM)).clip(0, 1).astype(np.float32)
 
 
 def has_symmetric_map(asset: HeadAsset) -> bool:
@@ -231,4 +253,4 @@ def gather_albedo(
         odd = (colour - mean).abs().mean(-1) / (ODD * (mean.mean(-1) + DARK))
         weight = torch.stack(weights) / (1 + odd.square())
     total = torch.stack(weights).sum(0)
-    return Albedo(mean.numpy(), (total > 0.05).numpy(), total.numpy())
+    return Albedo(mean.numpy(), (total > SEEN_FROM).numpy(), total.numpy())

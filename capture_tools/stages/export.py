@@ -26,6 +26,7 @@ from capture_tools.stages.camera import Filming, into_world
 from capture_tools.stages.crops import steadied_pixels
 from capture_tools.stages.landmarks import frames_looked_at
 from capture_tools.stages.store import Stages
+from capture_tools.texture_space.space import TextureSpace
 from capture_tools.track.clip_tracking import TrackResult
 
 
@@ -40,8 +41,12 @@ def write_stage(
     asset: HeadAsset,
     stages: Stages,
     settings: Mapping[str, Any],
+    space: TextureSpace | None = None,
 ) -> None:
-    """Write the finished capture. `rows` `[K]`: the crops and masks that belong to the frames used."""
+    """Write the finished capture.
+
+    `rows` `[K]`: the crops and masks that belong to the frames used. space: completes the head's texture.
+    """
     used, images, masks = clip.used, _kept(stages, "images", rows), _kept(stages, "masks", rows)
     camera = crop_camera(result.camera, crop)
     cameras, params = camera, result.params
@@ -59,7 +64,8 @@ def write_stage(
             background, motion = None, BackgroundMotion(None, None)
     with stages.timed("texture"):
         assert result.light is not None  # the tracking stage gives the pictures
-        appearance = write_appearance(out, asset, result.params, camera, images, masks, result.light)
+        known = (out, asset, result.params, camera, images, masks, result.light)
+        appearance = write_appearance(*known, completion=None if space is None else space.completed)
     # The fixed camera of the tracking shows the same heads as the moving ones.
     with stages.timed("pictures"):
         painter = MeshPainter(asset, read_skin(out / APPEARANCE))

@@ -1,0 +1,1 @@
+"""A texture space: what skin looks like in people, learned from the albedo that captures show of them."""
