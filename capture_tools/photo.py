@@ -42,10 +42,11 @@ from capture_tools.embed.embedding import ready_head
 from capture_tools.report.overlay import MARGIN, draw_panels
 from capture_tools.report.painting import MeshPainter, crop_camera, face_window, read_skin
 from capture_tools.report.texture import FOLDER as APPEARANCE
-from capture_tools.report.texture import write_appearance
+from capture_tools.report.texture import Completion, write_appearance
 from capture_tools.settings import CaptureSettings
 from capture_tools.stages.tracking import lens_settings, track_with_progress
-from capture_tools.texture_space.space import TextureSpace, open_space, space_identity
+from capture_tools.texture_space.prior import completion_of
+from capture_tools.texture_space.space import space_identity
 from capture_tools.track.photometric import Pictures
 
 EXIF_IFD, EXIF_FOCAL_35MM = 0x8769, 0xA405
@@ -139,7 +140,7 @@ def capture_photograph(path: Path, out: Path, settings: CaptureSettings | None =
     settings = (settings or CaptureSettings()).check()
     path, out, size, rotate = Path(path), Path(out), settings.pixels, settings.rotate
     asset = open_head_model(settings.head_model)
-    space = None if settings.texture_space is None else open_space(settings.texture_space, asset)
+    completion = completion_of(settings.texture_space, asset)
     photograph = read_photograph(path)
     degrees = upright_rotation([photograph.image]) if rotate == "auto" else int(rotate)
     photograph = replace(photograph, image=turned(photograph.image, degrees))
@@ -150,7 +151,7 @@ def capture_photograph(path: Path, out: Path, settings: CaptureSettings | None =
     identity |= {} if settings.texture_space is None else {"texture_space": space_identity(settings.texture_space)}
     with claimed_folder(out, "capture", identity):
         try:
-            return _fit_and_write(photograph, path, pixels, warnings, out, size, ready_head(asset), degrees, space)
+            return _fit_and_write(photograph, path, pixels, warnings, out, size, ready_head(asset), degrees, completion)
         except InputError:
             withdraw_claim(out)
             raise
@@ -165,12 +166,12 @@ def _fit_and_write(
     size: int,
     asset: HeadAsset,
     turned_by: int,
-    space: TextureSpace | None,
+    completion: Completion | None,
 ) -> Path:
     """Fit the head to the face at `pixels` `[478, 2]` and write the capture into its claimed folder.
 
-    turned_by: degrees by which the photograph was turned clockwise, which the report says. space: completes the head's
-    texture.
+    turned_by: degrees by which the photograph was turned clockwise, which the report says. completion: completes the
+    head's texture.
     """
     height, width = photograph.image.shape[:2]
     crop = choose_crop(pixels[None], width, height, size)
@@ -188,7 +189,7 @@ def _fit_and_write(
     camera, detected = crop_camera(result.camera, crop), crop.to_crop(pixels[None])
     assert result.light is not None  # the picture was given
     known = (out, asset, result.params, camera, images, masks, result.light)
-    appearance = write_appearance(*known, completion=None if space is None else space.completed)
+    appearance = write_appearance(*known, completion=completion)
     painter, window = MeshPainter(asset, read_skin(out / APPEARANCE)), face_window(detected, size, size, MARGIN)
     projected = crop.to_crop(result.projected)[0]
     panels, _ = draw_panels(painter, image, mask, result.params, camera, detected[0], projected, window)

@@ -28,6 +28,7 @@ from capture_tools.detect.found_clip import find_clip
 from capture_tools.detect.selection import FrameSelection, choose_crop, select_frames
 from capture_tools.detect.turning import chosen_rotation
 from capture_tools.embed.embedding import ready_head
+from capture_tools.report.texture import Completion
 from capture_tools.settings import CaptureSettings
 from capture_tools.stages.camera import camera_stage, without_lost_cameras
 from capture_tools.stages.crops import crop_stage
@@ -35,7 +36,8 @@ from capture_tools.stages.export import write_stage
 from capture_tools.stages.landmarks import landmark_stage
 from capture_tools.stages.store import Stages
 from capture_tools.stages.tracking import lens_settings, tracking_stage, without_misfits
-from capture_tools.texture_space.space import TextureSpace, open_space, space_identity
+from capture_tools.texture_space.prior import completion_of
+from capture_tools.texture_space.space import space_identity
 
 STAGE_VERSION = 5
 """Incremented when a stage's arrays change meaning, so that older folders are not resumed."""
@@ -54,11 +56,11 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
     video, out = Path(video), Path(out)
     asset = open_head_model(settings.head_model)
     settings = replace(settings, size=settings.pixels, head_model=asset.name)
-    space = None if settings.texture_space is None else open_space(settings.texture_space, asset)
+    completion = completion_of(settings.texture_space, asset)
     looked_at = LOOKED_AT * settings.most_frames
     _, selection = select_frames(video, start=settings.start, end=settings.end, max_frames=looked_at)
     with claimed_folder(out, "capture", _identity(video, asset, settings)) as fresh:
-        return _capture(video, out, settings, asset, selection, fresh, space)
+        return _capture(video, out, settings, asset, selection, fresh, completion)
 
 
 def _capture(
@@ -68,7 +70,7 @@ def _capture(
     asset: HeadAsset,
     selection: FrameSelection,
     fresh: bool,
-    space: TextureSpace | None,
+    completion: Completion | None,
 ) -> Path:
     """Run the stages in a claimed folder."""
     stages = Stages(out)
@@ -100,7 +102,7 @@ def _capture(
             stages.remove()
         withdraw_claim(out)
         raise
-    write_stage(out, video, clip, crop, result, rows, filming, asset, stages, settings.for_report(), space)
+    write_stage(out, video, clip, crop, result, rows, filming, asset, stages, settings.for_report(), completion)
     stages.remove()
     return out
 

@@ -18,7 +18,7 @@ OPTIONAL = (
     LANDMARKS,
     REPORT,
     *("report/overlay.mp4", "report/contact_sheet.png"),
-    *("appearance/albedo.png", "appearance/albedo.npz", "appearance/light.json"),
+    *("appearance/albedo.png", "appearance/albedo.npz", "appearance/seen.png", "appearance/light.json"),
 )
 """Copied where they are there; `appearance/` is what the report names as the head's texture and light."""
 

@@ -96,6 +96,17 @@ def landmarks_of(asset: HeadAsset, vertices: np.ndarray) -> np.ndarray:
     return (corners * asset.mediapipe_barycentrics[..., None]).sum(1)
 
 
+def paint_head(seed: int, looks: Looks, asset: HeadAsset) -> tuple[Atlas, np.ndarray, np.ndarray]:
+    """The painted atlas of a seed: albedo `[h, w, 3]` (linear) with the roots of the hair, and gloss `[h, w]`."""
+    template = asset.template.astype(np.float64)
+    landmarks, atlas = landmarks_of(asset, template), make_atlas(asset.template)
+    albedo, gloss = paint_skin(np.random.default_rng([seed, 4]), looks, atlas, landmarks)
+    column_angle = ((np.arange(atlas.width) + 0.5) / atlas.width - 0.5) * 2 * np.pi
+    roots = hairline(looks, landmarks, template[asset.region("ears")], atlas.axis_z, column_angle, roots=True)
+    paint_roots(np.random.default_rng([seed, 10]), looks, atlas, albedo, roots)
+    return atlas, albedo, gloss
+
+
 def make_person(seed: int, looks: Looks, asset: HeadAsset, motion: Motion) -> Person:
     """Build the identity of `seed`: shape, paint, hair and torso."""
     model = HeadModel(asset)
@@ -111,10 +122,7 @@ def make_person(seed: int, looks: Looks, asset: HeadAsset, motion: Motion) -> Pe
         shaped = model(neutral).vertices[0]
     points = shaped.numpy().astype(np.float64)
 
-    atlas = make_atlas(asset.template)
-    albedo, gloss = paint_skin(
-        np.random.default_rng([seed, 4]), looks, atlas, landmarks_of(asset, asset.template.astype(np.float64))
-    )
+    atlas, albedo, gloss = paint_head(seed, looks, asset)
     ears, neck = asset.region("ears"), asset.region("neck")
     skull_faces = torch.from_numpy(asset.faces[~ears[asset.faces].any(1)])
     skull = MeshQuery(skull_faces).update(shaped)
@@ -123,10 +131,6 @@ def make_person(seed: int, looks: Looks, asset: HeadAsset, motion: Motion) -> Pe
         hits = skull.cast_rays(torch.from_numpy(start).float(), torch.from_numpy(direction).float())
         return hits.depth.numpy().astype(np.float64)
 
-    column_angle = ((np.arange(atlas.width) + 0.5) / atlas.width - 0.5) * 2 * np.pi
-    template = asset.template.astype(np.float64)
-    roots = hairline(looks, landmarks_of(asset, template), template[ears], atlas.axis_z, column_angle, roots=True)
-    paint_roots(np.random.default_rng([seed, 10]), looks, atlas, albedo, roots)
     hair_rng = np.random.default_rng([seed, 5])
     axis_z = make_atlas(points).axis_z
     hair = make_hair(hair_rng, looks, landmarks_of(asset, points), points[ears], axis_z, surface)

@@ -13,6 +13,7 @@ from avatar.avatar import Avatar
 from avatar.base.errors import CaptureError
 from avatar.config import Config
 from avatar.data.capture import PLAIN_GREY, Capture
+from avatar.data.completed_texture import completed_albedo
 from avatar.data.dataset import FrameSet
 from avatar.field.body import Body
 from avatar.field.bounds import (
@@ -61,6 +62,8 @@ class TrainingData:
     """`[H, W, 3]` uint8."""
     camera: Camera
     camera_mode: str
+    completed: Tensor | None = None
+    """`[V, 3]` linear albedo of the head's vertices up to a gain, where a texture space completed the capture's."""
     _fits: list[tuple[tuple[Tensor, ...], Mesh | None]] = field(default_factory=list, init=False, repr=False)
     """Motions of the torso, and the meshes fitted under them."""
 
@@ -72,7 +75,7 @@ class TrainingData:
     @cached_property
     def surface(self) -> SurfaceColours:
         """Colours of the head's vertices (`training.surface_colours`)."""
-        return surface_colours(self.identity, self.frames)
+        return surface_colours(self.identity, self.frames, completed=self.completed)
 
     def fitted_torso(self, torso: TorsoMotion, reference: Tensor) -> Mesh | None:
         """The torso's mesh fitted to the masks (`torso_shape.fit_torso`), None where none fits them. It depends on the
@@ -132,6 +135,7 @@ def load_training_data(capture: Capture, asset: HeadAsset, config: Config, devic
         background = torch.as_tensor(stored).to(device)
     identity = Identity.make(asset, frames.params, config.field, device, config.backends.rasterising)
     silhouettes = [identity.silhouette(identity.params.frame(i), camera) for i, camera in enumerate(frames.cameras)]
+    completed = completed_albedo(capture.folder, asset)
     return TrainingData(
         frames,
         identity,
@@ -140,6 +144,7 @@ def load_training_data(capture: Capture, asset: HeadAsset, config: Config, devic
         background,
         frames.cameras[len(frames) // 2],
         capture.camera_mode,
+        None if completed is None else torch.as_tensor(completed, device=device),
     )
 
 

@@ -2,7 +2,8 @@
 
 Every vertex is looked up in frames spread over the head's yaw, which gives its colour and how well it was seen: from
 how many frames, and at which angles. Skin and hair that were not seen take the albedo of the head's other side under
-the light at their own normal. What neither side shows continues its surroundings over the mesh.
+the light at their own normal, or where a texture space completed the capture's texture, that texture's. What neither
+side shows continues its surroundings over the mesh.
 """
 
 from __future__ import annotations
@@ -54,12 +55,17 @@ class SurfaceColours:
 
 @torch.no_grad()
 def surface_colours(
-    identity: Identity, frames: FrameSet, moved: Callable[[int, Tensor], Tensor] | None = None
+    identity: Identity,
+    frames: FrameSet,
+    moved: Callable[[int, Tensor], Tensor] | None = None,
+    *,
+    completed: Tensor | None = None,
 ) -> SurfaceColours:
     """The colours of the head of a clip, from its N training frames; `identity` holds their parameters.
 
     moved: gives a frame's vertices `[V, 3]` (metres, world), from those of the tracked head, where clothes on the neck
-    keep to the torso.
+    keep to the torso. completed: `[V, 3]` linear albedo up to a gain a channel, which unseen skin takes instead of its
+    other side's (`data.completed_texture`).
     """
     query = MeshQuery(identity.query.faces, identity.device)
 
@@ -83,11 +89,21 @@ def surface_colours(
     if ears.any():  # lower down, hair may end or go on
         scalp = scalp & (neutral[:, 1] > neutral[ears, 1].mean())
     filled = fill_over_mesh(mixed, (known / KNOWN).clamp(max=1.0), faces, scalp)
+    if completed is not None:  # hair is another's: it goes on from what was seen of it
+        own = (skin | ears) & ~scalp
+        said = in_tone(completed, albedo, confidence * own)
+        filled = torch.where(own[:, None], torch.lerp(said, albedo, confidence[:, None]), filled)
     colours = (filled * shade[:, None]).clamp(0, 1)
     colours = torch.where(confidence[:, None] > 0.999, seen, colours)
     return SurfaceColours(
         torch.as_tensor(to_srgb(colours.cpu().numpy()), dtype=torch.float32, device=device), confidence
     )
+
+
+def in_tone(completed: Tensor, albedo: Tensor, weight: Tensor) -> Tensor:
+    """An albedo `[V, 3]` times the gain a channel that brings it nearest to another where `weight` `[V]` says so."""
+    gain = (weight[:, None] * completed * albedo).sum(0) / (weight[:, None] * completed.square()).sum(0).clamp_min(1e-6)
+    return completed * torch.where(gain > 0, gain, 1.0)
 
 
 def observe(

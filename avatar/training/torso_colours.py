@@ -60,4 +60,4 @@ def blended_colours(torso: TorsoMotion, neutral: Tensor, training: TrainingData)
     def moved(index: int, vertices: Tensor) -> Tensor:
         return torch.lerp(vertices, neutral @ moves[index, :3, :3].T + moves[index, :3, 3], share)
 
-    return surface_colours(training.identity, training.frames, moved)
+    return surface_colours(training.identity, training.frames, moved, completed=training.completed)

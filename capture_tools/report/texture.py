@@ -38,11 +38,20 @@ RATIOS = (0.7, 1.4)
 ODD = 0.15
 """Relative difference from the mean albedo from which on an observation counts less."""
 DARK = 0.02
-Completion = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""A texture `[T, T, 3]` (sRGB in [0, 1]) and how well it was seen `[T, T]` -> the texture with unseen texels filled in."""
 MINIMAL_SHADE = 0.1
 SEEN_FROM, SEEN_WELL = 0.05, 0.4
 """Sums of squared cosines between skin and view over the frames: seen at all from the first, well from the second."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What completes textures."""
+
+    name: str
+    """Which texture space it is."""
+    complete: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    """A texture `[T, T, 3]` (sRGB in [0, 1]) and how well it was seen `[T, T]` -> the texture with unseen texels filled
+    in."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +119,9 @@ def write_appearance(
         weight[samples.place] = how_well_seen(albedo.weight)
         weight = weight.reshape(size, size)
         if completion is not None:
-            filled = completion(to_srgb(texture.clip(0, 1)).astype(np.float32), weight)
+            filled = completion.complete(to_srgb(texture.clip(0, 1)).astype(np.float32), weight)
         else:
-            if has_symmetric_map(asset):
-                texture, known = with_other_side(texture, known)
-            filled = fill_smoothly(255 * to_srgb(texture.clip(0, 1)).astype(np.float32), known) / 255
+            filled = completed_plainly(texture, known, has_symmetric_map(asset))
         name = write_png(folder / ALBEDO, to_uint8(filled)).name
         write_png(folder / SEEN, to_uint8(weight))
     else:
@@ -127,6 +134,7 @@ def write_appearance(
         {
             "harmonics": np.asarray(light).tolist(),
             "uv_fingerprint": asset.uv_fingerprint,
+            "texture_space": completion.name if completion is not None and has_uv else None,
             "basis": "real spherical harmonics up to degree 2 of the skin's normal in the tracked camera's world (x "
             "right, y up, z towards the camera), in the order of avatar.kernels.harmonics",
             "meaning": "linear colour = albedo * sum over the nine of harmonic * coefficient, one column per channel",
@@ -153,6 +161,16 @@ def has_symmetric_map(asset: HeadAsset) -> bool:
     place[asset.faces.ravel()] = asset.uv[asset.uv_faces.ravel()]
     flipped = place[asset.extras["mirror"]] * [-1, 1] + [1, 0]
     return bool((np.abs(flipped - place).max(1) < 1e-4).mean() > 0.9)  # vertices on a seam have several places
+
+
+def completed_plainly(texture: np.ndarray, known: np.ndarray, symmetric: bool) -> np.ndarray:
+    """A texture `[T, T, 3]` (linear) as sRGB in [0, 1], its texels that are not `known` `[T, T]` filled in.
+
+    By the other side where the map is `symmetric`, then smoothly.
+    """
+    if symmetric:
+        texture, known = with_other_side(texture, known)
+    return fill_smoothly(255 * to_srgb(texture.clip(0, 1)).astype(np.float32), known) / 255
 
 
 def with_other_side(texture: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,12 +21,11 @@ from capture_tools.report.overlay import write_overlay
 from capture_tools.report.painting import MeshPainter, crop_camera, read_skin
 from capture_tools.report.scores import frame_scores, score_summary
 from capture_tools.report.texture import FOLDER as APPEARANCE
-from capture_tools.report.texture import write_appearance
+from capture_tools.report.texture import Completion, write_appearance
 from capture_tools.stages.camera import Filming, into_world
 from capture_tools.stages.crops import steadied_pixels
 from capture_tools.stages.landmarks import frames_looked_at
 from capture_tools.stages.store import Stages
-from capture_tools.texture_space.space import TextureSpace
 from capture_tools.track.clip_tracking import TrackResult
 
 
@@ -41,11 +40,11 @@ def write_stage(
     asset: HeadAsset,
     stages: Stages,
     settings: Mapping[str, Any],
-    space: TextureSpace | None = None,
+    completion: Completion | None = None,
 ) -> None:
     """Write the finished capture.
 
-    `rows` `[K]`: the crops and masks that belong to the frames used. space: completes the head's texture.
+    `rows` `[K]`: the crops and masks that belong to the frames used. completion: completes the head's texture.
     """
     used, images, masks = clip.used, _kept(stages, "images", rows), _kept(stages, "masks", rows)
     camera = crop_camera(result.camera, crop)
@@ -65,7 +64,7 @@ def write_stage(
     with stages.timed("texture"):
         assert result.light is not None  # the tracking stage gives the pictures
         known = (out, asset, result.params, camera, images, masks, result.light)
-        appearance = write_appearance(*known, completion=None if space is None else space.completed)
+        appearance = write_appearance(*known, completion=completion)
     # The fixed camera of the tracking shows the same heads as the moving ones.
     with stages.timed("pictures"):
         painter = MeshPainter(asset, read_skin(out / APPEARANCE))

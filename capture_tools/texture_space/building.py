@@ -13,13 +13,14 @@ from avatar.kernels.runtime.threads import one_torch_thread
 from capture_tools.camera.background import fill_smoothly
 from capture_tools.model_learning.linear import principal_directions
 from capture_tools.report.texture import has_symmetric_map
-from capture_tools.texture_space.inpainting import Inpainter, Maps, complete_texture, train_inpainter
+from capture_tools.texture_space.inpainting import Inpainter, Maps, complete_texture, gains, train_inpainter
 from capture_tools.texture_space.reading import SeenTexture
 from capture_tools.texture_space.settings import TextureSettings
 from capture_tools.texture_space.space import TextureSpace, unpacked
 
 SEEN_AT_ALL = 0.05
 """Sum of how well a texel was seen in all people from which on its mean is known."""
+TONE_PASSES = 5
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,7 @@ class Built:
     maps: Maps
 
 
-def build(
-    textures: Sequence[SeenTexture], asset: HeadAsset, place: np.ndarray, settings: TextureSettings
-) -> Built:
+def build(textures: Sequence[SeenTexture], asset: HeadAsset, place: np.ndarray, settings: TextureSettings) -> Built:
     """A texture space from N people's textures at the texels `place` `[P]`. The head has a texture map."""
     srgb, seen = np.stack([one.srgb for one in textures]), np.stack([one.seen for one in textures])
     maps = maps_of(srgb, seen, asset, place, settings.size)
@@ -56,9 +55,18 @@ def build(
 
 
 def maps_of(srgb: np.ndarray, seen: np.ndarray, asset: HeadAsset, place: np.ndarray, size: int) -> Maps:
-    """The mean of textures `[N, P, 3]` where they were seen (`[N, P]`), and filled in elsewhere."""
-    total = seen.sum(0)
-    mean = (seen[..., None] * srgb).sum(0) / np.maximum(total, 1e-6)[:, None]
+    """The mean of textures `[N, P, 3]` where they were seen (`[N, P]`), and filled in elsewhere.
+
+    Every person has a tone, one gain a channel, which is divided out: else the mean would change its tone wherever
+    somebody's part begins. By turns, tones and mean follow from each other.
+    """
+    total, tones = seen.sum(0), np.ones((len(srgb), 3))
+    mean = np.zeros(srgb.shape[1:])
+    for _ in range(TONE_PASSES):
+        scaled = seen[..., None] * tones[:, None]
+        mean = (scaled * srgb).sum(0) / np.maximum((scaled * tones[:, None]).sum(0), 1e-6)
+        tones = np.stack([gains(one, mean, weight) for one, weight in zip(srgb, seen, strict=True)])
+        tones /= tones.mean(0)
     picture, covered = unpacked(mean, place, size)
     known = unpacked(total[:, None], place, size)[0][..., 0] > SEEN_AT_ALL
     symmetric = has_symmetric_map(asset)

@@ -42,9 +42,7 @@ class BuiltFiles:
     """Of the report."""
 
 
-def build_files(
-    places: Sequence[Path], out: Path, settings: TextureSettings, *, overwrite: bool = False
-) -> BuiltFiles:
+def build_files(places: Sequence[Path], out: Path, settings: TextureSettings, *, overwrite: bool = False) -> BuiltFiles:
     """Build a texture space from captures and write it, with SPACE.report.json and SPACE.people.png beside it.
 
     Raises InputError, CaptureError or HeadModelError for captures that cannot be used, OutputError for `out`; all
@@ -91,7 +89,9 @@ def report_of(
     space = built.space
     seen = {one.name: float((one.seen > 0.5).mean()) for one in textures}
     notes = [
-        f"{name} shows {share:.0%} of the map: most of it is guessed" for name, share in seen.items() if share < FEW_SEEN
+        f"{name} shows {share:.0%} of the map: most of it is guessed"
+        for name, share in seen.items()
+        if share < FEW_SEEN
     ]
     kept = len(space.components)
     if kept < settings.components:
@@ -110,7 +110,7 @@ def report_of(
         else {
             "first": round(float(np.mean(built.losses[:tenth])), 5),
             "last": round(float(np.mean(built.losses[-tenth:])), 5),
-            "unit": "mean absolute error of hidden texels, sRGB in [0, 1]",
+            "unit": "root mean square error of hidden texels, sRGB in [0, 1]",
         },
         "warnings": notes,
     }

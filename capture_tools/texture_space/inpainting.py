@@ -3,8 +3,9 @@
 Nobody knows unseen skin, so seen skin is hidden and guessed: the loss counts where a stroke hides what is known (Pathak
 et al., "Context encoders", CVPR 2016; irregular holes after Liu et al., "Image inpainting for irregular holes using
 partial convolutions", ECCV 2018). The network sees the texture without what is hidden, what is known, the other side's
-texture, and the mean of people, which tells it where on the face it is. It adds to a plain completion, that by the
-other side and smooth filling, so that an untrained network changes nothing.
+texture, and the mean of people in the person's own tone, which tells it where on the face it is. It adds to a plain
+completion of what differs from that mean, by the other side and smooth filling, so that an untrained network changes
+nothing.
 """
 
 from __future__ import annotations
@@ -19,21 +20,23 @@ from torch import Tensor, nn
 from avatar.base.progress import Progress
 from capture_tools.camera.background import fill_smoothly
 
-SIDE = 128
+SIDE = 64
 """Texels across the network's pictures; finer detail cannot be guessed."""
 CHANNELS, GROUPS = (24, 32, 48, 64, 96), 4
-INPUTS, BATCH, RATE = 11, 4, 4e-3
+INPUTS, BATCH, RATE = 11, 8, 2e-3
 SCALE = 0.1
 """sRGB: deviations from the mean are divided by it."""
 GAIN = 0.15
 """Most by which the brightness of a training texture is changed at random, so that other skins are learned too."""
 KNOWN = 0.5
 """How well a texel has to be seen to be known."""
+TONES = (0.2, 3.0)
+"""Least and most by which a person's tone may differ from the mean's, per channel."""
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Textures in one map, as deviations from their mean."""
+    """Textures in one map: the mean of people."""
 
     mean: np.ndarray
     """`[S, S, 3]` float32, sRGB in [0, 1], filled beside the map."""
@@ -48,9 +51,22 @@ class Maps:
         covered = cv2.resize(self.covered.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) > 0.5
         return Maps(mean, covered, self.symmetric)
 
+    def toned(self, texture: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """The mean in the tone of a texture `[S, S, 3]` of which `known` `[S, S]` is known: one gain a channel."""
+        known = known & self.covered
+        gain = gains(texture[known], self.mean[known]) if known.any() else 1.0
+        return (self.mean * gain).astype(np.float32)
+
+
+def gains(colours: np.ndarray, mean: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """The factors `[3]` by which `mean` `[P, 3]` comes nearest to `colours` `[P, 3]`: least squares, weights `[P]`."""
+    weighted = mean if weight is None else mean * weight[:, None]
+    return ((weighted * colours).sum(0) / np.maximum((weighted * mean).sum(0), 1e-6)).clip(*TONES)
+
 
 def plain_completion(away: np.ndarray, known: np.ndarray, symmetric: bool) -> np.ndarray:
-    """Deviations `[S, S, 3]` completed without a network: the other side's where that is `known` `[S, S]`, else smooth."""
+    """Deviations `[S, S, 3]` completed without a network: by the other side where that is `known` `[S, S]`, else
+    smoothly."""
     if symmetric:
         away, known = np.where(known[..., None], away, away[:, ::-1]), known | known[:, ::-1]
     if not known.any():
@@ -86,22 +102,26 @@ class Inpainter(nn.Module):
 
 
 def block(before: int, after: int) -> nn.Sequential:
-    """Two convolutions, each with group normalisation (Wu and He 2018): without it nothing is learned in so few steps."""
+    """Two convolutions, each with group normalisation (Wu and He 2018), which makes a few hundred steps enough."""
     layers: list[nn.Module] = []
     for channels in (before, after):
         layers += [nn.Conv2d(channels, after, 3, padding=1), nn.GroupNorm(GROUPS, after), nn.SiLU()]
     return nn.Sequential(*layers)
 
 
-def network_inputs(away: np.ndarray, known: np.ndarray, maps: Maps) -> tuple[np.ndarray, np.ndarray]:
-    """The network's inputs `[11, S, S]` for deviations `[S, S, 3]` and what is `known` `[S, S]`; and the plain
-    completion `[S, S, 3]`."""
+def network_inputs(texture: np.ndarray, known: np.ndarray, maps: Maps) -> tuple[np.ndarray, np.ndarray]:
+    """The network's inputs `[11, S, S]` for a texture `[S, S, 3]` of which `known` `[S, S]` is known.
+
+    Also the texture completed plainly, `[S, S, 3]`, to which it adds.
+    """
+    mean = maps.toned(texture, known)
+    away = np.where(known[..., None], texture - mean, 0)
     plain = plain_completion(away, known, maps.symmetric)
     other_known = known[:, ::-1] if maps.symmetric else np.zeros_like(known)
     other = np.where(other_known[..., None], away[:, ::-1], 0)
     # what is known of the texture itself is part of the plain completion
-    parts = (plain / SCALE, known[..., None], other_known[..., None], other / SCALE, maps.mean - 0.5)
-    return np.concatenate(parts, -1).transpose(2, 0, 1).astype(np.float32), plain
+    parts = (plain / SCALE, known[..., None], other_known[..., None], other / SCALE, mean - 0.5)
+    return np.concatenate(parts, -1).transpose(2, 0, 1).astype(np.float32), (mean + plain).astype(np.float32)
 
 
 def strokes(rng: np.random.Generator, side: int) -> np.ndarray:
@@ -123,19 +143,22 @@ def strokes(rng: np.random.Generator, side: int) -> np.ndarray:
 def train_inpainter(
     textures: np.ndarray, seen: np.ndarray, maps: Maps, *, steps: int, seed: int = 0
 ) -> tuple[Inpainter, list[float]]:
-    """Train a network on N textures `[N, S, S, 3]` (sRGB) of which `seen` `[N, S, S]` says how well each texel is known.
+    """Train a network on N textures `[N, S, S, 3]` (sRGB); `seen` `[N, S, S]` says how well each texel is known.
 
-    Returns the network and the loss of every step: the mean of |guess - truth| over hidden texels, sRGB.
+    Returns the network and the loss of every step: the root mean square of guess - truth over hidden texels, sRGB.
     """
     maps = maps.at(SIDE)
     size = (SIDE, SIDE)
     weights = np.stack([cv2.resize(one.astype(np.float32), size, interpolation=cv2.INTER_AREA) for one in seen])
-    pictures = np.stack(
-        [
-            cv2.resize((one * w[..., None]).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-            for one, w in zip(textures, seen, strict=True)
-        ]
-    ) / np.maximum(weights, 1e-6)[..., None]
+    pictures = (
+        np.stack(
+            [
+                cv2.resize((one * w[..., None]).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+                for one, w in zip(textures, seen, strict=True)
+            ]
+        )
+        / np.maximum(weights, 1e-6)[..., None]
+    )
     weights *= maps.covered
     rng = np.random.default_rng([seed, 91])
     with torch.random.fork_rng(devices=[]):
@@ -146,17 +169,15 @@ def train_inpainter(
     losses = []
     with Progress("completion", steps, unit="step") as bar:
         for step in range(steps):
-            batch = [
-                training_pair(rng, pictures[i], weights[i], maps) for i in rng.integers(0, len(pictures), BATCH)
-            ]
+            batch = [training_pair(rng, pictures[i], weights[i], maps) for i in rng.integers(0, len(pictures), BATCH)]
             inputs, plain, wanted, counted = (torch.from_numpy(np.stack(part)) for part in zip(*batch, strict=True))
             guess = plain + SCALE * network(inputs).permute(0, 2, 3, 1)
-            loss = (counted[..., None] * (guess - wanted).abs()).sum() / (3 * counted.sum()).clamp_min(1)
+            loss = (counted[..., None] * (guess - wanted).square()).sum() / (3 * counted.sum()).clamp_min(1)
             optimizer.zero_grad()
-            (loss / SCALE).backward()
+            (loss / SCALE**2).backward()
             optimizer.step()
             schedule.step()
-            losses.append(float(loss.detach()))
+            losses.append(float(loss.detach()) ** 0.5)
             bar.update(step + 1)
     return network, losses
 
@@ -164,28 +185,26 @@ def train_inpainter(
 def training_pair(
     rng: np.random.Generator, picture: np.ndarray, weight: np.ndarray, maps: Maps
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Inputs, plain completion, deviations wanted, and weights `[S, S]` of one texture with a random hole."""
+    """Inputs, the plain completion, the texture wanted, and weights `[S, S]` of one texture with a random hole."""
     if maps.symmetric and rng.random() < 0.5:
         picture, weight = picture[:, ::-1], weight[:, ::-1]
-    away = picture * (1 + rng.uniform(-GAIN, GAIN)) - maps.mean
+    picture = (picture * (1 + rng.uniform(-GAIN, GAIN))).astype(np.float32)
     hole = strokes(rng, len(weight))
-    known = (weight > KNOWN) & ~hole
-    inputs, plain = network_inputs(np.where(weight[..., None] > 0, away, 0), known, maps)
-    return inputs, plain.astype(np.float32), away.astype(np.float32), (weight * hole).astype(np.float32)
+    inputs, plain = network_inputs(picture, (weight > KNOWN) & ~hole, maps)
+    return inputs, plain, picture, (weight * hole).astype(np.float32)
 
 
 @torch.no_grad()
 def complete_texture(network: Inpainter | None, texture: np.ndarray, seen: np.ndarray, maps: Maps) -> np.ndarray:
     """A texture `[T, T, 3]` (sRGB) completed where `seen` `[T, T]` is low; seen texels keep their colour, softly."""
     known = seen > KNOWN
-    plain = plain_completion(np.where(known[..., None], texture - maps.mean, 0), known, maps.symmetric)
-    guess = maps.mean + plain
+    mean = maps.toned(texture, known)
+    guess = mean + plain_completion(np.where(known[..., None], texture - mean, 0), known, maps.symmetric)
     if network is not None:
         small = maps.at(SIDE)
         weight = cv2.resize(known.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         colour = cv2.resize((texture * known[..., None]).astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        away = np.where(weight[..., None] > 0, colour / np.maximum(weight, 1e-6)[..., None] - small.mean, 0)
-        inputs, _ = network_inputs(away, weight > KNOWN, small)
+        inputs, _ = network_inputs(colour / np.maximum(weight, 1e-6)[..., None], weight > KNOWN, small)
         added = SCALE * network(torch.from_numpy(inputs)[None])[0].permute(1, 2, 0).numpy()
         guess = guess + cv2.resize(added, texture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     share = (seen * seen * (3 - 2 * seen))[..., None]

@@ -13,7 +13,7 @@ from avatar.base.limits import SEED, Limits
 
 COMPONENTS = Limits(1, 500, "components", "fewer than there are captures")
 TEXTURE_SIZE = Limits(64, 1024, "texels", "256 suits captures of 256 to 512 pixels", even=True)
-STEPS = Limits(0, 20_000, "steps", "400 are enough; 0 leaves the network out")
+STEPS = Limits(0, 20_000, "steps", "1000 are enough; 0 leaves the network out")
 SAMPLES = Limits(1, 100, "people", "9 make a sheet of three rows")
 
 
@@ -27,7 +27,7 @@ class TextureSettings:
     """Principal components to keep; fewer than there are captures."""
     size: Annotated[int, tyro.conf.arg(metavar="TEXELS")] = 256
     """Texels across the texture map of the space."""
-    steps: Annotated[int, tyro.conf.arg(metavar="N")] = 400
+    steps: Annotated[int, tyro.conf.arg(metavar="N")] = 1000
     """Steps for which the network that completes unseen skin is trained. 0 leaves it out: unseen skin is then the other
     side's, or filled in smoothly."""
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0

@@ -66,10 +66,6 @@ class TextureSpace:
         filled = fill_smoothly(*self.unpacked(albedo))
         return filled if size in (None, self.size) else cv2.resize(filled, (size, size), interpolation=cv2.INTER_CUBIC)
 
-    def completed(self, texture: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        """A texture `[T, T, 3]` completed where `seen` `[T, T]` is low; see `complete`."""
-        return complete(self, texture, seen)[0]
-
     def unpacked(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values `[P, C]` in the map, `[T, T, C]` and zero beside it, and which texels `[T, T]` it covers."""
         return unpacked(values, self.place, self.size)
