@@ -26,6 +26,8 @@ CHANNELS, GROUPS = (24, 32, 48, 64, 96), 4
 INPUTS, BATCH, RATE = 11, 8, 2e-3
 SCALE = 0.1
 """sRGB: deviations from the mean are divided by it."""
+MEAN_SCALE = 0.25
+"""sRGB: so is the mean itself, which lies about 0.5."""
 GAIN = 0.15
 """Most by which the brightness of a training texture is changed at random, so that other skins are learned too."""
 KNOWN = 0.5
@@ -120,7 +122,7 @@ def network_inputs(texture: np.ndarray, known: np.ndarray, maps: Maps) -> tuple[
     other_known = known[:, ::-1] if maps.symmetric else np.zeros_like(known)
     other = np.where(other_known[..., None], away[:, ::-1], 0)
     # what is known of the texture itself is part of the plain completion
-    parts = (plain / SCALE, known[..., None], other_known[..., None], other / SCALE, mean - 0.5)
+    parts = (plain / SCALE, known[..., None], other_known[..., None], other / SCALE, (mean - 0.5) / MEAN_SCALE)
     return np.concatenate(parts, -1).transpose(2, 0, 1).astype(np.float32), (mean + plain).astype(np.float32)
 
 
