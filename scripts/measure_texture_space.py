@@ -11,7 +11,7 @@ clips hide one side. On the people after them, by PSNR of 8-bit sRGB inside the 
   shifted by what was seen); figures are of the hidden half
 - hidden: what was hidden of the first people themselves, completed plainly and by the network
 
-With --photographs N the first N of the test people are also photographed, turned by 40 degrees under a light drawn at
+With --photographs N the last N of the test people are also photographed, turned by 40 degrees under a light drawn at
 random, and captured as by `avatar capture --image`, without the space and with it. Figures are of what the albedo.png
 says of face texels the photograph does not show, and of the whole face, after one gain per channel (light and albedo
 cannot be told apart) that is measured on what it does show.
@@ -102,7 +102,7 @@ def main() -> None:
     if settings.out is not None:
         save_space(settings.out / "space.npz", built.space)
         write_png(settings.out / "people.png", draw_people(built.space, shown, built.completed))
-    for number in range(settings.photographs):
+    for number in range(settings.test - settings.photographs, settings.test):
         assert settings.out is not None, "photographs need --out"
         seed = FIRST_SEED + settings.people + number
         for name, value in of_photograph(
