@@ -21,8 +21,8 @@ SCHEMA_VERSION = 1
 NOISE = 0.03
 """sRGB: deviation of a texel that was seen well from the space."""
 INDEPENDENT = 30.0
-"""Number of independent measurements that a whole map of texels stands for: errors of light and tracking, and hair where
-the space has skin, are smooth. Chosen on three photographs of synthetic people, with MOST_SPREAD."""
+"""Number of independent measurements that a whole map of texels stands for: errors of light and tracking are smooth,
+and so is hair where the space has skin. Chosen on photographs of three synthetic people, with MOST_SPREAD."""
 ROBUST = 2.0
 """Multiples of the noise from which on a texel's deviation counts less (Huber)."""
 PASSES = 8

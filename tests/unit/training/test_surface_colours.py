@@ -4,6 +4,7 @@ import torch
 
 from avatar.data.capture import read_capture
 from avatar.flame.library import load_head
+from avatar.media.images import to_linear, to_srgb
 from avatar.training.prepare import load_training_data
 from avatar.training.surface_colours import fill_over_mesh, mirrored, shading, surface_colours
 
@@ -29,6 +30,27 @@ def test_a_head_of_two_colours_is_completed_in_them(nodding_capture, tiny_config
         assert float((surface.colours[part] - colour).abs().mean()) < most
     known = bare & (surface.confidence > 0.99)
     assert float((surface.colours[known] - SKIN).abs().mean()) < 0.04
+
+
+def test_unseen_skin_takes_the_completed_texture_in_the_tone_of_what_was_seen(nodding_capture, tiny_config):
+    """A texture that is half as bright everywhere and blue behind: unseen skin is blue, in the clip's brightness."""
+    asset = load_head()
+    capture = read_capture(nodding_capture)
+    training = load_training_data(capture, asset, tiny_config, torch.device("cpu"))
+    assert training.completed is None  # no texture space has completed this capture
+    plain = surface_colours(training.identity, training.frames)
+    linear = torch.as_tensor(to_linear(SKIN.numpy())) / 2
+    never, own = plain.confidence == 0, torch.as_tensor(asset.region("face") & ~asset.region("scalp"))
+    said = torch.where(never[:, None], torch.tensor([0.1, 0.1, 0.3]) * linear, linear)
+    found = surface_colours(training.identity, training.frames, completed=said)
+    unseen = own & never
+    assert unseen.sum() > 10
+    wanted = torch.as_tensor(to_srgb((2 * linear * torch.tensor([0.1, 0.1, 0.3])).numpy()))
+    assert float((found.colours[unseen] - wanted).abs().mean()) < 0.06
+    seen = plain.confidence > 0.999
+    torch.testing.assert_close(found.colours[seen], plain.colours[seen])
+    scalp = torch.as_tensor(asset.region("scalp"))
+    torch.testing.assert_close(found.colours[scalp], plain.colours[scalp])
 
 
 def test_the_other_side_has_the_same_place():

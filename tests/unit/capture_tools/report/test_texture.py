@@ -13,7 +13,7 @@ from painted_clip import LOOK, PaintedClip
 from avatar.flame.assets import HeadAsset
 from avatar.kernels.harmonics.op import spherical_harmonics
 from avatar.media.images import read_png, to_linear
-from capture_tools.report.texture import frames_by_turn, texels, with_other_side, write_appearance
+from capture_tools.report.texture import Completion, frames_by_turn, texels, with_other_side, write_appearance
 
 
 def square(painted: PaintedClip) -> tuple[np.ndarray, np.ndarray]:
@@ -70,6 +70,35 @@ def test_light_is_written_as_it_was_given(painted: PaintedClip, head: HeadAsset,
     write_appearance(tmp_path, head, painted.params, painted.camera.cropped(40, 0, 240, 240), images, masks, light)
     stored = json.loads((tmp_path / "appearance" / "light.json").read_text())
     np.testing.assert_allclose(stored["harmonics"], light, rtol=1e-6)
+
+
+def test_seen_texels_are_told_and_the_rest_may_be_completed(
+    painted: PaintedClip, head: HeadAsset, tmp_path: Path
+) -> None:
+    """seen.png is white on the cheeks and black on the back of the head; a completion sees both and has the last word."""
+    images, masks = square(painted)
+    given: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def green(texture: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        given.append((texture, seen))
+        return np.where(seen[..., None] > 0.5, texture, np.array([0, 1, 0]))
+
+    camera = painted.camera.cropped(40, 0, 240, 240)
+    arguments = (tmp_path, head, painted.params, camera, images, masks, even_light())
+    said = write_appearance(*arguments, completion=Completion("green", green))
+    assert said["seen"] == "appearance/seen.png"
+    seen, albedo = read_png(tmp_path / "appearance" / "seen.png"), read_png(tmp_path / "appearance" / "albedo.png")
+    assert json.loads((tmp_path / "appearance" / "light.json").read_text())["texture_space"] == "green"
+    samples = texels(head, len(seen))
+    shown = seen.ravel()[samples.place.numpy()]
+    cheeks = np.isin(samples.face.numpy(), head.mediapipe_faces[[50, 280]])
+    assert (shown[cheeks] == 255).all()
+    back = head.region("scalp") & (head.template[:, 2] < np.median(head.template[head.region("scalp"), 2]))
+    behind = back[head.faces].all(1)[samples.face.numpy()]
+    assert behind.any()
+    assert (shown[behind] == 0).all()
+    np.testing.assert_array_equal(albedo[seen == 0], np.broadcast_to([0, 255, 0], albedo[seen == 0].shape))
+    np.testing.assert_allclose(albedo[seen == 255] / 255, given[0][0][seen == 255], atol=0.003)
 
 
 def test_frames_are_spread_over_the_turns_of_the_head() -> None:
