@@ -140,12 +140,13 @@ def write_appearance(
             "meaning": "linear colour = albedo * sum over the nine of harmonic * coefficient, one column per channel",
         },
     )
-    return {
+    said: dict[str, object] = {
         "albedo": f"{FOLDER}/{name}",
         "light": f"{FOLDER}/{LIGHT}",
         "seen_share": float(albedo.seen.mean()),
         "uv_fingerprint": asset.uv_fingerprint,
-    } | ({"seen": f"{FOLDER}/{SEEN}"} if has_uv else {})
+    }
+    return said | ({"seen": f"{FOLDER}/{SEEN}"} if has_uv else {})
 
 
 def how_well_seen(weight: np.ndarray) -> np.ndarray:
