@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,6 +39,8 @@ RATIOS = (0.7, 1.4)
 ODD = 0.15
 """Relative difference from the mean albedo from which on an observation counts less."""
 DARK = 0.02
+NO_SKIN = ("eyeballs", "teeth", "tongue", "mouth_interior")
+"""Regions whose colour is no skin's: they move on their own, or lie in the dark."""
 MINIMAL_SHADE = 0.1
 SEEN_FROM, SEEN_WELL = 0.05, 0.4
 """Sums of squared cosines between skin and view over the frames: seen at all from the first, well from the second."""
@@ -99,7 +102,7 @@ def write_appearance(
         params, camera: N frames and the fixed camera they were tracked with.
         images, masks: `[N, S, S, 3]` and `[N, S, S]` uint8 of that camera.
         light: `[9, 3]` coefficients of spherical harmonics (photometric.PhotometricTerm.light_of).
-        completion: completes what was not seen; without it unseen skin is the other side's, or filled in smoothly.
+        completion: completes unseen skin and hair; without it they are the other side's, or filled in smoothly.
             Heads without UV have none.
 
     Returns the entry `appearance` of report.json. Raises OutputError where a file cannot be written.
@@ -107,9 +110,9 @@ def write_appearance(
     folder = Path(capture) / FOLDER
     has_uv = asset.uv is not None and asset.uv_faces is not None
     size = next(size for most, size in SIZES if camera.width <= most)
-    samples = texels(asset, size) if has_uv else vertices_as_samples(asset)
+    everything = texels(asset, size) if has_uv else vertices_as_samples(asset)
     with one_torch_thread():
-        samples = samples.select(_ever_facing(asset, params, camera)[samples.face])
+        samples = everything.select(_ever_facing(asset, params, camera)[everything.face])
         albedo = gather_albedo(asset, samples, params, camera, images, masks, torch.as_tensor(light))
     if has_uv:
         texture, known = np.zeros((size * size, 3), np.float32), np.zeros(size * size, bool)
@@ -118,10 +121,10 @@ def write_appearance(
         weight = np.zeros(size * size, np.float32)
         weight[samples.place] = how_well_seen(albedo.weight)
         weight = weight.reshape(size, size)
-        if completion is not None:
-            filled = completion.complete(to_srgb(texture.clip(0, 1)).astype(np.float32), weight)
-        else:
-            filled = completed_plainly(texture, known, has_symmetric_map(asset))
+        filled = completed_plainly(texture, known, has_symmetric_map(asset))
+        if completion is not None:  # of skin and hair: eyes differ from person to person, and few show their teeth
+            said = completion.complete(to_srgb(texture.clip(0, 1)).astype(np.float32), weight)
+            filled = np.where(_no_skin(asset, everything, size)[..., None], filled, said)
         name = write_png(folder / ALBEDO, to_uint8(filled)).name
         write_png(folder / SEEN, to_uint8(weight))
     else:
@@ -147,6 +150,17 @@ def write_appearance(
         "uv_fingerprint": asset.uv_fingerprint,
     }
     return said | ({"seen": f"{FOLDER}/{SEEN}"} if has_uv else {})
+
+
+def _no_skin(asset: HeadAsset, samples: SurfaceSamples, size: int) -> np.ndarray:
+    """`[T, T]` bool: texels of NO_SKIN, with their islands' edges, of all texels that the map covers."""
+    inner = np.zeros(asset.vertex_count, bool)
+    for name in NO_SKIN:
+        inner |= asset.regions.get(name, inner)
+    mask = np.zeros(size * size, np.uint8)
+    mask[samples.place.numpy()] = np.where(inner[asset.faces].all(1)[samples.face.numpy()], 2, 1)
+    islands = cv2.dilate((mask.reshape(size, size) == 2).astype(np.uint8), np.ones((5, 5), np.uint8))
+    return (islands > 0) & (mask.reshape(size, size) != 1)
 
 
 def how_well_seen(weight: np.ndarray) -> np.ndarray:

@@ -18,15 +18,13 @@ from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
 from capture_tools.model_learning.from_clips.bases import Basis, coefficients_of, seen_directions
 from capture_tools.model_learning.from_clips.reading import Clip
-from capture_tools.report.texture import SurfaceSamples, gather_albedo, texels, vertices_as_samples
+from capture_tools.report.texture import NO_SKIN, SurfaceSamples, gather_albedo, texels, vertices_as_samples
 from capture_tools.track.clip_fit import WORLD_FROM_CAMERA_AXES
 
 SIDE = 128
 """Texels across the map."""
 SEEN_AT = 0.4
 """Sum of squared cosines between skin and view over the frames from which on a texel is seen well."""
-LEFT_OUT = ("eyeballs", "teeth", "tongue", "mouth_interior")
-"""Regions whose colour is no skin's: they move on their own, or lie in the dark."""
 INDEPENDENT = 1.0
 """Number of independent measurements that the texels of a face stand for: errors of the light are smooth over all of
 it."""
@@ -49,7 +47,7 @@ def face_samples(asset: HeadAsset, side: int = SIDE) -> SurfaceSamples:
     has_map = asset.uv is not None and asset.uv_faces is not None
     samples = texels(asset, side) if has_map else vertices_as_samples(asset)
     skin = asset.region("face").copy()
-    for name in LEFT_OUT:
+    for name in NO_SKIN:
         skin &= ~asset.regions.get(name, np.zeros(len(skin), bool))
     return samples.select(torch.as_tensor(skin[asset.faces].all(1))[samples.face])
 
