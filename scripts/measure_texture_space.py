@@ -14,7 +14,8 @@ clips hide one side. On the people after them, by PSNR of 8-bit sRGB inside the 
 With --photographs N the last N of the test people are also photographed, turned by 40 degrees under a light drawn at
 random, and captured as by `avatar capture --image`, without the space and with it. Figures are of what the albedo.png
 says of face texels the photograph does not show, and of the whole face, after one gain per channel (light and albedo
-cannot be told apart) that is measured on what it does show.
+cannot be told apart) that is measured on what it does show. photographs.png shows photograph, both heads and the true
+one.
 
 Painting takes 3 s a person; --paint FILE keeps the albedos for another run.
 """
@@ -47,7 +48,7 @@ from capture_tools.report.texture import ALBEDO, FOLDER, SEEN, completed_plainly
 from capture_tools.settings import CaptureSettings
 from capture_tools.texture_space.building import Built, build
 from capture_tools.texture_space.inpainting import complete_texture
-from capture_tools.texture_space.pictures import draw_head, draw_people
+from capture_tools.texture_space.pictures import CELL, draw_head, draw_people
 from capture_tools.texture_space.reading import SeenTexture
 from capture_tools.texture_space.settings import TextureSettings
 from capture_tools.texture_space.space import averaged, complete, fit, save_space, unpacked
@@ -110,6 +111,9 @@ def main() -> None:
         ).items():
             figures.setdefault(name, []).append(value)
         print(seed, {name: round(values[-1], 2) for name, values in figures.items() if name.startswith("photo")})
+    if settings.out is not None and settings.photographs:
+        rows = [read_png(path) for path in sorted(settings.out.glob("heads_*.png"))]
+        write_png(settings.out / "photographs.png", np.concatenate(rows), synthetic=True)
     for name, values in figures.items():
         print(f"{name:<44} mean {np.mean(values):6.2f} dB, least {np.min(values):6.2f} dB, {len(values)} people")
     if settings.json is not None:
@@ -199,7 +203,8 @@ def of_photograph(
     """PSNR of what a capture of one photograph says of a person's albedo, without the space and with it."""
     photo = out / f"photo_{seed}.png"
     write_png(photo, photograph(seed, asset), synthetic=True)
-    figures, space, heads = {}, built.space, []
+    figures, space = {}, built.space
+    heads = [cv2.resize(read_png(photo), (CELL, CELL), interpolation=cv2.INTER_AREA)]
     for name, path in (("plain", None), ("space", out / "space.npz")):
         folder = capture_photograph(photo, out / f"capture_{seed}_{name}", CaptureSettings(texture_space=path))
         seen = read_png(folder / FOLDER / SEEN).astype(np.float32) / 255

@@ -149,7 +149,10 @@ def write_appearance(
         "seen_share": float(albedo.seen.mean()),
         "uv_fingerprint": asset.uv_fingerprint,
     }
-    return said | ({"seen": f"{FOLDER}/{SEEN}"} if has_uv else {})
+    if has_uv:
+        said["seen"] = f"{FOLDER}/{SEEN}"
+        said["texture_space"] = None if completion is None else completion.name
+    return said
 
 
 def _no_skin(asset: HeadAsset, samples: SurfaceSamples, size: int) -> np.ndarray:

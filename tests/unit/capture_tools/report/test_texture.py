@@ -86,7 +86,7 @@ def test_seen_texels_are_told_and_the_rest_may_be_completed(
     camera = painted.camera.cropped(40, 0, 240, 240)
     arguments = (tmp_path, head, painted.params, camera, images, masks, even_light())
     said = write_appearance(*arguments, completion=Completion("green", green))
-    assert said["seen"] == "appearance/seen.png"
+    assert (said["seen"], said["texture_space"]) == ("appearance/seen.png", "green")
     seen, albedo = read_png(tmp_path / "appearance" / "seen.png"), read_png(tmp_path / "appearance" / "albedo.png")
     assert json.loads((tmp_path / "appearance" / "light.json").read_text())["texture_space"] == "green"
     samples = texels(head, len(seen))
