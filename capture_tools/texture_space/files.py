@@ -16,6 +16,7 @@ from avatar.base.limits import SEED
 from avatar.flame.assets import HeadAsset
 from avatar.flame.library import open_head_model
 from avatar.media.images import to_uint8, write_png
+from capture_tools.embed.embedding import ready_head
 from capture_tools.model_learning.from_clips.reading import find_captures
 from capture_tools.texture_space.building import Built, build
 from capture_tools.texture_space.pictures import draw_people, draw_sheet
@@ -122,19 +123,27 @@ def sample_coefficients(space: TextureSpace, count: int, seed: int) -> np.ndarra
 
 
 def sample_files(
-    path: Path, out: Path, *, count: int = 9, seed: int = 0, overwrite: bool = False
+    path: Path,
+    out: Path,
+    *,
+    count: int = 9,
+    seed: int = 0,
+    head_model: str | None = None,
+    overwrite: bool = False,
 ) -> list[tuple[Path, str]]:
     """Draw sampled people: a folder `out` with their albedo pictures and a sheet of heads, or a PNG file, the sheet.
 
-    Returns each file with a word on what it is. Raises InputError for a file that is no space, OutputError for `out`,
+    head_model: name or file of the head that the sheet shows, by default the one that the space names. Returns each file
+    with a word on what it is. Raises InputError for a file that is no space, OutputError for `out`,
     HeadModelError where the space's head model is not to be found.
     """
     path, out = Path(path), Path(out)
     SAMPLES.require("--count", count, error=InputError)
     SEED.require("--seed", seed, error=InputError)
     space = read_space(path)
-    asset = open_head_model(space.head_name)
+    asset = open_head_model(head_model or space.head_name)
     require_same_map(space, asset, path)
+    asset = ready_head(asset)
     pictures = [to_uint8(space.picture(space.albedo(one))) for one in sample_coefficients(space, count, seed)]
     if out.suffix.lower() == PICTURE:
         refuse_existing_file(out, overwrite)

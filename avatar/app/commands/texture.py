@@ -61,13 +61,21 @@ class TextureSample:
     """How many people to draw."""
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """The same seed draws the same people."""
+    head_model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
+    """Head model to show them on. The one that the space was built with by default."""
     overwrite: bool = False
     """Replace the output file if it exists."""
 
     def run(self) -> Outcome:
         from capture_tools.texture_space.files import sample_files
 
-        files = sample_files(self.space, self.out, count=self.count, seed=self.seed, overwrite=self.overwrite)
+        files = sample_files(
+            *(self.space, self.out),
+            count=self.count,
+            seed=self.seed,
+            head_model=self.head_model,
+            overwrite=self.overwrite,
+        )
         return Outcome(files, f"look at {shown(files[-1][0])}")
 
 
