@@ -133,9 +133,9 @@ def sample_files(
 ) -> list[tuple[Path, str]]:
     """Draw sampled people: a folder `out` with their albedo pictures and a sheet of heads, or a PNG file, the sheet.
 
-    head_model: name or file of the head that the sheet shows, by default the one that the space names. Returns each file
-    with a word on what it is. Raises InputError for a file that is no space, OutputError for `out`,
-    HeadModelError where the space's head model is not to be found.
+    head_model: name or file of the head that the sheet shows, by default the one that the space names. Returns each
+    file with a word on what it is. Raises InputError for a file that is no space, OutputError for `out`, HeadModelError
+    where the space's head model is not to be found.
     """
     path, out = Path(path), Path(out)
     SAMPLES.require("--count", count, error=InputError)

@@ -15,6 +15,7 @@ from avatar.base.errors import CaptureError, HeadModelError, InputError, OutputE
 from avatar.flame.assets import HeadAsset
 from avatar.flame.library import load_head
 from avatar.media.images import read_png, to_uint8, write_png
+from capture_tools.settings import CaptureSettings
 from capture_tools.texture_space.files import build_files, sample_files
 from capture_tools.texture_space.prior import completion_of
 from capture_tools.texture_space.reading import map_of
@@ -95,6 +96,8 @@ def test_a_prior_completes_what_a_capture_did_not_see(space: Path, asset: HeadAs
     prior = completion_of(space, asset)
     assert prior is not None
     assert completion_of(None, asset) is None
+    assert CaptureSettings(texture_space=space).changed() == {"texture_space": str(space)}
+    assert CaptureSettings().changed() == {}
     whole = prior.complete(picture * seen[..., None], seen)
     hidden = covered & (seen == 0)
     assert np.abs(whole - picture)[hidden].mean() < 0.05
