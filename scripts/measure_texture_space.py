@@ -56,7 +56,7 @@ from capture_tools.texture_space.space import averaged, complete, fit, save_spac
 FIRST_SEED = 900_000
 FINER = 4
 """Texels of the paint to one that is looked up: the map of the space is coarser."""
-BORDER, SOFT = 0.3, 0.05
+BORDER, SOFT = 0.15, 0.05
 """Shares of the map: most by which the border of what is seen lies off the first quarter, and its width."""
 YAW, PHOTO = 40.0, 512
 """Degrees by which people are turned in photographs, and pixels of these."""
@@ -149,7 +149,7 @@ def half_seen(albedo: np.ndarray, place: np.ndarray, size: int, number: int) -> 
     """A person who is hidden beyond an upright border that differs from person to person."""
     rng = np.random.default_rng([number, 93])
     across = ((place % size + 0.5) / size - 0.5) * float(rng.choice([-1, 1]))
-    seen = ((across + 0.25 + rng.uniform(-BORDER, BORDER) / 2) / SOFT).clip(0, 1).astype(np.float32)
+    seen = ((across + 0.25 + rng.uniform(-BORDER, BORDER)) / SOFT).clip(0, 1).astype(np.float32)
     return SeenTexture(f"person_{number:03d}", albedo * (seen > 0)[:, None], seen)
 
 

@@ -246,7 +246,7 @@ def test_what_a_training_begins_with_is_computed_once(tiny_capture, tiny_config,
 
     def counted(name: str) -> None:
         compute = getattr(prepare, name)
-        monkeypatch.setattr(prepare, name, lambda *given: (calls.append(name), compute(*given))[1])
+        monkeypatch.setattr(prepare, name, lambda *given, **named: (calls.append(name), compute(*given, **named))[1])
 
     counted("fit_torso")
     counted("surface_colours")
