@@ -155,6 +155,7 @@ def transfer(
     part: DriverPart | None = None,
     size: int | None = None,
     head_model: str = OPEN_HEAD,
+    texture_space: str | Path | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a photograph performing what a driver does, as a video; returns `out`.
@@ -172,6 +173,7 @@ def transfer(
         part or DriverPart(),
         size,
         head_model,
+        None if texture_space is None else Path(texture_space),
         overwrite,
     )
     written, notes = transfer_photograph(plan)

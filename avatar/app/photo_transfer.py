@@ -30,6 +30,8 @@ class TransferPlan:
     size: int | None
     """Pixels of the longer side of the video; None for the photograph's, up to 1024."""
     head_model: str
+    texture_space: Path | None
+    """Texture space that completes the skin which the photograph hides."""
     overwrite: bool
 
 
@@ -50,7 +52,7 @@ def transfer_photograph(plan: TransferPlan) -> tuple[Path, list[str]]:
     parse_gains(plan.settings.gain)
     source = find_driver(plan.driver, plan.part)
     read_photograph(plan.photograph)
-    settings = replace(CaptureSettings(), head_model=plan.head_model)
+    settings = replace(CaptureSettings(), head_model=plan.head_model, texture_space=plan.texture_space)
     with work_beside(plan.out) as work, TemporaryDirectory() as place:
         folder = capture_photo(plan.photograph, Path(place) / "capture", settings)
         asset = ready_head(open_head_model(plan.head_model))

@@ -123,8 +123,8 @@ def write_appearance(
         weight = weight.reshape(size, size)
         filled = completed_plainly(texture, known, has_symmetric_map(asset))
         if completion is not None:  # of skin and hair: eyes differ from person to person, and few show their teeth
-            said = completion.complete(to_srgb(texture.clip(0, 1)).astype(np.float32), weight)
-            filled = np.where(_no_skin(asset, everything, size)[..., None], filled, said)
+            by_space = completion.complete(to_srgb(texture.clip(0, 1)).astype(np.float32), weight)
+            filled = np.where(_no_skin(asset, everything, size)[..., None], filled, by_space)
         name = write_png(folder / ALBEDO, to_uint8(filled)).name
         write_png(folder / SEEN, to_uint8(weight))
     else:
@@ -161,7 +161,7 @@ def _no_skin(asset: HeadAsset, samples: SurfaceSamples, size: int) -> np.ndarray
     for name in NO_SKIN:
         inner |= asset.regions.get(name, inner)
     mask = np.zeros(size * size, np.uint8)
-    mask[samples.place.numpy()] = np.where(inner[asset.faces].all(1)[samples.face.numpy()], 2, 1)
+    mask[samples.place.numpy()] = np.where(np.all(inner[asset.faces], axis=1)[samples.face.numpy()], 2, 1)
     islands = cv2.dilate((mask.reshape(size, size) == 2).astype(np.uint8), np.ones((5, 5), np.uint8))
     return (islands > 0) & (mask.reshape(size, size) != 1)
 

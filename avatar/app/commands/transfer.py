@@ -33,6 +33,8 @@ class Transfer:
     """Longer side of the video in pixels. The photograph's by default, up to 1024."""
     head_model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = OPEN_HEAD
     """Head model: a name that `avatar model list` shows, or a FLAME file."""
+    texture_space: Annotated[Path | None, tyro.conf.arg(metavar="SPACE.npz")] = None
+    """Texture space, made by `avatar texture build`, that completes the skin which the photograph hides."""
     overwrite: bool = False
     """Replace the output if it exists."""
 
@@ -47,6 +49,7 @@ class Transfer:
             self.part,
             self.size,
             self.head_model,
+            self.texture_space,
             self.overwrite,
         )
         written, notes = transfer_photograph(plan)
