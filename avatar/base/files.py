@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,6 +175,14 @@ def safe_join(root: Path, relative: str, error: type[AvatarError] = AvatarError)
             "program: make the folder again",
         )
     return path
+
+
+def distinct_names(folders: Sequence[Path]) -> list[str]:
+    """The folders' names, all with as many parents as it takes to tell them apart: `anna/capture`, `bob/capture`."""
+    parts = [Path(folder).resolve().parts for folder in folders]
+    depths = range(1, max(map(len, parts), default=1) + 1)
+    tried = (["/".join(part[-depth:]) for part in parts] for depth in depths)
+    return next((names for names in tried if len(set(names)) == len(names)), [str(folder) for folder in folders])
 
 
 def sha256_of_file(path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from avatar.base.errors import CaptureError, HeadModelError, InputError
-from avatar.base.files import read_json
+from avatar.base.files import distinct_names, read_json
 from avatar.data.capture import read_capture
 from avatar.flame.assets import HeadAsset
 from avatar.media.images import read_png
@@ -67,13 +67,14 @@ def read_textures(places: Sequence[Path], asset: HeadAsset, place: np.ndarray, s
     Raises CaptureError for a capture without albedo or that does not say what was seen, HeadModelError for the texture
     of another head.
     """
-    return [read_texture(folder, asset, place, size) for folder in places]
+    named = zip(distinct_names(places), places, strict=True)
+    return [read_texture(name, folder, asset, place, size) for name, folder in named]
 
 
-def read_texture(folder: Path, asset: HeadAsset, place: np.ndarray, size: int) -> SeenTexture:
-    """The texture of one capture; see `read_textures`."""
+def read_texture(name: str, folder: Path, asset: HeadAsset, place: np.ndarray, size: int) -> SeenTexture:
+    """The texture of one capture, called `name`; see `read_textures`."""
     capture = read_capture(folder)
-    albedo, seen, light = (capture.folder / FOLDER / name for name in (ALBEDO, SEEN, LIGHT))
+    albedo, seen, light = (capture.folder / FOLDER / file for file in (ALBEDO, SEEN, LIGHT))
     again = "capture it again: avatar capture VIDEO --out CAPTURE"
     if not (albedo.is_file() and light.is_file()):
         raise CaptureError(
@@ -97,7 +98,7 @@ def read_texture(folder: Path, asset: HeadAsset, place: np.ndarray, size: int) -
             expected=f"{FOLDER}/{SEEN}, which captures of earlier versions lack",
             fix=again,
         )
-    return from_pictures(capture.folder.name, read_png(albedo, CaptureError), read_png(seen, CaptureError), place, size)
+    return from_pictures(name, read_png(albedo, CaptureError), read_png(seen, CaptureError), place, size)
 
 
 def from_pictures(name: str, albedo: np.ndarray, seen: np.ndarray, place: np.ndarray, size: int) -> SeenTexture:

@@ -62,16 +62,17 @@ class LearnedBases:
 
 def learn(clips: Sequence[Clip], asset: HeadAsset, settings: ClipLearnSettings, name: str) -> LearnedBases:
     """Learn a head called `name` from clips, from the head `asset` on."""
-    head, fits = asset, {}
+    head: HeadAsset = asset
+    people: list[PersonFit] = []
     errors, left = [], []
     with Progress("clips", settings.rounds * len(clips), "fit") as bar:
         for number in range(settings.rounds):
             weight = OFFSET_WEIGHTS[min(number, len(OFFSET_WEIGHTS) - 1)]
-            for index, clip in enumerate(clips):
-                earlier = fits[clip.name].state if number else None
-                fits[clip.name] = fit_person(clip, head, offset_weight=weight, shape_weight=SHAPE_WEIGHT, start=earlier)
-                bar.update(number * len(clips) + index + 1, note=clip.name)
-            people = list(fits.values())
+            starts = [person.state for person in people] or [None] * len(clips)
+            people = []
+            for clip, start in zip(clips, starts, strict=True):
+                people.append(fit_person(clip, head, offset_weight=weight, shape_weight=SHAPE_WEIGHT, start=start))
+                bar.update(number * len(clips) + len(people), note=clip.name)
             shape, samples = learn_shape(people, asset, settings)
             rows = [shape.directions, beside(asset, shape)] if settings.keep_start else [shape.directions]
             head = with_directions(asset, torch.cat(rows), name)

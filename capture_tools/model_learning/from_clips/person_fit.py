@@ -23,9 +23,6 @@ from capture_tools.track.clip_fit import ClipFit, TrackSettings
 from capture_tools.track.energy import EnergyWeights
 from capture_tools.track.photometric import PhotometricTerm
 
-OFFSET_WEIGHTS = (0.06, 0.3)
-"""Weight of the squared latents of the free displacement in the first round and in later ones, when the model knows
-more."""
 FOCAL_DEVIATION = 0.05
 """Standard deviation of the log focal length around the capture's."""
 CARRIED = ("rotation", "place", "size", "focal", "expr", "jaw", "gaze")

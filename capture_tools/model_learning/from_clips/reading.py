@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from avatar.base.errors import CaptureError, InputError
+from avatar.base.files import distinct_names
 from avatar.data.capture import Capture, read_capture
 from avatar.flame.assets import HeadAsset
 from capture_tools.detect.selection import Crop
@@ -64,12 +65,13 @@ def read_clips(places: Sequence[Path], asset: HeadAsset, frames: int) -> list[Cl
     Raises CaptureError for a capture that lacks pictures, masks or landmarks, HeadModelError for one that was made with
     another head model, InputError for a folder named twice.
     """
-    captures = [read_capture(place, expect_head=asset) for place in find_captures(places)]
-    return [read_clip(capture, frames) for capture in captures]
+    places = find_captures(places)
+    captures = [read_capture(place, expect_head=asset) for place in places]
+    return [read_clip(name, capture, frames) for name, capture in zip(distinct_names(places), captures, strict=True)]
 
 
-def read_clip(capture: Capture, frames: int) -> Clip:
-    """Up to `frames` frames of a capture in which a face was found, spread over the turn of the head."""
+def read_clip(name: str, capture: Capture, frames: int) -> Clip:
+    """Up to `frames` frames of a capture, called `name`, with a face, spread over the turn of the head."""
     found, visible = capture.landmarks()
     faces = np.flatnonzero(np.isfinite(found).all((1, 2)))
     if not len(faces):
@@ -90,7 +92,7 @@ def read_clip(capture: Capture, frames: int) -> Clip:
     images = [_square(capture.read_image(int(i)), side // 2) for i in chosen]
     masks = [_square(capture.read_mask(int(i)), side // 2) for i in chosen]
     return Clip(
-        capture.folder.name,
+        name,
         found[chosen].astype(np.float64) + np.array([crop.x0, crop.y0]),
         ~visible[chosen],
         np.array([capture.frames[int(i)].timestamp for i in chosen]),

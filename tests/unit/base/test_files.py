@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from avatar.base.errors import OutputError
-from avatar.base.files import claim_folder, refuse_links, remove_leftovers, withdraw_claim, write_text
+from avatar.base.files import (
+    claim_folder,
+    distinct_names,
+    refuse_links,
+    remove_leftovers,
+    withdraw_claim,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -70,3 +77,11 @@ def test_a_claim_is_taken_back_only_from_an_empty_folder(tmp_path):
     withdraw_claim(tmp_path / "run")
     assert not (tmp_path / "run").exists()
     withdraw_claim(tmp_path / "run")
+
+
+def test_folders_are_told_apart_by_as_many_parents_as_it_takes(tmp_path):
+    runs = [tmp_path / "a" / "ann" / "capture", tmp_path / "a" / "ben" / "capture"]
+    assert distinct_names(runs) == ["ann/capture", "ben/capture"]
+    assert distinct_names([*runs, tmp_path / "b" / "ben" / "capture"])[1:] == ["a/ben/capture", "b/ben/capture"]
+    assert distinct_names([tmp_path / "one", tmp_path / "two"]) == ["one", "two"]
+    assert distinct_names([]) == []
