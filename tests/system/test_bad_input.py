@@ -86,6 +86,7 @@ def test_create_with_an_unusable_clip_leaves_nothing(avatar, flat_clip, tmp_path
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_two_faces(avatar, recordings, tmp_path):
     """The larger of two faces is followed, and the report says so."""
     clip = recordings / "clips" / "odd" / "two_people.gif"
@@ -232,6 +233,7 @@ def test_full_disk_while_writing(avatar, tiny, tmp_path, monkeypatch):
     assert not (tmp_path / "out" / "transforms.json").exists()
 
 
+@pytest.mark.slow
 def test_really_full_disk(tiny, tmp_path):
     """A file system of 3 MiB, in a mount namespace of its own where the system allows that to users."""
     disk = tmp_path / "disk"

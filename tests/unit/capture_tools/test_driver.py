@@ -85,6 +85,7 @@ def test_the_performance_is_played_at_the_time_it_was_filmed(
     assert np.corrcoef(found.params.rotation[:, 1], played_evenly)[0, 1] < 0.97  # what it would be without
 
 
+@pytest.mark.slow
 def test_a_live_driver_keeps_every_frame(painted: PaintedClip, head: HeadAsset, tmp_path: Path) -> None:
     """From picture to parameters; nothing is seen in the first two frames and in two later ones."""
     grey = np.full_like(painted.images[0], 127)
@@ -115,6 +116,7 @@ def test_a_live_driver_shorter_than_a_second(painted: PaintedClip, head: HeadAss
         track_driver(empty, head, settings=QUICK, live=True)
 
 
+@pytest.mark.slow
 def test_the_sound_begins_with_the_first_frame_driven(painted: PaintedClip, head: HeadAsset, tmp_path: Path) -> None:
     """`start` lies between two frames; sound in a form without a decoder is left out, and that is said."""
     tone = write_sound(tmp_path / "tone.wav", "pcm_s16le")

@@ -35,6 +35,7 @@ def captured(painted_video: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return capture(painted_video, tmp_path_factory.mktemp("captured") / "capture", SETTINGS)
 
 
+@pytest.mark.slow
 def test_folder_is_whole(captured: Path, head: HeadAsset) -> None:
     folder = read_capture(captured, expect_head=head)
     assert len(folder.frames) == 26
@@ -50,6 +51,7 @@ def test_folder_is_whole(captured: Path, head: HeadAsset) -> None:
     assert not (captured / "stages").exists()
 
 
+@pytest.mark.slow
 def test_report_names_dropped_frames(captured: Path) -> None:
     report = json.loads((captured / "report" / "report.json").read_text())
     assert report["frames_read"] == 28
@@ -66,6 +68,7 @@ def test_report_names_dropped_frames(captured: Path) -> None:
     assert report["landmark_error_iod"] == pytest.approx(mean, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_parameters_project_onto_the_landmarks(captured: Path, head: HeadAsset) -> None:
     """Camera, crop and parameters on disk agree with each other, in crop pixels."""
     folder = read_capture(captured, expect_head=head)
@@ -80,6 +83,7 @@ def test_parameters_project_onto_the_landmarks(captured: Path, head: HeadAsset) 
     assert visible.mean() > 0.8
 
 
+@pytest.mark.slow
 def test_mattes_and_plate_agree_with_the_painted_truth(captured: Path, painted: PaintedClip, head: HeadAsset) -> None:
     folder = read_capture(captured, expect_head=head)
     report = folder.report()
@@ -102,6 +106,7 @@ def test_mattes_and_plate_agree_with_the_painted_truth(captured: Path, painted: 
     assert np.median(difference[always_free]) <= 8  # what H.264 leaves of the texture
 
 
+@pytest.mark.slow
 def test_tracked_motion_follows_the_painted_one(captured: Path, painted: PaintedClip, head: HeadAsset) -> None:
     folder = read_capture(captured, expect_head=head)
     source = [round(frame.timestamp * 25) for frame in folder.frames]
@@ -112,6 +117,7 @@ def test_tracked_motion_follows_the_painted_one(captured: Path, painted: Painted
     assert source[int(blink.argmax())] == 14
 
 
+@pytest.mark.slow
 def test_finished_capture_is_not_made_again(captured: Path, painted_video: Path, monkeypatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("must not run")
@@ -122,6 +128,7 @@ def test_finished_capture_is_not_made_again(captured: Path, painted_video: Path,
         capture(painted_video, captured, CaptureSettings(size=128))
 
 
+@pytest.mark.slow
 def test_interrupted_capture_goes_on(painted_video: Path, captured: Path, tmp_path: Path, monkeypatch) -> None:
     """Stopped after the masks: the second run neither decodes nor masks again, and gives the same landmarks."""
     out = tmp_path / "capture"
@@ -143,6 +150,7 @@ def test_interrupted_capture_goes_on(painted_video: Path, captured: Path, tmp_pa
     np.testing.assert_array_equal(read_capture(out).landmarks()[0], read_capture(captured).landmarks()[0])
 
 
+@pytest.mark.slow
 def test_driver_keeps_every_frame(painted_video: Path, painted: PaintedClip, head: HeadAsset) -> None:
     track = track_driver(painted_video, head, settings=QUICK)
     assert len(track.params) == 28
@@ -159,6 +167,7 @@ def refused(video: Path, out: Path, match: str, settings: CaptureSettings = SETT
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_unusable_clips_leave_nothing_behind(painted: PaintedClip, tmp_path: Path) -> None:
     out = tmp_path / "capture"
 

@@ -42,6 +42,7 @@ def strong_expressions(asset) -> HeadParameters:
     )
 
 
+@pytest.mark.slow
 def test_nodes_carry_the_motion_of_the_nearest_surface_point(head, grids):
     asset, model = head
     params = strong_expressions(asset)

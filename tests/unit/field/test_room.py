@@ -136,6 +136,7 @@ def striped(origins: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
     return torch.where((post[:, 0].abs() < 0.15)[:, None], stripes, waves)
 
 
+@pytest.mark.slow
 def test_depth_is_learned_from_parallax_and_small_camera_errors_are_undone():
     room = make_room()
     optimizer = torch.optim.Adam(

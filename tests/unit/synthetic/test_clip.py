@@ -45,6 +45,7 @@ def test_srgb_conversion_matches_known_values():
     np.testing.assert_allclose(to_srgb(to_linear(values)), values, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_frames_are_the_same_for_the_same_seed_and_differ_for_another(scene, neutral):
     again = render_synthetic_frame(make_synthetic_scene(seed=0, size=SIZE, frames=FRAMES), NEUTRAL)
     np.testing.assert_array_equal(neutral.image, again.image)
@@ -151,6 +152,7 @@ def test_a_signed_clip_says_that_it_was_painted(signing, tmp_path):
     assert_signed(signing, clip, Source.PAINTED)
 
 
+@pytest.mark.slow
 def test_clip_and_truth_agree(tmp_path, scene):
     seen = []
     (tmp_path / "voice.wav").write_text("the user's")
@@ -256,6 +258,7 @@ def test_moving_frames_show_the_room_where_the_camera_says(moving_scene):
     assert np.abs(shown - again).mean() < 0.5 * np.abs(shown - stale).mean()
 
 
+@pytest.mark.slow
 def test_a_hand_held_camera_sways_by_the_share_asked_for():
     """Extents over half a minute of where the resting head appears; the same clip without sway stands still."""
     shown = {}
@@ -270,6 +273,7 @@ def test_a_hand_held_camera_sways_by_the_share_asked_for():
     assert shown[0.03] == pytest.approx(3 * shown[0.01], rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_frontal_head_stays_within_five_degrees_and_says_the_same():
     usual, frontal = (
         make_synthetic_scene(seed=3, size=64, frames=150, motion=motion).person.parameters
@@ -287,6 +291,7 @@ def test_unknown_cameras_and_motions_are_refused(setting):
         make_synthetic_scene(seed=0, size=64, frames=5, **setting)
 
 
+@pytest.mark.slow
 def test_written_truth_of_a_moving_camera(tmp_path):
     make_synthetic_clip(tmp_path / "moving", seed=1, size=64, frames=12, camera="moving")
     capture = read_capture(tmp_path / "moving" / "truth")

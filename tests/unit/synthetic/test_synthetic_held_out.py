@@ -106,6 +106,7 @@ def test_pictures_fit_their_parameters_and_cameras(scene, folders):
     assert image[y, x].sum() < 0.7 * image[skin_y, skin_x].sum(), "it is dark inside"
 
 
+@pytest.mark.slow
 def test_before_a_moving_camera_the_room_is_shown_from_off_the_trajectory(tmp_path):
     scene = make_synthetic_scene(seed=2, size=64, frames=30, camera="moving")
     folder = {path.name: path for path in write_held_out(tmp_path, scene)}["room_15"]

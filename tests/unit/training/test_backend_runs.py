@@ -52,6 +52,7 @@ def forbid_kernels(patch):
             patch.setattr(module, name, fail)
 
 
+@pytest.mark.slow
 def test_the_twins_train_and_render_like_the_kernels(tiny_capture, tiny_config, tmp_path, monkeypatch):
     config, results = tiny_config, {}
     config.training.steps, config.training.rays, config.field.precision = STEPS, 64, "float32"
@@ -102,6 +103,7 @@ def test_a_missing_package_stops_before_any_work(tiny_capture, tiny_config, tmp_
     assert not (tmp_path / "config.yaml").exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_tinycudann_opens_with_it_only(tiny_capture, tiny_config, tmp_path, monkeypatch):
     tiny_config.training.steps = 1
     train(tiny_capture, tmp_path, tiny_config, progress=False, device="cpu")

@@ -54,6 +54,7 @@ def test_a_clip_that_blinks_often_enough_needs_none(parts) -> None:
     assert shut_eyes(parts.avatar, parts.training) is None
 
 
+@pytest.mark.slow
 def test_training_learns_to_shut_the_lids(parts, tmp_path) -> None:
     losses = {}
     for weight in (0.0, 1.0):

@@ -79,6 +79,7 @@ def test_the_clip_tells_how_bright_the_inside_is(parts) -> None:
     assert (closed == 1).all(), "a closed mouth tells nothing"
 
 
+@pytest.mark.slow
 def test_training_learns_the_wide_mouth(parts, tmp_path) -> None:
     losses = {}
     for weight in (0.0, 1.0):

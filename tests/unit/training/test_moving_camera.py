@@ -67,6 +67,7 @@ def test_silhouettes_follow_the_cameras(moving_capture, tiny_config):
     assert share > 0.97
 
 
+@pytest.mark.slow
 def test_training_and_evaluation_run_to_the_end(moving_capture, tiny_config, tmp_path):
     tiny_config.training.steps = 3
     train(moving_capture, tmp_path, tiny_config, progress=False)

@@ -23,6 +23,7 @@ def small():
     return config
 
 
+@pytest.mark.slow
 def test_the_room_is_learned_and_shown_from_any_camera(turning_capture, small, tmp_path):  # noqa: F811
     run, capture = tmp_path / "run", read_capture(turning_capture)
     small.training.steps = 120
@@ -50,6 +51,7 @@ def test_the_room_is_learned_and_shown_from_any_camera(turning_capture, small, t
     assert (edge - torch.tensor(sky(aside)[2:6].mean((0, 1)) / 255)).abs().max() < 0.12
 
 
+@pytest.mark.slow
 def test_a_run_without_a_room_stands_over_grey(turning_capture, small, tmp_path):  # noqa: F811
     small.training.steps, small.field.room.enabled = 2, False
     train(turning_capture, tmp_path / "run", small, progress=False)
@@ -60,6 +62,7 @@ def test_a_run_without_a_room_stands_over_grey(turning_capture, small, tmp_path)
     assert (corner * 255 - PLAIN_GREY).abs().max() < 2
 
 
+@pytest.mark.slow
 def test_training_goes_on_with_its_room(turning_capture, small, tmp_path):  # noqa: F811
     small.training.steps = 4
     train(turning_capture, tmp_path / "whole", small, progress=False)

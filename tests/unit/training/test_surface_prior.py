@@ -240,6 +240,7 @@ def test_training_closes_what_no_ray_of_the_clip_sees(parts):
     assert "surface" not in train_step(without, 0, 0.0, 1.0, None).losses
 
 
+@pytest.mark.slow
 def test_what_a_training_begins_with_is_computed_once(tiny_capture, tiny_config, monkeypatch):
     """The torso's fit serves the bounds, the occupancy and the prior; the surface's colours the prior and the lids."""
     calls = []

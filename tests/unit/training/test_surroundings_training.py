@@ -66,6 +66,7 @@ def error_of_sky(run, capture) -> float:
     return 10 * np.log10(255**2 / (total / count))
 
 
+@pytest.mark.slow
 def test_the_surroundings_are_learned_and_compared_with_the_frames(turning_capture, small_paper, tmp_path):
     capture = read_capture(turning_capture)
     small_paper.training.steps = 250

@@ -42,6 +42,7 @@ def test_a_run_holds_what_rendering_needs(tiny_capture, tiny_config, tmp_path):
         train(tiny_capture, tmp_path, tiny_config, progress=False)
 
 
+@pytest.mark.slow
 def test_resuming_equals_not_stopping(tiny_capture, tiny_config, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     tiny_config.training.checkpoint_steps = 4

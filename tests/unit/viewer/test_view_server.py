@@ -156,6 +156,7 @@ def test_a_run_without_a_checkpoint_is_told_before_anything(tmp_path):
         Viewer(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_page_is_there_before_the_avatar_and_shows_its_last_picture(head, tmp_path):
     run = make_run(tmp_path / "run")
     viewer = Viewer(run, port=0, avatar=GreyAvatar(head))

@@ -87,6 +87,7 @@ def test_the_focal_length_is_found_with_the_way(room, path):
     assert metres.mean() < 0.02 * DISTANCE
 
 
+@pytest.mark.slow
 def test_a_frame_that_shows_nothing_gets_a_place_between_its_neighbours(room, path, solved):
     frames = list(views(room, path))
     blank = 7  # no keyframe: those are 0, 2, 4, ...

@@ -77,6 +77,7 @@ def test_no_cut_in_real_clips(real_clips: Path, name: str) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_cuts_between_real_clips(real_clips: Path, tmp_path: Path) -> None:
     """Speakers before the same wall among them."""
     names = ["grid/bbaf2n.mpg", "grid/sbwe5n.mpg", "webcam_man/take1.mp4", "grid/lbbc2a.mpg", "grid/pwij3p.mpg"]

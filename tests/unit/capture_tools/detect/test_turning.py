@@ -65,6 +65,7 @@ def test_another_angle_is_refused(painted_video: Path, head: HeadAsset, tmp_path
 
 
 @pytest.mark.parametrize("live", [False, True])
+@pytest.mark.slow
 def test_a_driver_is_set_upright(painted: PaintedClip, head: HeadAsset, tmp_path: Path, live: bool) -> None:
     video = lying(tmp_path / "clip.mp4", painted.images, 180)
     found = track_driver(video, head, settings=QUICK, live=live)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from painted_clip import LOOK, PaintedClip
 
@@ -32,6 +33,7 @@ def even_light() -> np.ndarray:
     return light
 
 
+@pytest.mark.slow
 def test_texture_and_vertices_show_the_paint(painted: PaintedClip, head: HeadAsset, tmp_path: Path) -> None:
     images, masks = square(painted)
     camera = painted.camera.cropped(40, 0, 240, 240)
@@ -131,6 +133,7 @@ def test_what_was_not_seen_is_the_other_side_as_bright_as_its_surroundings() -> 
     np.testing.assert_allclose(found[after], whole[after], rtol=0.06)
 
 
+@pytest.mark.slow
 def test_a_texture_of_a_frontal_clip_is_completed(painted: PaintedClip, head: HeadAsset, tmp_path: Path) -> None:
     """With one half of every picture masked away, that half of the face is the mirror image of the other."""
     images, masks = square(painted)

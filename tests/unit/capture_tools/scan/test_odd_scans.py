@@ -49,6 +49,7 @@ def depth_scan(head, vertices, size):
     return Scan("depth", apply(camera.world_from_cam, points), faces)
 
 
+@pytest.mark.slow
 def test_five_million_triangles_are_made_coarser_within_bounded_memory(tmp_path):
     """The file of a wavy sheet, read by a process of its own."""
     side = 1_600

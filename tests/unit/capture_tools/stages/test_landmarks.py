@@ -169,6 +169,7 @@ def test_two_real_people(real_clips: Path) -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["white_house/address_10s.mp4", "webcam_man/take1.mp4", "grid/lrwp9a.mpg"])
+@pytest.mark.slow
 def test_no_frame_of_a_good_clip_is_left_out(real_clips: Path, name: str) -> None:
     video = real_clips / name
     clip = find_clip(observe(video, select_frames(video, end=43.0)[1]), video)

@@ -149,6 +149,7 @@ def similar(points: np.ndarray, target: np.ndarray) -> np.ndarray:
     return (s * flip).sum() / (a**2).sum() * a @ (u * flip @ v) + target.mean(0)
 
 
+@pytest.mark.slow
 def test_hidden_landmarks_do_not_pull(case: Case) -> None:
     """A hand's landmarks where the mouth should be: the head stays, and the mouth is that of the frames around."""
     wrong, occluded = case.pixels.copy(), np.zeros(case.pixels.shape[:2], bool)

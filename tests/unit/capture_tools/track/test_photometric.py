@@ -73,6 +73,7 @@ def test_points_come_in_mirrored_pairs_on_the_skin() -> None:
     assert not asset.region("eyeballs")[asset.faces[face.numpy()]].any()
 
 
+@pytest.mark.slow
 def test_pictures_correct_turns_that_landmarks_get_wrong(scene: Scene) -> None:
     """Landmarks as of heads turned aside by 2 degrees: the pictures say how the face really turns."""
     rng = np.random.default_rng(3)
