@@ -292,8 +292,7 @@ class Avatar:
                 else self._render_dense(states, rays, include_unbounded)
             )
         picture = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        shown = origins + picture["depth"].unsqueeze(1) * directions
-        return picture if edge is None else picture | {"colour": edge.softened(picture, shown, camera)}
+        return picture if edge is None else picture | {"colour": edge.softened(picture, origins, directions, camera)}
 
     @torch.no_grad()
     def empty_room(self, camera: Camera) -> Tensor:

@@ -264,6 +264,19 @@ def refuse_inputs(path: Path, *inputs: Path) -> None:
             )
 
 
+def require_place_for(path: Path, overwrite: bool) -> None:
+    """Raise OutputError unless the output file `path` can be written: it is no folder, it does not exist or `overwrite`
+    was asked for, and its folder is the user's."""
+    if path.is_dir():
+        raise OutputError("the output file is a folder", where=path, fix="choose another --out")
+    place = nearest_existing(path.parent)
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise OutputError(
+            "nothing can be written there", where=place, expected="a folder of yours", fix="choose another --out"
+        )
+    refuse_existing_file(path, overwrite)
+
+
 def refuse_existing_file(path: Path, overwrite: bool) -> None:
     """Raise OutputError when the output file `path` exists and `overwrite` was not asked for."""
     if Path(path).exists() and not overwrite:

@@ -69,16 +69,17 @@ class PictureEdge:
         """Metres `[...]` by which canonical points `[..., 3]` (metres) have to be raised to the lower edge, 0 above."""
         return (-(points - self.centre) @ self.floor).clamp_min(0) / self.floor[1]
 
-    def softened(self, picture: dict[str, Tensor], points: Tensor, camera: Camera) -> Tensor:
+    def softened(self, picture: dict[str, Tensor], origins: Tensor, directions: Tensor, camera: Camera) -> Tensor:
         """Colours `[P, 3]` of a picture's pixels, blurred along the rows where they show what is below the lower edge.
 
         The posed torso is taken for the canonical one, from which it is a few degrees away.
 
         picture: premultiplied `colour` `[P, 3]`, `opacity` `[P]` and `depth` `[P]` (metres) of `camera`'s pixels.
-        points: `[P, 3]` of the surface that they show, metres.
+        origins, directions: `[P, 3]` rays through them; metres, unit.
         """
         height, width = camera.height, camera.width
-        short, depth = self.short(points), picture["depth"].clamp_min(1e-3)
+        short = self.short(origins + picture["depth"].unsqueeze(1) * directions)
+        depth = picture["depth"].clamp_min(1e-3)
         below = (picture["opacity"] * (short > 0)).view(height, width, 1)
         radius = (SPREAD * camera.fl_x * short / depth).clamp_max(width).view(height, width, 1)
         plain = (picture["colour"] / picture["opacity"].clamp_min(1e-6).unsqueeze(1)).view(height, width, 3)

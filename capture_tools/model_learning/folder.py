@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 
 from avatar.base.conventions import OPEN_HEAD
 from avatar.base.errors import OutputError
-from avatar.base.files import nearest_existing, refuse_existing_file, refuse_inputs, require_free_space, write_json
+from avatar.base.files import refuse_inputs, require_free_space, require_place_for, write_json
 from avatar.flame.assets import JOINT_NAMES, HeadAsset, save_head
 from avatar.flame.importing import model_name
 from avatar.flame.library import open_head_model
@@ -101,14 +100,7 @@ def check_output(out: Path, overwrite: bool) -> None:
             found=out.name,
             fix="choose another --out",
         )
-    if out.is_dir():
-        raise OutputError("the output file is a folder", where=out, fix="choose another --out")
-    place = nearest_existing(out.parent)
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise OutputError(
-            "nothing can be written there", where=place, expected="a folder of yours", fix="choose another --out"
-        )
-    refuse_existing_file(out, overwrite)
+    require_place_for(out, overwrite)
 
 
 def report_of(

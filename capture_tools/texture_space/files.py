@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from avatar.base.errors import InputError, OutputError
-from avatar.base.files import refuse_existing_file, refuse_inputs, require_free_space, write_json
+from avatar.base.files import refuse_existing_file, refuse_inputs, require_free_space, require_place_for, write_json
 from avatar.base.folder_lock import claimed_folder
 from avatar.base.limits import SEED
 from avatar.flame.assets import HeadAsset
@@ -78,9 +78,7 @@ def check_output(out: Path, overwrite: bool) -> None:
             found=out.name,
             fix="choose another --out",
         )
-    if out.is_dir():
-        raise OutputError("the output file is a folder", where=out, fix="choose another --out")
-    refuse_existing_file(out, overwrite)
+    require_place_for(out, overwrite)
 
 
 def report_of(

@@ -81,7 +81,7 @@ def test_stripes_below_the_edge_are_blurred_along_rows_and_nothing_else_changes(
     opacity = torch.rand(SIZE * SIZE, generator=torch.Generator().manual_seed(1)).round()
     stripes = (points[:, :1] * 60).floor().remainder(2).expand(-1, 3)
     picture = {"colour": stripes * opacity[:, None], "opacity": opacity, "depth": depth}
-    soft = edge.softened(picture, points, aside)
+    soft = edge.softened(picture, origins, directions, aside)
     short = edge.short(points)
     assert 200 < (short > 0.03).sum() < 0.5 * len(short)
     torch.testing.assert_close(soft[short == 0], picture["colour"][short == 0])
