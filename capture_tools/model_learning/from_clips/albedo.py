@@ -1,4 +1,4 @@
-"""The albedo of a person as far as a clip shows it, in the head's texture map, and the albedo of people in general.
+"""The albedo of a person as far as a clip shows it, in the head's texture map.
 
 The gain of every colour channel is free: no picture tells a light skin in dim light from a dark one in bright light.
 Every albedo is divided by its mean colour over the face.
@@ -12,11 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatar.base.errors import HeadModelError
 from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
-from capture_tools.model_learning.from_clips.bases import Basis, coefficients_of, seen_directions
 from capture_tools.model_learning.from_clips.reading import Clip
 from capture_tools.report.texture import NO_SKIN, SurfaceSamples, gather_albedo, texels, vertices_as_samples
 from capture_tools.track.clip_fit import WORLD_FROM_CAMERA_AXES
@@ -25,9 +23,6 @@ SIDE = 128
 """Texels across the map."""
 SEEN_AT = 0.4
 """Sum of squared cosines between skin and view over the frames from which on a texel is seen well."""
-INDEPENDENT = 1.0
-"""Number of independent measurements that the texels of a face stand for: errors of the light are smooth over all of
-it."""
 
 
 @dataclass(frozen=True)
@@ -76,35 +71,3 @@ def normalised(linear: Tensor, weight: Tensor) -> SeenAlbedo:
     seen = weight.clamp(0, 1)
     tone = (seen[:, None] * linear).sum(0) / seen.sum().clamp_min(1e-9)
     return SeenAlbedo(linear / tone.clamp_min(1e-6), seen, tone)
-
-
-def albedo_basis(people: list[SeenAlbedo], count: int) -> Basis:
-    """Mean and principal directions `[K, 3 P]` of the normalised albedos of people."""
-    samples = torch.stack([person.linear.flatten() for person in people])
-    seen = torch.stack([person.seen[:, None].expand(-1, 3).flatten() for person in people])
-    return seen_directions(samples, seen, count)
-
-
-def complete(person: SeenAlbedo, basis: Basis) -> Tensor:
-    """The albedo `[P, 3]` that the basis says of a person, seen or not, times the tone that was seen."""
-    flat, weight = person.linear.flatten()[None], person.seen[:, None].expand(-1, 3).flatten()[None]
-    kept = len(basis.directions)
-    left = basis.variances[kept:].sum() / len(basis.mean)
-    noise = (left * len(basis.mean) / INDEPENDENT).sqrt()
-    found = coefficients_of(basis, flat, weight, float(noise))
-    return (basis.mean + found[0] @ basis.directions).unflatten(0, (-1, 3)) * person.tone
-
-
-def albedo_from_head(asset: HeadAsset) -> Basis:
-    """The albedo that a learned head carries. Raises HeadModelError for a head without one."""
-    if "albedo_mean" not in asset.extras:
-        raise HeadModelError(
-            f"the head model {asset.name} has no albedo",
-            expected="a head made by avatar model learn",
-            fix="avatar model learn CAPTURES... --out MODEL.npz",
-        )
-    mean, directions, variances = (
-        torch.as_tensor(np.asarray(asset.extras[f"albedo_{name}"])).double()
-        for name in ("mean", "directions", "variances")
-    )
-    return Basis(mean.flatten(), directions.flatten(1), variances)

@@ -1,5 +1,4 @@
-"""Directions of people: displacements of whole heads without size and place, off the expressions' span, by principal
-components of what was seen.
+"""Displacements of whole heads without size and place, off the expressions' span.
 
 Inner products of displacements d, e `[V, 3]` are those of a vertex metric, <d, e> = sum_v m_v d_v . e_v with the area
 m_v that belongs to each vertex.
@@ -7,35 +6,15 @@ m_v that belongs to each vertex.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.meshes import face_normals
-from capture_tools.model_learning.linear import count_explaining, principal_directions
+from capture_tools.model_learning.linear import count_explaining
 
-PASSES = 12
-"""Alternations between what is not seen and the directions."""
-ROBUST = 2.5
-"""Root mean squares from which on a sample's deviation counts less."""
-UNSEEN = 0.02
-"""Weight of what was not seen, so that it does not stay undetermined."""
 TINY_SHARE = 1e-12
 """Share of the expressions' variance below which a direction of theirs is rounding."""
-
-
-@dataclass(frozen=True)
-class Basis:
-    """A linear space: mean plus coefficients of unit variance times directions."""
-
-    mean: Tensor
-    """`[D]`."""
-    directions: Tensor
-    """`[K, D]`, one standard deviation each."""
-    variances: Tensor
-    """`[min(N, D)]` of all directions, largest first."""
 
 
 def vertex_areas(asset: HeadAsset) -> Tensor:
@@ -85,41 +64,3 @@ def largest_cosine(directions: Tensor, span: Tensor, areas: Tensor) -> float:
     inner = torch.einsum("v,rvd,kvd->kr", areas, span, directions)
     lengths = torch.einsum("v,kvd,kvd->k", areas, directions, directions).sqrt()
     return float((inner.norm(dim=1) / lengths.clamp_min(1e-12)).max())
-
-
-def seen_directions(samples: Tensor, seen: Tensor, count: int, *, mean: Tensor | None = None) -> Basis:
-    """Principal directions of samples `[N, D]` of which only a part was seen.
-
-    seen: `[N, D]` in [0, 1], how well. mean: `[D]`, or None to take the samples'. By turns, what was not seen is
-    replaced by what mean and directions say, and those are found anew (EM for PCA with missing data, Roweis, NIPS
-    1997); entries far off what the directions say count less (Huber).
-    """
-    weights = seen.clamp(UNSEEN, 1.0)
-    total = weights.sum(0)
-    middle = (weights * samples).sum(0) / total if mean is None else mean
-    filled = torch.where(seen > 0, samples - middle, torch.zeros_like(samples))
-    for _ in range(PASSES):
-        directions, coefficients, variances = principal_directions(filled, count)
-        said = coefficients @ directions
-        away = samples - middle - said
-        typical = ((weights * away.square()).sum(0) / total).sqrt().clamp_min(1e-12)
-        trust = seen * (ROBUST * typical / away.abs().clamp_min(1e-12)).clamp(max=1.0)
-        filled = said + trust * away
-        if mean is None:
-            shift = filled.mean(0)
-            middle, filled = middle + shift, filled - shift
-    directions, _, variances = principal_directions(filled, count)
-    return Basis(middle, directions, variances)
-
-
-def coefficients_of(basis: Basis, samples: Tensor, seen: Tensor, noise: float) -> Tensor:
-    """The most likely coefficients `[N, K]` of samples `[N, D]` that were seen so well (`[N, D]`).
-
-    noise: deviation of an entry that was seen well; the prior is the unit normal.
-    """
-    found = []
-    for sample, weight in zip(samples - basis.mean, seen, strict=True):
-        scaled = basis.directions * weight
-        gram = scaled @ basis.directions.T + noise**2 * torch.eye(len(scaled), dtype=scaled.dtype)
-        found.append(torch.linalg.solve(gram, scaled @ sample))
-    return torch.stack(found)

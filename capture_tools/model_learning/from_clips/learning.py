@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from avatar.base.progress import Progress
 from avatar.flame.assets import GEOMETRY, LANDMARKS, HeadAsset, make_head
-from capture_tools.model_learning.from_clips.albedo import SIDE, albedo_basis, face_samples
+from capture_tools.model_learning.from_clips.albedo_space import AlbedoSpace, albedo_arrays, learn_albedo
 from capture_tools.model_learning.from_clips.bases import (
-    Basis,
     expression_span,
     largest_cosine,
     off_span,
@@ -41,15 +39,23 @@ SHAPE_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
+class Basis:
+    """Directions of identity."""
+
+    directions: Tensor
+    """`[K, 3 V]` metres, one standard deviation each."""
+    variances: Tensor
+    """`[min(N, 3 V)]` of all directions, largest first."""
+
+
+@dataclass(frozen=True)
 class LearnedBases:
     """What clips tell of people."""
 
     head: HeadAsset
     """The starting head with the learned identity directions in place of its own."""
     shape: Basis
-    """Mean zero; directions `[K, 3 V]` metres."""
-    albedo: Basis
-    """Of normalised albedos, `[K, 3 P]`."""
+    albedo: AlbedoSpace
     people: Tensor
     """`[N, 3 V]` metres: displacements that the shape directions were learned from."""
     cosines: tuple[float, float]
@@ -79,7 +85,7 @@ def learn(clips: Sequence[Clip], asset: HeadAsset, settings: ClipLearnSettings, 
             errors.append(sum(fit.landmark_error for fit in people) / len(people))
             rest = shape.variances[len(shape.directions) :].sum()
             left.append(1000 * float(rest.sqrt()))
-    albedo = albedo_basis([fit.albedo for fit in people], settings.albedo_directions)
+    albedo = learn_albedo([fit.albedo for fit in people], asset, settings.albedo_directions)
     areas = vertex_areas(asset)
     directions = shape.directions.unflatten(1, (-1, 3))
     spans = (expression_span(asset, areas, settings.expression_span), expression_span(asset, areas, 1.0))
@@ -108,7 +114,7 @@ def learn_shape(people: Sequence[PersonFit], asset: HeadAsset, settings: ClipLea
     beyond = variances[: len(found)] - variances[len(found) :].sum() / max(len(people) - 1 - len(found), 1)
     found = found * (beyond.clamp_min(0) / variances[: len(found)]).sqrt()[:, None]
     directions = (found.unflatten(1, (-1, 3)) / root).flatten(1)
-    return Basis(torch.zeros_like(directions[0]), directions, variances / known.sum()), displaced.flatten(1)
+    return Basis(directions, variances / known.sum()), displaced.flatten(1)
 
 
 def told_by_landmarks(asset: HeadAsset) -> Tensor:
@@ -139,20 +145,10 @@ def with_directions(asset: HeadAsset, directions: Tensor, name: str) -> HeadAsse
     return make_head(name, arrays, expression_names=asset.expression_names, regions=asset.regions, extras=asset.extras)
 
 
-def with_albedo(asset: HeadAsset, albedo: Basis, name: str) -> HeadAsset:
-    """The head `asset` with the albedo of people among its extras (docs/learning.md says what they hold)."""
-    samples = face_samples(asset)
-    extras = {
-        "albedo_mean": albedo.mean.unflatten(0, (-1, 3)).float().numpy(),
-        "albedo_directions": albedo.directions.unflatten(1, (-1, 3)).float().numpy(),
-        "albedo_place": samples.place.int().numpy(),
-        "albedo_variances": albedo.variances.float().numpy(),
-    }
-    if asset.uv is not None:
-        extras |= {"albedo_side": np.array(SIDE), "albedo_uv_fingerprint": np.array(asset.uv_fingerprint)}
+def with_albedo(asset: HeadAsset, albedo: AlbedoSpace, name: str) -> HeadAsset:
+    """The head `asset` with the albedo of people among its extras."""
     arrays = {key: getattr(asset, key) for key in (*GEOMETRY, *LANDMARKS)}
     if asset.uv is not None and asset.uv_faces is not None:
         arrays |= {"uv": asset.uv, "uv_faces": asset.uv_faces}
-    return make_head(
-        name, arrays, expression_names=asset.expression_names, regions=asset.regions, extras=asset.extras | extras
-    )
+    extras = asset.extras | albedo_arrays(albedo, asset)
+    return make_head(name, arrays, expression_names=asset.expression_names, regions=asset.regions, extras=extras)

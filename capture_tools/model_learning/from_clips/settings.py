@@ -14,7 +14,7 @@ from avatar.base.limits import Limits
 DIRECTIONS = Limits(1, 500, "directions", "fewer than there are captures")
 FRAMES = Limits(1, 200, "frames", "10 to 20, seen from different sides, tell most of what a clip can")
 ROUNDS = Limits(1, 10, "rounds", "two or three are enough")
-SPAN = Limits(0.5, 1.0, "share", "0.95 leaves out mixtures of expressions that no face makes")
+SPAN = Limits(0.5, 1.0, "share", "0.9 leaves out mixtures of expressions that no face makes")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ClipLearnSettings:
     rounds: Annotated[int, tyro.conf.arg(metavar="N")] = 2
     """How often clips are fitted and directions learned from the fits. The more, the less a person may differ from what
     the directions say."""
-    expression_span: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.95
+    expression_span: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.9
     """Identity directions are orthogonal to the span of the principal expressions with this share of all expressions'
     variance; 1 for all of them."""
 

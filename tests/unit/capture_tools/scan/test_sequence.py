@@ -80,7 +80,7 @@ def test_colours_make_the_skin_correspond_where_it_has_no_features(sequence, too
     report = json.loads((out / "smile" / "report.json").read_text())
     assert report["stages"] == ["model", "coupled", "texture"]
     assert report["texture"]["used"]
-    assert report["texture"]["after"] < 0.9 * report["texture"]["before"]
+    assert report["texture"]["after"] < 0.95 * report["texture"]["before"]
     made = read_npz(out / "smile" / "registration.npz")
     truth = apply(made["scan_to_model"], known["smile"].vertices)
     off = measures.drift(head, first, known["rest"], made["vertices"], truth)

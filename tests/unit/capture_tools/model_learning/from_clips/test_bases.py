@@ -1,4 +1,4 @@
-"""Directions of people: without size and place, off the expressions, from what was seen."""
+"""Displacements of people: without size and place, off the expressions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import torch
 from avatar.flame.assets import HeadAsset
 from avatar.flame.library import load_head
 from capture_tools.model_learning.from_clips.bases import (
-    coefficients_of,
     expression_span,
     largest_cosine,
     off_span,
-    seen_directions,
     vertex_areas,
     without_similarity,
 )
@@ -56,16 +54,3 @@ def test_the_whole_span_holds_every_expression(asset: HeadAsset) -> None:
     left = off_span(expressions, expression_span(asset, areas, 1.0), areas)
     assert torch.einsum("v,nvd,nvd->n", areas, left, left).sqrt().max() < 1e-6
     assert len(expression_span(asset, areas, 0.9)) < len(expression_span(asset, areas, 1.0))
-
-
-def test_directions_are_found_from_half_of_each_sample() -> None:
-    generator = torch.Generator().manual_seed(0)
-    true = torch.linalg.qr(torch.randn(60, 2, generator=generator, dtype=torch.float64))[0].T
-    samples = torch.randn(80, 2, generator=generator, dtype=torch.float64) @ true
-    seen = (torch.rand(80, 60, generator=generator, dtype=torch.float64) > 0.5).double()
-    hidden = torch.where(seen > 0, samples, torch.full_like(samples, 7.0))  # what was not seen must not count
-    basis = seen_directions(hidden, seen, 2)
-    found = torch.linalg.qr(basis.directions.T)[0]
-    assert torch.linalg.svdvals(true @ found).min() > 0.99
-    rebuilt = basis.mean + coefficients_of(basis, hidden, seen, 1e-3) @ basis.directions
-    assert (rebuilt - samples).norm() < 0.1 * samples.norm()
