@@ -19,3 +19,11 @@ def shrink(config: Config) -> Config:
     training.rays, training.frames_per_batch, training.minutes, training.steps = 128, 4, 0.0, 8
     training.log_interval, training.preview_interval, training.checkpoint_interval = 2, 1e6, 1e6
     return config
+
+
+def bare(config: Config) -> Config:
+    """The same settings without torso and priors, which take longer to prepare than a test's steps."""
+    config.field.warp.torso = False
+    loss = config.training.loss
+    loss.surface = loss.mouth = loss.lids = 0.0
+    return config

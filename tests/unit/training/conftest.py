@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_clip import shrink
+from tiny_clip import bare, shrink
 
 from avatar.config import Config, load_preset
 from avatar.data.capture import read_capture, write_capture
@@ -125,3 +125,9 @@ def carry_capture(tiny_capture) -> Callable[..., Path]:
 @pytest.fixture
 def tiny_config() -> Config:
     return shrink(load_preset("cpu"))
+
+
+@pytest.fixture
+def bare_config(tiny_config: Config) -> Config:
+    """For tests of what any training does."""
+    return bare(tiny_config)

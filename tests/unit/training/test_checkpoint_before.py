@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from tiny_clip import shrink
+from tiny_clip import bare, shrink
 
 from avatar.app.workflow import require_run
 from avatar.base.errors import RunError
@@ -22,7 +22,7 @@ from avatar.training.trainer import train
 @pytest.fixture(scope="module")
 def trained(tiny_capture, tmp_path_factory) -> Path:
     """Checkpoints after 2 and 4 steps."""
-    config = shrink(load_preset("cpu"))
+    config = bare(shrink(load_preset("cpu")))
     config.training.steps, config.training.checkpoint_steps = 4, 2
     run = tmp_path_factory.mktemp("trained") / "run"
     train(tiny_capture, run, config, progress=False)
@@ -94,7 +94,7 @@ def test_a_damaged_latest_hides_no_checkpoint(run, capsys, content):
 
 def test_training_goes_on_from_the_one_before_and_keeps_it(run, tiny_capture, capsys):
     halve(newest(run))
-    config = shrink(load_preset("cpu"))
+    config = bare(shrink(load_preset("cpu")))
     config.training.steps = 6
     train(tiny_capture, run, config, resume=True, progress=False)
     assert "step_000002.safetensors is used instead" in capsys.readouterr().err
@@ -107,7 +107,7 @@ def test_training_goes_on_from_the_one_before_and_keeps_it(run, tiny_capture, ca
 def test_a_checkpoint_with_other_content_is_not_kept_to_fall_back_on(run, tiny_capture, capsys):
     """It has its full length, so only its checksum tells."""
     blank(newest(run))
-    config = shrink(load_preset("cpu"))
+    config = bare(shrink(load_preset("cpu")))
     config.training.steps = 6
     train(tiny_capture, run, config, resume=True, progress=False)
     assert "step_000004.safetensors is damaged (its content is not what was written" in capsys.readouterr().err
@@ -128,7 +128,7 @@ def test_a_checkpoint_without_a_checksum_opens_as_before(run, capsys):
 
 
 def test_what_is_not_ours_is_not_pruned(run, tiny_capture):
-    config = shrink(load_preset("cpu"))
+    config = bare(shrink(load_preset("cpu")))
     config.training.steps = 6
     kept = run / "checkpoints" / "step_best.safetensors"
     kept.write_bytes(b"mine")
@@ -152,7 +152,7 @@ def test_none_that_can_be_read(run, tiny_capture):
     assert not has_checkpoint(run)
     with pytest.raises(RunError, match="not a run folder"):
         load_avatar(run, device="cpu")
-    config = shrink(load_preset("cpu"))
+    config = bare(shrink(load_preset("cpu")))
     config.training.steps = 2
     train(tiny_capture, run, config, progress=False)  # as the message says
     assert step_of_loaded(run) == 2

@@ -88,7 +88,7 @@ def test_it_learns_the_clip(tiny_capture, tiny_config, tmp_path):
     assert_golden(picture, "trained", mean=0.8, worst=6.0)
 
 
-def test_previews_that_take_long_come_rarely(tiny_capture, tiny_config, tmp_path, monkeypatch):
+def test_previews_that_take_long_come_rarely(tiny_capture, bare_config, tmp_path, monkeypatch):
     shown = []
 
     def slow_preview(run_log, step, avatar):
@@ -96,9 +96,9 @@ def test_previews_that_take_long_come_rarely(tiny_capture, tiny_config, tmp_path
         time.sleep(1.0)
 
     monkeypatch.setattr(trainer.RunLog, "preview", slow_preview)
-    tiny_config.training.preview_interval = 0.0
-    train(tiny_capture, tmp_path, tiny_config, progress=False)
-    assert shown == [1, tiny_config.training.steps], "one on the way, one at the end"
+    bare_config.training.preview_interval = 0.0
+    train(tiny_capture, tmp_path, bare_config, progress=False)
+    assert shown == [1, bare_config.training.steps], "one on the way, one at the end"
 
 
 @pytest.mark.slow
@@ -128,7 +128,7 @@ def test_the_expression_changes_nothing_far_outside_the_silhouettes(tiny_capture
     assert float((a.image - b.image).abs()[a.mask].mean()) > float((a.image - b.image).abs()[outside].mean())
 
 
-def test_a_value_that_is_not_finite_stops_the_training(tiny_capture, tiny_config, tmp_path, monkeypatch):
+def test_a_value_that_is_not_finite_stops_the_training(tiny_capture, bare_config, tmp_path, monkeypatch):
     calls = []
 
     def broken(rendered, truth, delta):
@@ -137,14 +137,14 @@ def test_a_value_that_is_not_finite_stops_the_training(tiny_capture, tiny_config
 
     monkeypatch.setattr(learner.losses, "photometric", broken)
     with pytest.raises(TrainingError, match="step 2") as error:
-        train(tiny_capture, tmp_path, tiny_config, progress=False)
+        train(tiny_capture, tmp_path, bare_config, progress=False)
     assert "loss colour" in str(error.value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("name", ["radiance.table", "deform_codes"])
 def test_a_bad_gradient_under_a_finite_loss_stops_before_the_step(
-    tiny_capture, tiny_config, tmp_path, monkeypatch, name, value
+    tiny_capture, bare_config, tmp_path, monkeypatch, name, value
 ):
     """One entry of one gradient, in the third step: it is named, with the checkpoint of the second."""
     steps, make = [], trainer.make_avatar
@@ -164,9 +164,9 @@ def test_a_bad_gradient_under_a_finite_loss_stops_before_the_step(
         return avatar
 
     monkeypatch.setattr(trainer, "make_avatar", spoilt)
-    tiny_config.training.checkpoint_steps = 2
+    bare_config.training.checkpoint_steps = 2
     with pytest.raises(TrainingError) as error:
-        train(tiny_capture, tmp_path, tiny_config, progress=False)
+        train(tiny_capture, tmp_path, bare_config, progress=False)
     good = checkpoint_path(tmp_path)
     assert good.name == "step_000002.safetensors"
     message = str(error.value)
@@ -176,9 +176,9 @@ def test_a_bad_gradient_under_a_finite_loss_stops_before_the_step(
     assert all(bool(torch.isfinite(tensor.float()).all()) for tensor in read_checkpoint(good)[1].values())
 
 
-def test_gradients_whose_sum_overflows_are_no_reason_to_stop(tiny_capture, tiny_config, tmp_path):
-    training = load_training_data(read_capture(tiny_capture), load_head(), tiny_config, torch.device("cpu"))
-    avatar = make_avatar(tiny_config, training)
+def test_gradients_whose_sum_overflows_are_no_reason_to_stop(tiny_capture, bare_config, tmp_path):
+    training = load_training_data(read_capture(tiny_capture), load_head(), bare_config, torch.device("cpu"))
+    avatar = make_avatar(bare_config, training)
     table = avatar.scene.radiance.table
     table.grad = torch.full_like(table, 3e38)
     learner.check_finite(avatar.scene, {"colour": torch.tensor(1.0)}, tmp_path, 0)
@@ -188,7 +188,7 @@ def test_gradients_whose_sum_overflows_are_no_reason_to_stop(tiny_capture, tiny_
 
 
 def test_a_kernel_that_refuses_its_input_stops_the_training_with_the_step(
-    tiny_capture, tiny_config, tmp_path, monkeypatch
+    tiny_capture, bare_config, tmp_path, monkeypatch
 ):
     make = trainer.make_avatar
 
@@ -200,15 +200,15 @@ def test_a_kernel_that_refuses_its_input_stops_the_training_with_the_step(
 
     monkeypatch.setattr(trainer, "make_avatar", spoilt)
     with pytest.raises(TrainingError, match=r"step 0 .*\n.*are not finite") as error:
-        train(tiny_capture, tmp_path, tiny_config, progress=False)
+        train(tiny_capture, tmp_path, bare_config, progress=False)
     assert "last good checkpoint is none yet" in str(error.value)
 
 
-def test_a_damaged_or_missing_checkpoint_is_named(tiny_capture, tiny_config, tmp_path):
+def test_a_damaged_or_missing_checkpoint_is_named(tiny_capture, bare_config, tmp_path):
     with pytest.raises(RunError, match="not a run folder"):
         load_avatar(tmp_path)
-    tiny_config.training.steps = 1
-    train(tiny_capture, tmp_path, tiny_config, progress=False)
+    bare_config.training.steps = 1
+    train(tiny_capture, tmp_path, bare_config, progress=False)
     path = checkpoint_path(tmp_path)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(RunError, match="damaged"):
