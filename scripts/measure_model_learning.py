@@ -29,9 +29,9 @@ from avatar.base.files import write_json
 from avatar.flame.assets import HeadAsset
 from avatar.flame.library import load_head
 from avatar.geometry.rotations import axis_angle_to_matrix
-from avatar.media.images import to_srgb
+from avatar.media.images import to_srgb, to_uint8, write_png
 from capture_tools.detect.selection import Crop
-from capture_tools.model_learning.from_clips.albedo import SeenAlbedo, face_samples
+from capture_tools.model_learning.from_clips.albedo import SIDE, SeenAlbedo, face_samples
 from capture_tools.model_learning.from_clips.albedo_space import albedo_from_head, complete
 from capture_tools.model_learning.from_clips.bases import vertex_areas, without_similarity
 from capture_tools.model_learning.from_clips.learning import learn, with_directions
@@ -47,6 +47,8 @@ OWN, SMOOTH, CONSTANT, LENGTH = 0.0008, 0.0008, 0.0006, 0.020
 """Metres: the landmarks' noise per axis, and the length over which it is smooth."""
 MANY_FRAMES, ONE_FRAME = 0.02, 0.3
 """Weight of the squared identity coefficients for all frames of a clip, and where one is all there is."""
+SHOWN = 6
+"""People in the picture."""
 DISTANCE = 0.72
 """Metres from the camera to the heads, about."""
 
@@ -66,6 +68,8 @@ class Settings:
     options: ClipLearnSettings = field(default_factory=ClipLearnSettings)
     json: Path | None = None
     """File for the figures."""
+    picture: Path | None = None
+    """File for a picture of the first people measured: true albedo, what the clip shows, what is learned."""
 
 
 def main() -> None:
@@ -79,6 +83,7 @@ def main() -> None:
     clips = {k: read(settings.data / f"clip_{k:03d}.npz", whole, settings.landmarks) for k in numbers}
     learned = learn([clips[k][0] for k in range(settings.learn)], start, settings.options, "learned")
     figures: dict[str, list[float]] = {}
+    columns: list[np.ndarray] = []
     for number in range(settings.learn, len(clips)):
         clip, shape, albedo = clips[number]
         true = torch.as_tensor(whole.shapedirs) @ torch.as_tensor(shape)
@@ -92,6 +97,8 @@ def main() -> None:
                 if name == "learned":
                     said = complete(fit.albedo, albedo_from_head(learned.head))
                     rows = {"flat": fit.albedo.tone.expand_as(said), "observed": observed(fit.albedo), "learned": said}
+                    if frames == "many" and len(columns) < SHOWN:
+                        columns.append(column([torch.as_tensor(albedo), rows["observed"], said], whole))
                     for kind, found in rows.items():
                         figures.setdefault(f"albedo {kind}, {frames}", []).append(decibels(found, albedo))
         print(number, {name: round(values[-1], 2) for name, values in figures.items()}, flush=True)
@@ -99,6 +106,8 @@ def main() -> None:
     print(means)
     if settings.json is not None:
         write_json(settings.json, {"landmarks": settings.landmarks, "means": means, "people": figures})
+    if settings.picture is not None:
+        write_png(settings.picture, np.concatenate(columns, 1), synthetic=True)
 
 
 def beyond_principal(asset: HeadAsset, count: int) -> Tensor:
@@ -156,6 +165,17 @@ def error(found: Tensor, true: Tensor, asset: HeadAsset) -> float:
 def observed(albedo: SeenAlbedo) -> Tensor:
     """What the clip itself shows, and the mean colour where it shows nothing."""
     return torch.where(albedo.seen[:, None] > 0, albedo.linear, torch.ones_like(albedo.linear)) * albedo.tone
+
+
+def column(albedos: list[Tensor], asset: HeadAsset) -> np.ndarray:
+    """Linear albedos `[P, 3]` of `face_samples` below each other as sRGB maps, with the mean colours of the first."""
+    place, maps = face_samples(asset).place.numpy(), []
+    for albedo in albedos:
+        picture = np.zeros((SIDE**2, 3), np.float32)
+        toned = albedo.double() * (albedos[0].double().mean(0) / albedo.double().mean(0))
+        picture[place] = to_srgb(toned.numpy().clip(0, 1).astype(np.float32))
+        maps.append(picture.reshape(SIDE, SIDE, 3)[10:-10, 10:-10])
+    return to_uint8(np.concatenate(maps))
 
 
 def decibels(found: Tensor, true: np.ndarray) -> float:

@@ -13,7 +13,7 @@ from avatar.base.limits import Limits
 
 DIRECTIONS = Limits(1, 500, "directions", "fewer than there are captures")
 FRAMES = Limits(1, 200, "frames", "10 to 20, seen from different sides, tell most of what a clip can")
-ROUNDS = Limits(1, 10, "rounds", "two or three are enough")
+ROUNDS = Limits(1, 10, "rounds", "one or two are enough")
 SPAN = Limits(0.5, 1.0, "share", "0.9 leaves out mixtures of expressions that no face makes")
 
 
@@ -30,7 +30,7 @@ class ClipLearnSettings:
     """Albedo directions to learn; fewer than there are captures."""
     frames: Annotated[int, tyro.conf.arg(metavar="N")] = 10
     """Frames of every clip that are used, spread over the turn of the head."""
-    rounds: Annotated[int, tyro.conf.arg(metavar="N")] = 2
+    rounds: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """How often clips are fitted and directions learned from the fits. The more, the less a person may differ from what
     the directions say."""
     expression_span: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.9
