@@ -29,6 +29,7 @@ from capture_tools.photo import Photograph
 from capture_tools.stages.tracking import track_with_progress
 from capture_tools.track.clip_fit import TrackSettings
 from capture_tools.track.clip_tracking import TrackResult
+from capture_tools.track.energy import EnergyWeights
 from capture_tools.track.photometric import Pictures
 
 APART = 1000.0
@@ -39,6 +40,8 @@ PROFILE = np.deg2rad(55)
 """Yaw from which on a photograph shows one side of the face only."""
 FACING, HIDDEN = 0.2, 0.004
 """Cosine to the viewer, and metres behind another surface, from which on a vertex is not seen."""
+OFFSET = 1.0
+"""Weight of the static offset: a few photographs tell less of what the identity coefficients cannot say than a clip."""
 COMMON = 0.15
 """Share of the smaller part of the face that two photographs must both show to be of use to each other."""
 
@@ -68,8 +71,11 @@ def reconstruct(
     landmarks: list[np.ndarray],
     asset: HeadAsset,
     settings: ReconstructSettings | None = None,
+    weights: EnergyWeights | None = None,
 ) -> Reconstruction:
     """Fit one head to photographs of one person with detected landmarks, `[478, 2]` in the pixels of each.
+
+    weights: of the energy; None for those of photographs.
 
     Raises InputError for a single profile, and for photographs that show no part of the face in common.
     """
@@ -83,6 +89,7 @@ def reconstruct(
     tracker = TrackSettings(
         focal_prior=frame.focal_prior,
         focal_deviation=KNOWN_LENS if frame.known else TrackSettings().focal_deviation,
+        weights=weights or EnergyWeights(offset=OFFSET),
         identity=guess,
         photographs=True,
     )

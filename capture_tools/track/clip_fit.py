@@ -50,6 +50,11 @@ RATES = {
     "bias": 0.1,
 }
 """Adam's learning rate of each variable."""
+ASIDE = (np.deg2rad(15), np.deg2rad(30))
+"""Yaw of a photograph's head from which on its landmarks count less, and from which on least."""
+ASIDE_WEIGHT = 0.05
+"""What landmarks seen from aside count beside those from the front: the detector's errors there are twice as large and
+of one sign, which more of them do not average out."""
 
 
 @dataclass(frozen=True)
@@ -283,10 +288,18 @@ class ClipFit:
 
     @torch.no_grad()
     def landmark_weights(self, with_offset: bool) -> Tensor:
-        """`[N, 478]`: the constant weights, reduced where the skin faces away, zero in frames without a face."""
+        """`[N, 478]`: the constant weights, reduced where the skin faces away, zero in frames without a face.
+
+        In photographs those seen from aside count less: in a clip smooth motion holds them, too.
+        """
         facing = self.facing(self.model(self.parameters(with_offset)).vertices)
         visibility = (facing / 0.3).clamp(0.1, 1.0)
-        return landmark_weights() * visibility * self.free
+        weights = landmark_weights() * visibility * self.free
+        if self.settings.photographs:
+            turned = axis_angle_to_matrix(self.v["rotation"])
+            yaw = torch.atan2(turned[:, 0, 2], turned[:, 2, 2]).abs()
+            weights = weights * ((ASIDE[1] - yaw) / (ASIDE[1] - ASIDE[0])).clamp(ASIDE_WEIGHT, 1.0)[:, None]
+        return weights
 
     def facing(self, vertices: Tensor) -> Tensor:
         """Cosine `[N, 478]` between each landmark's triangle normal and the direction to the camera at the origin."""

@@ -51,6 +51,10 @@ class EnergyWeights:
     """Huber threshold of a landmark, in deviations."""
     opening: float = 0.012
     """Deviation of the vector between upper and lower lid, or lip."""
+    lids: float = 0.25
+    """Weight of the lids' openings, beside the landmarks'."""
+    lips: float = 0.25
+    """Weight of the lips' openings, beside the landmarks'."""
     shape: float = 1.0
     """Weight of the squared identity coefficients (unit variance)."""
     offset: float = 0.3
@@ -115,7 +119,8 @@ def opening_term(residual: Tensor, free: Tensor, w: EnergyWeights) -> Tensor:
     difference = (residual[:, upper] - residual[:, lower]) / w.opening
     cost = huber(difference.square().sum(-1), w.huber)
     both = free[:, upper] * free[:, lower]
-    return 0.25 * w.evidence * (both * cost).sum() / (both.sum() + 1e-9)
+    weights = torch.tensor([w.lids] * len(LID_PAIRS) + [w.lips] * len(LIP_PAIRS), device=residual.device)
+    return w.evidence * (weights * both * cost).sum() / (both.sum() + 1e-9)
 
 
 @dataclass(frozen=True)
