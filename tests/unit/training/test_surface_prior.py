@@ -46,6 +46,7 @@ from avatar.training.torso_colours import blended_colours
 
 def make_parts(tiny_capture) -> SimpleNamespace:
     config = shrink(load_preset("cpu"))
+    config.training.loss.mouth = config.training.loss.lids = 0.0
     training = load_training_data(read_capture(tiny_capture), load_head(), config, torch.device("cpu"))
     return SimpleNamespace(avatar=make_avatar(config, training), training=training, config=config)
 
