@@ -109,7 +109,7 @@ def test_other_cameras_are_shown_the_shell(state: TrainState) -> None:
 def test_runs_from_before_the_shell_have_none(tiny_capture, tmp_path: Path) -> None:
     config = shrink(load_preset("cpu"))
     config.training.steps = 1
-    config.training.loss.surface = config.training.loss.mouth = config.training.loss.lids = 0.0
+    config.training.loss.mouth = config.training.loss.lids = 0.0
     run = tmp_path / "run"
     train(tiny_capture, run, config, progress=False)
     saved = run / "checkpoints" / "step_000001.safetensors"
