@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from chromium import CHROMIUM, NO_CHROMIUM, SOFTWARE_GL
 
 from avatar.app import cli
-from avatar.media.video import read_video, write_video
+from avatar.media.video import write_video
 
-REPEATS = 80
+REPEATS = 147
 STEPS = ("--training.steps", "40", "--training.minutes", "0")
 RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -81,17 +82,29 @@ def tiny_driver(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def long_driver(tiny, tmp_path_factory) -> Path:
-    """The tiny clip over and over, two minutes: a file that does not end before it is stopped, on a busy machine."""
-    images = [image for _, image in read_video(tiny / "clip.mp4")]
-    return write_video(tmp_path_factory.mktemp("long") / "long.mp4", images * REPEATS, 25.0, synthetic=True)
+def long_driver(tiny_driver, tmp_path_factory) -> Path:
+    """The driver's clip over and over, two minutes: it does not end before it is stopped, on a busy machine."""
+    path = tmp_path_factory.mktemp("long") / "long.mp4"
+    with av.open(str(tiny_driver / "clip.mp4")) as short, av.open(str(path), "w") as out:
+        video = short.streams.video[0]
+        copy = out.add_stream_from_template(video)
+        packets = [packet for packet in short.demux(video) if packet.size]
+        first, duration = min(packet.pts for packet in packets), sum(packet.duration for packet in packets)
+        for start in range(0, REPEATS * duration, duration):  # as it is: encoding minutes takes longer than the test
+            for packet in packets:
+                again = av.Packet(bytes(packet))
+                again.pts, again.dts = start + packet.pts - first, start + packet.dts - first
+                again.time_base, again.duration, again.stream = packet.time_base, packet.duration, copy
+                again.is_keyframe = packet.is_keyframe
+                out.mux(again)
+    return path
 
 
 @pytest.fixture(scope="session")
-def hardly_trained(tiny, tmp_path_factory) -> Path:
-    """The run of an avatar of the tiny clip, hardly trained."""
+def hardly_trained(tiny_driver, tmp_path_factory) -> Path:
+    """The run of an avatar of the driver's clip, hardly trained."""
     out = tmp_path_factory.mktemp("live") / "me"
-    arguments = ["train", tiny / "truth", "--out", out, "--preset", "cpu", *STEPS]
+    arguments = ["train", tiny_driver / "truth", "--out", out, "--preset", "cpu", *STEPS]
     assert cli.main([str(argument) for argument in arguments]) == 0
     return out
 

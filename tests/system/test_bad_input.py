@@ -101,16 +101,16 @@ def test_two_faces(avatar, recordings, tmp_path):
     assert report["landmark_error_iod"] < 0.025
 
 
-def test_too_few_usable_frames(avatar, tiny, tmp_path):
-    done = avatar("create", tiny / "clip.mp4", "--out", tmp_path / "out", "--size", 96, "--end", 0.5)
+def test_too_few_usable_frames(avatar, tiny_driver, tmp_path):
+    done = avatar("create", tiny_driver / "clip.mp4", "--out", tmp_path / "out", "--size", 96, "--end", 0.5)
     assert done.status == 1
     assert "20" in done.message
     assert "frames" in done.message
     assert not (tmp_path / "out").exists()
 
 
-def test_unknown_head_model(avatar, tiny, tmp_path):
-    done = avatar("create", tiny / "clip.mp4", "--out", tmp_path / "out", "--head-model", "nobody")
+def test_unknown_head_model(avatar, tiny_driver, tmp_path):
+    done = avatar("create", tiny_driver / "clip.mp4", "--out", tmp_path / "out", "--head-model", "nobody")
     assert done.status == 1
     assert "nobody" in done.message
     assert "open-head" in done.message
@@ -136,16 +136,16 @@ def other_head(capture: Path) -> Path:
     return capture
 
 
-def test_capture_of_an_unknown_head(avatar, tiny, tmp_path):
-    capture = other_head(Path(shutil.copytree(tiny / "truth", tmp_path / "capture")))
+def test_capture_of_an_unknown_head(avatar, tiny_driver, tmp_path):
+    capture = other_head(Path(shutil.copytree(tiny_driver / "truth", tmp_path / "capture")))
     done = avatar("train", capture, "--out", tmp_path / "run", "--minutes", 0.1)
     assert done.status == 1
     assert "flame2020" in done.message
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_capture_with_another_fingerprint(avatar, tiny, tmp_path):
-    capture = other_head(Path(shutil.copytree(tiny / "truth", tmp_path / "capture")))
+def test_capture_with_another_fingerprint(avatar, tiny_driver, tmp_path):
+    capture = other_head(Path(shutil.copytree(tiny_driver / "truth", tmp_path / "capture")))
     for path in capture.glob("transforms*.json"):
         path.write_text(path.read_text().replace("flame2020", "open-head"))
     done = avatar("train", capture, "--out", tmp_path / "run", "--minutes", 0.1)
@@ -155,8 +155,8 @@ def test_capture_with_another_fingerprint(avatar, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["remove an image", "not finite", "leaves the folder"])
-def test_damaged_capture(avatar, tiny, tmp_path, damage):
-    capture = Path(shutil.copytree(tiny / "truth", tmp_path / "capture"))
+def test_damaged_capture(avatar, tiny_driver, tmp_path, damage):
+    capture = Path(shutil.copytree(tiny_driver / "truth", tmp_path / "capture"))
     if damage == "remove an image":
         (capture / "images" / "00007.png").unlink()
     elif damage == "not finite":
@@ -174,48 +174,53 @@ def test_damaged_capture(avatar, tiny, tmp_path, damage):
 
 
 @pytest.mark.parametrize("command", ["create", "capture", "train", "demo"])
-def test_output_folder_that_holds_something_else(avatar, tiny, tmp_path, snapshot, command):
+def test_output_folder_that_holds_something_else(avatar, tiny_driver, tmp_path, snapshot, command):
     out = tmp_path / "out"
     (out / "holiday").mkdir(parents=True)
     (out / "holiday" / "photo.jpg").write_bytes(b"jpg")
     (out / "transforms.json").write_text("mine")
     before = snapshot(out)
-    source = {"create": [tiny / "clip.mp4"], "capture": [tiny / "clip.mp4"], "train": [tiny / "truth"], "demo": []}
+    source = {
+        "create": [tiny_driver / "clip.mp4"],
+        "capture": [tiny_driver / "clip.mp4"],
+        "train": [tiny_driver / "truth"],
+        "demo": [],
+    }
     done = avatar(command, *source[command], "--out", out)
     assert done.status == 1
     assert "already holds something else" in done.message
     assert snapshot(out) == before
 
 
-def test_output_folder_of_another_clip(avatar, flat_clip, tiny, tmp_path, snapshot):
+def test_output_folder_of_another_clip(avatar, flat_clip, tiny_driver, tmp_path, snapshot):
     out = tmp_path / "out"
     out.mkdir()
     claim = {"kind": "run", "identity": {"video": "0123"}}
     (out / ".avatar.json").write_text(json.dumps(claim))
     before = snapshot(out)
-    done = avatar("create", tiny / "clip.mp4", "--out", out)
+    done = avatar("create", tiny_driver / "clip.mp4", "--out", out)
     assert done.status == 1
     assert "was made by another" in done.message
     assert snapshot(out) == before
 
 
-def test_output_folder_that_is_a_file(avatar, tiny, tmp_path):
+def test_output_folder_that_is_a_file(avatar, tiny_driver, tmp_path):
     (tmp_path / "out").write_text("mine")
-    done = avatar("create", tiny / "clip.mp4", "--out", tmp_path / "out")
+    done = avatar("create", tiny_driver / "clip.mp4", "--out", tmp_path / "out")
     assert done.status == 1
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_little_free_space_is_told_before_work_begins(avatar, tiny, tmp_path, monkeypatch):
+def test_little_free_space_is_told_before_work_begins(avatar, tiny_driver, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=5 * 2**20))
-    done = avatar("create", tiny / "clip.mp4", "--out", tmp_path / "out")
+    done = avatar("create", tiny_driver / "clip.mp4", "--out", tmp_path / "out")
     assert done.status == 1
     assert "free space" in done.message
     assert not (tmp_path / "out").exists()
 
 
-def test_full_disk_while_writing(avatar, tiny, tmp_path, monkeypatch):
+def test_full_disk_while_writing(avatar, tiny_driver, tmp_path, monkeypatch):
     real = os.replace
     left = {"writes": 4}
 
@@ -226,7 +231,7 @@ def test_full_disk_while_writing(avatar, tiny, tmp_path, monkeypatch):
         return real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    done = avatar("capture", tiny / "clip.mp4", "--out", tmp_path / "out", "--size", 96)
+    done = avatar("capture", tiny_driver / "clip.mp4", "--out", tmp_path / "out", "--size", 96)
     assert done.status == 1
     assert "the disk is full" in done.message
     assert not [name for name in left_behind(tmp_path / "out") if ".part" in name]
@@ -234,7 +239,7 @@ def test_full_disk_while_writing(avatar, tiny, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_really_full_disk(tiny, tmp_path):
+def test_really_full_disk(tiny_driver, tmp_path):
     """A file system of 3 MiB, in a mount namespace of its own where the system allows that to users."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -242,7 +247,7 @@ def test_really_full_disk(tiny, tmp_path):
     if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "sh", "-c", mount], check=False).returncode:
         pytest.skip("user namespaces with mounts are not allowed here")
     code = "import sys; from avatar.app.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = f"{mount} && {sys.executable} -c '{code}' train {tiny / 'truth'} --out {disk}/run --minutes 0.05"
+    command = f"{mount} && {sys.executable} -c '{code}' train {tiny_driver / 'truth'} --out {disk}/run --minutes 0.05"
     environment = {key: value for key, value in os.environ.items() if key != "AVATAR_DEBUG"}
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", command], capture_output=True, text=True, check=False, env=environment
@@ -277,8 +282,8 @@ def test_not_a_run(avatar, tmp_path):
         (["--start", "1000"], "--start"),
     ],
 )
-def test_numbers_that_cannot_work(avatar, tiny, tmp_path, arguments, word):
-    done = avatar("create", tiny / "clip.mp4", "--out", tmp_path / "out", *arguments)
+def test_numbers_that_cannot_work(avatar, tiny_driver, tmp_path, arguments, word):
+    done = avatar("create", tiny_driver / "clip.mp4", "--out", tmp_path / "out", *arguments)
     assert done.status == 1
     assert word in done.message
     assert not (tmp_path / "out").exists()

@@ -20,10 +20,16 @@ def parts() -> Parts:
     return make_parts()
 
 
+@pytest.fixture(scope="session")
+def written_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `capture_folder` is a copy of."""
+    return write_capture(tmp_path_factory.mktemp("written") / "capture", **make_parts().arguments())
+
+
 @pytest.fixture
-def capture_folder(tmp_path: Path, parts: Parts) -> Path:
+def capture_folder(written_capture: Path, tmp_path: Path) -> Path:
     """A finished capture of 30 frames of 40 x 32 pixels."""
-    return write_capture(tmp_path / "capture", **parts.arguments())
+    return shutil.copytree(written_capture, tmp_path / "capture")
 
 
 @pytest.fixture(scope="session")

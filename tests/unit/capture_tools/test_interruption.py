@@ -17,7 +17,7 @@ from pathlib import Path
 from capture_tools import pipeline
 from capture_tools.track.clip_tracking import TrackSettings
 
-quick = TrackSettings(rigid_steps=15, face_steps=15, offset_steps=15, photometric_steps=4)
+quick = TrackSettings(rigid_steps=3, face_steps=3, offset_steps=3, photometric_steps=1)
 pipeline.lens_settings = lambda *_: quick
 video, out, place, calls = sys.argv[1:]
 if place:

@@ -24,12 +24,17 @@ TURNED_RIGHT = 6  # stored a quarter turn counter-clockwise: the reader has to t
 
 
 @pytest.fixture(scope="module")
-def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def picture() -> np.ndarray:
+    """A frame of an invented person."""
+    return render_synthetic_frame(make_synthetic_scene(seed=3, size=320, frames=40), 20).image
+
+
+@pytest.fixture(scope="module")
+def photograph(picture: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A JPEG as phones write it: lying on its side, with the lens in its Exif."""
     from PIL import Image
 
-    scene = make_synthetic_scene(seed=3, size=320, frames=40)
-    image = Image.fromarray(np.rot90(render_synthetic_frame(scene, 20).image))
+    image = Image.fromarray(np.rot90(picture))
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = TURNED_RIGHT
     exif.get_ifd(EXIF_IFD)[EXIF_FOCAL_35MM] = 77
@@ -38,10 +43,9 @@ def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_photograph_is_read_upright_with_its_lens(photograph: Path) -> None:
+def test_a_photograph_is_read_upright_with_its_lens(photograph: Path, picture: np.ndarray) -> None:
     read = read_photograph(photograph)
-    scene = make_synthetic_scene(seed=3, size=320, frames=40)
-    assert np.abs(read.image.astype(int) - render_synthetic_frame(scene, 20).image).mean() < 4
+    assert np.abs(read.image.astype(int) - picture).mean() < 4
     assert read.focal_35mm == 77
 
 
@@ -79,22 +83,20 @@ def test_what_is_no_photograph_of_a_face_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_face_cut_by_the_edge_is_refused_with_the_reason(tmp_path: Path) -> None:
+def test_a_face_cut_by_the_edge_is_refused_with_the_reason(picture: np.ndarray, tmp_path: Path) -> None:
     from PIL import Image
 
-    scene = make_synthetic_scene(seed=3, size=320, frames=40)
-    Image.fromarray(render_synthetic_frame(scene, 20).image[:, 138:]).save(tmp_path / "half.png")
+    Image.fromarray(picture[:, 138:]).save(tmp_path / "half.png")
     with pytest.raises(InputError, match="the face is cut by the picture's edge") as caught:
         capture_photograph(tmp_path / "half.png", tmp_path / "out")
     assert "expected: 85% of it inside" in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_face_without_contrast_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_face_without_contrast_is_refused_and_leaves_nothing(picture: np.ndarray, tmp_path: Path) -> None:
     from PIL import Image
 
-    scene = make_synthetic_scene(seed=3, size=320, frames=40)
-    pale = (render_synthetic_frame(scene, 20).image * 0.06 + 180).astype(np.uint8)
+    pale = (picture * 0.06 + 180).astype(np.uint8)
     Image.fromarray(pale).save(tmp_path / "pale.png")
     with pytest.raises(InputError, match="the person cannot be told from the background"):
         capture_photograph(tmp_path / "pale.png", tmp_path / "out", CaptureSettings(size=128))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_clip import shrink
+from tiny_clip import bare, shrink
 
 from avatar.config import load_preset
 from avatar.data.capture import write_capture
@@ -31,7 +31,7 @@ def tiny_run(tmp_path_factory, head) -> Path:
     from avatar.training.trainer import train
 
     run = tmp_path_factory.mktemp("export") / "run"
-    config = shrink(load_preset("cpu"))
+    config = bare(shrink(load_preset("cpu")))
     config.training.steps = 200  # enough for a surface
     train(shaded_capture(run / "capture", head), run, config)
     return run

@@ -11,6 +11,7 @@ from avatar.flame.landmark_sets import lip_distance
 from avatar.flame.library import load_head
 from avatar.flame.model import head_middle
 from avatar.geometry.cameras import project
+from avatar.synthetic import held_out
 from avatar.synthetic.clip import make_synthetic_scene
 from avatar.synthetic.held_out import EXPRESSIONS, expression_weights, view_frames, write_held_out
 from avatar.synthetic.motion import make_motion
@@ -25,7 +26,9 @@ def scene():
 
 @pytest.fixture(scope="module")
 def folders(scene, tmp_path_factory):
-    return {folder.name: folder for folder in write_held_out(tmp_path_factory.mktemp("held"), scene)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(held_out, "VIEW_FRAMES", 2)
+        return {folder.name: folder for folder in write_held_out(tmp_path_factory.mktemp("held"), scene)}
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -75,13 +75,13 @@ def test_the_twins_train_and_render_like_the_kernels(tiny_capture, tiny_config, 
     assert float((twin_frame.image - kernel_frame.image).abs().mean()) < 1e-3
 
 
-def test_an_avatar_of_the_kernels_opens_with_the_twins(tiny_capture, tiny_config, tmp_path):
+def test_an_avatar_of_the_kernels_opens_with_the_twins(tiny_capture, bare_config, tmp_path):
     """The encodings `warp` and `torch` share the layout of their tables; `config.yaml` chooses."""
-    tiny_config.training.steps = 1
-    train(tiny_capture, tmp_path, tiny_config, progress=False, device="cpu")
+    bare_config.training.steps = 1
+    train(tiny_capture, tmp_path, bare_config, progress=False, device="cpu")
     first = load_avatar(tmp_path, device="cpu")
     config = read_config(tmp_path / "config.yaml")
-    assert config.backends == tiny_config.backends
+    assert config.backends == bare_config.backends
     config.backends.encoding = config.backends.marching = "torch"
     write_config(tmp_path / "config.yaml", config)
     second = load_avatar(tmp_path, device="cpu")
@@ -94,19 +94,19 @@ def test_an_avatar_of_the_kernels_opens_with_the_twins(tiny_capture, tiny_config
     ("part", "name", "package"),
     [("encoding", "tcnn", "tinycudann"), ("marching", "nerfacc", "nerfacc"), ("rasterising", "pytorch3d", "pytorch3d")],
 )
-def test_a_missing_package_stops_before_any_work(tiny_capture, tiny_config, tmp_path, monkeypatch, part, name, package):
+def test_a_missing_package_stops_before_any_work(tiny_capture, bare_config, tmp_path, monkeypatch, part, name, package):
     monkeypatch.setattr(backends, "is_installed", lambda package: False)
-    setattr(tiny_config.backends, part, name)
+    setattr(bare_config.backends, part, name)
     with pytest.raises(MissingDependencyError) as error:
-        train(tiny_capture, tmp_path, tiny_config, progress=False, device="cpu")
+        train(tiny_capture, tmp_path, bare_config, progress=False, device="cpu")
     assert INSTALL_LINES[package] in str(error.value)
     assert not (tmp_path / "config.yaml").exists()
 
 
 @pytest.mark.slow
-def test_a_run_of_tinycudann_opens_with_it_only(tiny_capture, tiny_config, tmp_path, monkeypatch):
-    tiny_config.training.steps = 1
-    train(tiny_capture, tmp_path, tiny_config, progress=False, device="cpu")
+def test_a_run_of_tinycudann_opens_with_it_only(tiny_capture, bare_config, tmp_path, monkeypatch):
+    bare_config.training.steps = 1
+    train(tiny_capture, tmp_path, bare_config, progress=False, device="cpu")
     config = read_config(tmp_path / "config.yaml")
     config.backends.encoding = "tcnn"
     write_config(tmp_path / "config.yaml", config)
@@ -120,7 +120,7 @@ def test_a_run_of_tinycudann_opens_with_it_only(tiny_capture, tiny_config, tmp_p
 
 
 @pytest.mark.parametrize("name", ["auto", "pytorch3d"])
-def test_silhouettes_are_drawn_by_the_rasteriser_of_the_settings(tiny_capture, tiny_config, monkeypatch, name):
+def test_silhouettes_are_drawn_by_the_rasteriser_of_the_settings(tiny_capture, bare_config, monkeypatch, name):
     """In training, and in an avatar's pictures."""
     asked, draw = [], identity.rasterize
 
@@ -130,10 +130,10 @@ def test_silhouettes_are_drawn_by_the_rasteriser_of_the_settings(tiny_capture, t
 
     monkeypatch.setattr(identity, "rasterize", recording)
     monkeypatch.setattr(backends, "is_installed", lambda package: True)
-    tiny_config.backends.rasterising = name
-    training = load_training_data(read_capture(tiny_capture), load_head(), tiny_config, torch.device("cpu"))
+    bare_config.backends.rasterising = name
+    training = load_training_data(read_capture(tiny_capture), load_head(), bare_config, torch.device("cpu"))
     frames = len(training.frames)
-    avatar = make_avatar(tiny_config, training)
+    avatar = make_avatar(bare_config, training)
     avatar.render_frame(avatar.parameters.frame(0), avatar.camera)
     assert asked == [name] * (frames + 1)
 

@@ -15,16 +15,19 @@ from avatar.data.capture import read_capture
 from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, head_middle
 from avatar.geometry.cameras import project
+from avatar.synthetic import held_out
 from avatar.synthetic.clip import make_synthetic_clip
 from avatar.training.held_out import carry_over, find_held_out, match_frames, read_held_out
 
-SIZE, FRAMES = 64, 30
+SIZE, FRAMES = 64, 20
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clip")
-    make_synthetic_clip(folder, seed=1, size=SIZE, frames=FRAMES, held_out=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(held_out, "VIEW_FRAMES", 2)
+        make_synthetic_clip(folder, seed=1, size=SIZE, frames=FRAMES, held_out=True)
     return folder
 
 

@@ -16,6 +16,7 @@ from avatar.training.step import TrainState, train_step
 
 @pytest.fixture
 def parts(nodding_capture, tiny_config) -> SimpleNamespace:
+    tiny_config.field.warp.torso = False  # it takes longest to prepare
     training = load_training_data(read_capture(nodding_capture), load_head(), tiny_config, torch.device("cpu"))
     params = training.identity.params
     params.expr[:] = closed(params.frame(0), training.identity.asset, [(0.0, 0.0)]).expr

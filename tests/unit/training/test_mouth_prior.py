@@ -26,6 +26,7 @@ from avatar.training.step import TrainState, train_step
 
 @pytest.fixture
 def parts(nodding_capture, tiny_config) -> SimpleNamespace:
+    tiny_config.field.warp.torso = False  # it takes longest to prepare
     training = load_training_data(read_capture(nodding_capture), load_head(), tiny_config, torch.device("cpu"))
     training.identity.params.jaw *= 0.4  # a clip that opens the mouth by 0.12 rad at most
     return SimpleNamespace(training=training, avatar=make_avatar(tiny_config, training), config=tiny_config)

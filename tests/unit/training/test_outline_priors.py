@@ -6,8 +6,10 @@ import math
 
 import pytest
 import torch
+from tiny_clip import shrink
 from torch import Tensor
 
+from avatar.config import load_preset
 from avatar.data.capture import read_capture
 from avatar.field.body import Body
 from avatar.field.bounds import CARVED_MARGIN, FrameViews, initial_cells, near_surface, reference_pose
@@ -30,9 +32,11 @@ HAIR = 0.018
 """Metres of hair on the painted heads."""
 
 
-@pytest.fixture
-def training(nodding_capture, tiny_config) -> TrainingData:
-    return load_training_data(read_capture(nodding_capture), load_head(), tiny_config, torch.device("cpu"))
+@pytest.fixture(scope="module")
+def training(nodding_capture) -> TrainingData:
+    """Each test paints the masks that it reads."""
+    config = shrink(load_preset("cpu"))
+    return load_training_data(read_capture(nodding_capture), load_head(), config, torch.device("cpu"))
 
 
 def paint_masks(training: TrainingData, outline) -> None:

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny_clip import shrink
 
+from avatar.config import load_preset
 from avatar.data.checkpoint import load_avatar
 from avatar.geometry.cameras import turn_camera
 from avatar.training.trainer import train
@@ -13,10 +15,13 @@ from avatar.viewer.painter import Painter
 from avatar.viewer.session import Session
 
 
-@pytest.fixture
-def run(tiny_capture, tiny_config, tmp_path):
-    train(tiny_capture, tmp_path, tiny_config, progress=False)
-    return tmp_path
+@pytest.fixture(scope="module")
+def run(tiny_capture, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("posed")
+    config = shrink(load_preset("cpu"))
+    config.training.loss.surface = config.training.loss.mouth = config.training.loss.lids = 0.0
+    train(tiny_capture, folder, config, progress=False)
+    return folder
 
 
 @pytest.mark.parametrize("azimuth", [0.0, 0.3])

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tiny_clip import shrink
+from tiny_clip import bare, shrink
 
 from avatar.app.demo_page import escape
 from avatar.base.errors import ConfigError, OutputError, TrainingError
@@ -205,6 +205,7 @@ def test_a_second_call_does_nothing_again_and_other_settings_are_refused(all_var
 @pytest.mark.slow
 def test_an_interrupted_reproduction_goes_on(tiny, tiny_capture, tmp_path, monkeypatch):
     """The second variant's measuring fails, then the truth is asked for: what is trained is not trained again."""
+    monkeypatch.setattr(tiny.script, "load_preset", lambda name: bare(shrink(load_preset(name))))
     two = settings(tiny, tiny_capture, tmp_path, variants=("cpu", "no_gate"))
     from avatar.training import evaluate
 

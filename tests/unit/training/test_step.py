@@ -8,16 +8,16 @@ from avatar.training.optimizer import make_optimizer
 from avatar.training.prepare import load_training_data, make_avatar
 
 
-def test_blended_grids_alone_decay(tiny_capture, tiny_config):
+def test_blended_grids_alone_decay(tiny_capture, bare_config):
     """What gets no gradient stays, but for the blended grids: those lose rate times decay of themselves."""
-    training = load_training_data(read_capture(tiny_capture), load_head(), tiny_config, torch.device("cpu"))
-    avatar = make_avatar(tiny_config, training)
-    tiny_config.training.bank_decay = 0.5
+    training = load_training_data(read_capture(tiny_capture), load_head(), bare_config, torch.device("cpu"))
+    avatar = make_avatar(bare_config, training)
+    bare_config.training.bank_decay = 0.5
     before = {name: value.detach().clone() for name, value in avatar.scene.named_parameters()}
     for value in avatar.scene.parameters():
         value.grad = torch.zeros_like(value)
-    make_optimizer(avatar.scene, tiny_config.training).step()
-    kept = 1 - 0.5 * tiny_config.training.table_rate
+    make_optimizer(avatar.scene, bare_config.training).step()
+    kept = 1 - 0.5 * bare_config.training.table_rate
     for name, value in avatar.scene.named_parameters():
         share = kept if name == "radiance.blended.tables" else 1.0
         torch.testing.assert_close(value.detach(), share * before[name], msg=name)

@@ -5,7 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tiny_clip import shrink
 
+from avatar.config import load_preset
 from avatar.data.capture import read_capture
 from avatar.field.frame_states import Probes, Rays
 from avatar.field.ray_sampling import field_functions
@@ -42,17 +44,28 @@ from avatar.training.surface_prior import (
 from avatar.training.torso_colours import blended_colours
 
 
+def make_parts(tiny_capture) -> SimpleNamespace:
+    config = shrink(load_preset("cpu"))
+    config.training.loss.mouth = config.training.loss.lids = 0.0
+    training = load_training_data(read_capture(tiny_capture), load_head(), config, torch.device("cpu"))
+    return SimpleNamespace(avatar=make_avatar(config, training), training=training, config=config)
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_capture) -> SimpleNamespace:
+    """For tests that change no more than gradients."""
+    return make_parts(tiny_capture)
+
+
 @pytest.fixture
-def parts(tiny_capture, tiny_config):
-    device = torch.device("cpu")
-    training = load_training_data(read_capture(tiny_capture), load_head(), tiny_config, device)
-    avatar = make_avatar(tiny_config, training)
+def states(parts):
+    """Of four frames, of an avatar without gradients."""
+    parts.avatar.scene.zero_grad()
     frame = torch.arange(4)
-    states = avatar.scene.training_states(training.data.select(frame), frame)
-    return SimpleNamespace(avatar=avatar, training=training, states=states, config=tiny_config)
+    return parts.avatar.scene.training_states(parts.training.data.select(frame), frame)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def prior(parts) -> SurfacePrior:
     return SurfacePrior.make(parts.avatar, parts.training, 0)
 
@@ -113,14 +126,14 @@ def test_half_the_light_costs_a_quarter():
     assert float(shell_loss(density, offset, torch.tensor([1.0]))) == pytest.approx(0.25, abs=1e-5)
 
 
-def test_samples_lie_around_the_mesh(parts, prior):
+def test_samples_lie_around_the_mesh(parts, states, prior):
     drawn = prior.draw(4, torch.Generator().manual_seed(1))
     assert set(drawn.frame.tolist()) == {0, 1, 2, 3}
     on_rays = drawn.points[: RAYS * SAMPLES].contiguous()
     assert float(neutral_query(parts.avatar).closest_points(on_rays, 0.1).distance.max()) <= max(BEFORE, BEHIND) + 1e-5
     scene, probes = parts.avatar.scene, Probes(drawn.points, drawn.frame)
     rays = Rays(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([0]), torch.tensor([True]))
-    query_density, _ = field_functions(scene, parts.states, rays, 0.0, probes=probes)
+    query_density, _ = field_functions(scene, states, rays, 0.0, probes=probes)
     _, state = query_density(Samples(torch.tensor([0]), torch.tensor([0.5]), torch.tensor([0.005]), 1))
     drawn.loss(state.probes.density).backward()
     assert scene.radiance.table.grad.abs().sum() > 0
@@ -212,22 +225,24 @@ def test_unseen_surfaces_are_met_more_often_and_have_their_completed_colour(part
     torch.testing.assert_close(prior.head.colour, wanted, atol=1e-5, rtol=0)
 
 
-def test_completion_moves_colours_and_leaves_densities_alone(parts, prior):
-    drawn = prior.draw(len(parts.states.coefficients), torch.Generator().manual_seed(1))
+def test_completion_moves_colours_and_leaves_densities_alone(parts, states, prior, monkeypatch):
+    drawn = prior.draw(len(states.coefficients), torch.Generator().manual_seed(1))
     probes = Probes(drawn.points, drawn.frame)
     rays = Rays(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([0]), torch.tensor([True]))
-    query_density, _ = field_functions(parts.avatar.scene, parts.states, rays, 0.0, probes=probes)
+    query_density, _ = field_functions(parts.avatar.scene, states, rays, 0.0, probes=probes)
     _, state = query_density(Samples(torch.tensor([0]), torch.tensor([0.5]), torch.tensor([0.005]), 1))
     state.probes.density.retain_grad()
-    parts.avatar.scene.occupancy.visible.zero_()
-    completion_loss(parts.avatar, parts.states, drawn, state.probes, torch.Generator()).backward()
+    occupancy = parts.avatar.scene.occupancy
+    monkeypatch.setattr(occupancy, "visible", torch.zeros_like(occupancy.visible))
+    completion_loss(parts.avatar, states, drawn, state.probes, torch.Generator()).backward()
     assert state.probes.density.grad is None
     network = parts.avatar.scene.radiance.colour_network
     assert max(float(weight.grad.abs().max()) for weight in network.parameters()) > 0
 
 
-def test_training_closes_what_no_ray_of_the_clip_sees(parts):
+def test_training_closes_what_no_ray_of_the_clip_sees(tiny_capture):
     """Twenty steps lower the prior's loss, and a weight of zero leaves it out."""
+    parts = make_parts(tiny_capture)
     state = TrainState.make(parts.avatar, parts.training)
     first, last = (train_step(state, step, 0.0, 1.0, None).losses["surface"].detach() for step in (0, 1)), None
     first = max(float(value) for value in first)

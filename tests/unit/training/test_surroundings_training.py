@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny_clip import bare
 
 from avatar.base.errors import ConfigError
 from avatar.config import load_preset, read_config
@@ -87,13 +88,13 @@ def test_the_surroundings_are_learned_and_compared_with_the_frames(turning_captu
 
 def test_without_the_setting_the_person_stands_over_grey(turning_capture, small_paper, tmp_path):
     small_paper.field.background_in_field, small_paper.field.room.enabled = False, False
-    small_paper.training.steps = 2
+    bare(small_paper).training.steps = 2
     train(turning_capture, tmp_path / "run", small_paper, progress=False)
     assert not load_avatar(tmp_path / "run").shows_room
 
 
 def test_a_still_camera_keeps_its_plate(tiny_capture, small_paper, tmp_path):
-    small_paper.training.steps = 2
+    bare(small_paper).training.steps = 2
     train(tiny_capture, tmp_path / "run", small_paper, progress=False)
     assert not load_avatar(tmp_path / "run").shows_room
 

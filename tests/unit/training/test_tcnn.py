@@ -104,8 +104,8 @@ def test_no_samples_give_none_and_a_zero_gradient(stand_in):
     assert not network.network.params.grad.any()
 
 
-def test_training_saving_and_opening(stand_in, tiny_capture, tiny_config, tmp_path, monkeypatch):
-    tiny_config.backends.encoding, tiny_config.training.steps = "tcnn", 2
+def test_training_saving_and_opening(stand_in, tiny_capture, bare_config, tmp_path, monkeypatch):
+    bare_config.backends.encoding, bare_config.training.steps = "tcnn", 2
     groups, make = [], learner.make_optimizer
 
     def recording(scene, settings):
@@ -115,7 +115,7 @@ def test_training_saving_and_opening(stand_in, tiny_capture, tiny_config, tmp_pa
         return optimizer
 
     monkeypatch.setattr(learner, "make_optimizer", recording)
-    train(tiny_capture, tmp_path, tiny_config, progress=False, device="cpu")
+    train(tiny_capture, tmp_path, bare_config, progress=False, device="cpu")
     assert groups[:2] == [{"radiance.grid.encoding.params"}, {"radiance.blended.tables"}]
     assert {"radiance.density_network.network.params", "radiance.colour_network.network.params"} <= groups[2]
     assert "encoding: tcnn" in (tmp_path / "config.yaml").read_text()

@@ -37,6 +37,7 @@ GREEN = (40, 160, 60)
 def state(nodding_capture) -> TrainState:
     """A training whose person wears the expected torso, a green one, before grey."""
     config = shrink(load_preset("cpu"))
+    config.training.loss.mouth = config.training.loss.lids = 0.0
     training = load_training_data(read_capture(nodding_capture), load_head(), config, torch.device("cpu"))
     avatar = make_avatar(config, training)
     torso = avatar.scene.torso
@@ -108,6 +109,7 @@ def test_other_cameras_are_shown_the_shell(state: TrainState) -> None:
 def test_runs_from_before_the_shell_have_none(tiny_capture, tmp_path: Path) -> None:
     config = shrink(load_preset("cpu"))
     config.training.steps = 1
+    config.training.loss.mouth = config.training.loss.lids = 0.0
     run = tmp_path / "run"
     train(tiny_capture, run, config, progress=False)
     saved = run / "checkpoints" / "step_000001.safetensors"

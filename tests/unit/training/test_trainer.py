@@ -25,21 +25,28 @@ from avatar.training.prepare import load_training_data, make_avatar
 from avatar.training.trainer import train
 
 
-def test_a_run_holds_what_rendering_needs(tiny_capture, tiny_config, tmp_path):
-    train(tiny_capture, tmp_path, tiny_config, progress=False)
+@pytest.fixture(scope="module")
+def run(tiny_capture, tmp_path_factory):
+    """A run of eight steps."""
+    folder = tmp_path_factory.mktemp("run")
+    train(tiny_capture, folder, shrink(load_preset("cpu")), progress=False)
+    return folder
+
+
+def test_a_run_holds_what_rendering_needs(tiny_capture, tiny_config, run):
     for name in ("config.yaml", "capture.json", "log.jsonl", "tensorboard", "previews/step_000008.png"):
-        assert (tmp_path / name).exists(), name
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+        assert (run / name).exists(), name
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 4, 6, 8]
-    avatar = load_avatar(tmp_path, device="cpu")
+    avatar = load_avatar(run, device="cpu")
     first = avatar.render_frame(avatar.parameters.frame(0), avatar.camera)
-    again = load_avatar(tmp_path, device="cpu").render_frame(avatar.parameters.frame(0), avatar.camera)
+    again = load_avatar(run, device="cpu").render_frame(avatar.parameters.frame(0), avatar.camera)
     assert torch.equal(first.image, again.image)
     assert first.image.shape == (40, 40, 3)
     assert first.mask.any()
     assert not first.mask.all()
     with pytest.raises(OutputError, match="trained already"):
-        train(tiny_capture, tmp_path, tiny_config, progress=False)
+        train(tiny_capture, run, tiny_config, progress=False)
 
 
 @pytest.mark.slow
@@ -93,7 +100,7 @@ def test_previews_that_take_long_come_rarely(tiny_capture, bare_config, tmp_path
 
     def slow_preview(run_log, step, avatar):
         shown.append(step)
-        time.sleep(1.0)
+        time.sleep(0.4)  # ten times as long goes by before the next, more than the steps take
 
     monkeypatch.setattr(trainer.RunLog, "preview", slow_preview)
     bare_config.training.preview_interval = 0.0
@@ -115,9 +122,8 @@ def test_a_constant_expression_gives_a_steady_video(tiny_capture, tiny_config, t
     assert changes["sweep:jawOpen"] > 2 * changes["neutral"]
 
 
-def test_the_expression_changes_nothing_far_outside_the_silhouettes(tiny_capture, tiny_config, tmp_path):
-    train(tiny_capture, tmp_path, tiny_config, progress=False)
-    avatar = load_avatar(tmp_path, device="cpu")
+def test_the_expression_changes_nothing_far_outside_the_silhouettes(run):
+    avatar = load_avatar(run, device="cpu")
     calm = avatar.parameters.frame(0)
     loud = replace(calm, jaw=calm.jaw + torch.tensor([[0.3, 0.0, 0.0]]), expr=calm.expr + 0.3)
     a, b = (avatar.render_frame(params, avatar.camera) for params in (calm, loud))

@@ -54,8 +54,14 @@ def errors(found: CameraPath, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def solved(room, path):
-    return solve_cameras(views(room, path), FOCAL, keyframes=11)
+def frames(room, path):
+    """Pictures and masks along the way."""
+    return list(views(room, path))
+
+
+@pytest.fixture(scope="module")
+def solved(frames):
+    return solve_cameras(iter(frames), FOCAL, keyframes=11)
 
 
 def test_cameras_are_found_behind_a_person_who_moves(solved, path):
@@ -68,19 +74,19 @@ def test_cameras_are_found_behind_a_person_who_moves(solved, path):
     assert solved.points > 100
 
 
-def test_the_same_frames_give_the_same_way(room, path, solved):
-    again = solve_cameras(views(room, path), FOCAL, keyframes=11)
+def test_the_same_frames_give_the_same_way(frames, solved):
+    again = solve_cameras(iter(frames), FOCAL, keyframes=11)
     np.testing.assert_array_equal(again.world_from_cam, solved.world_from_cam)
 
 
-def test_nothing_is_said_on_the_terminal(room, path, capfd):
-    solve_cameras(views(room, path[:6]), FOCAL)
+def test_nothing_is_said_on_the_terminal(frames, capfd):
+    solve_cameras(iter(frames[:6]), FOCAL)
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.slow
-def test_the_focal_length_is_found_with_the_way(room, path):
-    found = solve_cameras(views(room, path), keyframes=21)
+def test_the_focal_length_is_found_with_the_way(frames, path):
+    found = solve_cameras(iter(frames), keyframes=21)
     assert found.focal == pytest.approx(FOCAL, rel=0.04)
     degrees, metres = errors(found, path)
     assert degrees.mean() < 1
@@ -88,8 +94,8 @@ def test_the_focal_length_is_found_with_the_way(room, path):
 
 
 @pytest.mark.slow
-def test_a_frame_that_shows_nothing_gets_a_place_between_its_neighbours(room, path, solved):
-    frames = list(views(room, path))
+def test_a_frame_that_shows_nothing_gets_a_place_between_its_neighbours(frames, path):
+    frames = list(frames)
     blank = 7  # no keyframe: those are 0, 2, 4, ...
     frames[blank] = (np.full_like(frames[0][0], 90), frames[blank][1])
     found = solve_cameras(iter(frames), FOCAL, keyframes=11)

@@ -66,10 +66,11 @@ def test_texture_and_vertices_show_the_paint(painted: PaintedClip, head: HeadAss
 
 
 def test_light_is_written_as_it_was_given(painted: PaintedClip, head: HeadAsset, tmp_path: Path) -> None:
-    images, masks = square(painted)
+    images, masks = (part[:2] for part in square(painted))
+    params, camera = painted.params.select([0, 1]), painted.camera.cropped(40, 0, 240, 240)
     light = even_light()
     light[3] = 0.1
-    write_appearance(tmp_path, head, painted.params, painted.camera.cropped(40, 0, 240, 240), images, masks, light)
+    write_appearance(tmp_path, head, params, camera, images, masks, light)
     stored = json.loads((tmp_path / "appearance" / "light.json").read_text())
     np.testing.assert_allclose(stored["harmonics"], light, rtol=1e-6)
 

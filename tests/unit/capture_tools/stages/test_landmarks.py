@@ -132,11 +132,16 @@ def with_rotation(path: Path, images: list[np.ndarray], degrees: int) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def upright(painted: PaintedClip, tmp_path_factory: pytest.TempPathFactory) -> Observations:
+    """Six frames as they are."""
+    path = tmp_path_factory.mktemp("upright") / "upright.mp4"
+    return look(write_video(path, painted.images[:6], 25, synthetic=True))
+
+
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_turned_phones(painted: PaintedClip, tmp_path: Path, degrees: int) -> None:
-    images = painted.images[:6]
-    upright = look(write_video(tmp_path / "upright.mp4", images, 25, synthetic=True))
-    path = with_rotation(tmp_path / "turned.mp4", images, degrees)
+def test_turned_phones(painted: PaintedClip, upright: Observations, tmp_path: Path, degrees: int) -> None:
+    path = with_rotation(tmp_path / "turned.mp4", painted.images[:6], degrees)
     assert probe_video(path).rotation == degrees
     turned = look(path)
     assert turned.size.tolist() == upright.size.tolist()

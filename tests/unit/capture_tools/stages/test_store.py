@@ -21,7 +21,7 @@ from capture_tools.stages import landmarks as finding
 from capture_tools.stages.store import Stages
 from capture_tools.track.clip_tracking import TrackSettings
 
-QUICK = TrackSettings(rigid_steps=15, face_steps=15, offset_steps=15, photometric_steps=4)
+QUICK = TrackSettings(rigid_steps=3, face_steps=3, offset_steps=3, photometric_steps=1)
 
 
 def test_only_what_the_stages_left_is_removed(tmp_path: Path) -> None:
