@@ -51,7 +51,7 @@ BEFORE, BEHIND = 0.04, 0.01
 """Metres along the ray that are sampled in front of and behind the mesh."""
 SKIN, CLOTHES = 0.008, 0.015
 """Tolerance in metres in front of the mesh: of bare skin (the tracking error) and of the neck (for clothes)."""
-RAYS, TORSO_RAYS, SAMPLES, OFF_HEAD = 96, 32, 12, 256
+RAYS, TORSO_RAYS, SAMPLES, OFF_HEAD = 96, 48, 12, 256
 """Rays of a step at the head and at the torso, samples on each, and points off both."""
 NEAR_NECK = 0.03
 """Metres from the head's mesh within which the torso's neck leaves the surface to the head's."""
