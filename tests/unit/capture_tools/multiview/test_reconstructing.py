@@ -18,9 +18,11 @@ from capture_tools.multiview.common_frame import SIDE, common_frame, face_crop
 from capture_tools.multiview.folder import reconstruct_files, require_one_person
 from capture_tools.multiview.reconstructing import common_share, require_common_view
 from capture_tools.photo import Photograph
-from capture_tools.track.clip_fit import WORLD_FROM_CAMERA_AXES
+from capture_tools.track.clip_fit import WORLD_FROM_CAMERA_AXES, ClipFit
 from capture_tools.track.clip_tracking import TrackResult, TrackSettings, track
 from capture_tools.track.landmark_bias import with_bias
+
+NOSE_TIP = 1
 
 
 def blank(width: int, height: int, focal: float | None = None) -> Photograph:
@@ -73,6 +75,20 @@ def test_photographs_share_one_expression(head):
     assert float(result.params.jaw[0, 0]) == pytest.approx(0.2, abs=0.06)
     assert float(expr[0, asset.expression_index("mouthSmileLeft")]) > 0.4
     assert result.landmark_error_iod < 0.01
+
+
+@pytest.mark.parametrize("photographs", [True, False])
+def test_landmarks_from_aside_count_less_in_photographs(head, photographs):
+    model = HeadModel(head)
+    points = model.landmarks(model(HeadParameters.neutral(head, 3)).vertices) - torch.tensor([0.0, 0.0, 0.9])
+    pixels = (700 * points[..., :2] * torch.tensor([1.0, -1.0]) / -points[..., 2:] + 256).numpy()
+    fit = ClipFit(pixels, 1000.0 * np.arange(3), 512, 512, head, TrackSettings(photographs=photographs))
+    with torch.no_grad():
+        fit.v["rotation"].zero_()
+        straight = fit.landmark_weights(False)[:, NOSE_TIP]
+        fit.v["rotation"][:, 1] = torch.deg2rad(torch.tensor([14.0, -22.5, 45.0]))
+        share = fit.landmark_weights(False)[:, NOSE_TIP] / straight
+    assert share.tolist() == pytest.approx([1.0, 0.5, 0.05] if photographs else [1.0, 1.0, 1.0], abs=0.01)
 
 
 def turned_heads(asset, degrees: list[float]) -> TrackResult:

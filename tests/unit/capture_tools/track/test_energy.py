@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -47,6 +49,8 @@ def test_opening_sees_the_gap_and_not_the_place() -> None:
     gap[:, 13, 1] = 0.05
     assert float(opening_term(gap, free, W)) > 0.5
     assert float(opening_term(gap, torch.zeros(2, 478), W)) == 0.0
+    assert float(opening_term(gap, free, replace(W, lips=0.0))) == 0.0
+    assert float(opening_term(gap, free, replace(W, lids=0.0))) == float(opening_term(gap, free, W))
     free[:, 13] = 0  # a hand before the upper lip
     assert float(opening_term(gap, free, W)) < 1e-6
 
