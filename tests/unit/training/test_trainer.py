@@ -62,7 +62,8 @@ def test_resuming_equals_not_stopping(tiny_capture, tiny_config, tmp_path):
     expected, found = (read_checkpoint(checkpoint_path(run))[1] for run in (whole, parts))
     assert expected.keys() == found.keys()
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, atol=1e-6, rtol=1e-5, msg=name)
+        # sums of threads in another order move a table's entry by 1.6e-6
+        torch.testing.assert_close(found[name], value, atol=5e-6, rtol=1e-5, msg=name)
     steps = [json.loads(line)["step"] for line in (parts / "log.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 4, 6, 8]
 
