@@ -225,7 +225,7 @@ def main() -> None:
         photos = [Photograph(image, None) for image in sitting.images]
         if settings.pictures is not None:
             for number, image in enumerate(sitting.images):
-                write_png(settings.pictures / f"{name}_{number}.png", image, synthetic=True)
+                write_png(settings.pictures / f"{name}_{number}.png", image, synthetic=not kind)
         marks = [find_face(photo, Path(name))[0] for photo in photos]
         start = time.perf_counter()
         made = reconstructing.reconstruct(photos, marks, asset, options, weights)
