@@ -93,7 +93,7 @@ def test_metrics_are_complete_finite_and_better_than_the_background(run, metrics
     empty = np.mean([10 * np.log10(255**2 / np.mean((background - image) ** 2)) for image in real])
     assert metrics["val"]["psnr"] > empty + 6
     # reached with these steps: 34.7, 31.0 and 33.6; 33.6, 30.0 and 29.8 in the clip's last tenth
-    for split, floors in (("val", (32.9, 29.2, 31.7)), ("test", (31.7, 28.2, 27.9))):
+    for split, floors in (("val", (32.9, 29.2, 32.1)), ("test", (31.7, 28.2, 27.9))):
         found = [metrics[split][key] for key in ("psnr", "face_psnr", "mouth_psnr")]
         assert all(value > floor for value, floor in zip(found, floors, strict=True)), (split, found)
 
