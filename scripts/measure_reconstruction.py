@@ -40,7 +40,7 @@ from avatar.kernels.mesh.types import interpolate
 from avatar.media.images import write_png
 from avatar.synthetic import portraits
 from capture_tools.multiview import reconstructing
-from capture_tools.multiview.reconstructing import OFFSET
+from capture_tools.multiview.reconstructing import PHOTOGRAPH_WEIGHTS
 from capture_tools.multiview.settings import ReconstructSettings
 from capture_tools.photo import Photograph, find_face
 from capture_tools.scan.landmarks import HOLE, close_camera
@@ -184,7 +184,7 @@ def nearest(query: MeshQuery, points: Tensor) -> tuple[Tensor, Tensor]:
 
 def weights_without(parts: tuple[Part, ...]) -> EnergyWeights:
     """The energy's weights with some of its terms left out."""
-    weights = EnergyWeights(offset=OFFSET)
+    weights = PHOTOGRAPH_WEIGHTS
     if "landmarks" in parts:
         weights = replace(weights, landmark=FAR)
     if "regulariser" in parts:

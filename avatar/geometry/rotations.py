@@ -78,3 +78,9 @@ def slerp(first: Tensor, second: Tensor, share: Tensor | float) -> Tensor:
     """Interpolation between rotations `[..., 3, 3]` along the shortest arc; `share` in [0, 1], scalar or `[..., 1]`."""
     difference = matrix_to_axis_angle(second @ first.mT)
     return axis_angle_to_matrix(share * difference) @ first
+
+
+def yaw_of(v: Tensor) -> Tensor:
+    """Radians `[...]` by which axis-angle vectors `[..., 3]` turn a head that looks along z towards its left, +x."""
+    forward = axis_angle_to_matrix(v)[..., 2]
+    return torch.atan2(forward[..., 0], forward[..., 2])

@@ -17,7 +17,7 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.cameras import Camera, project
 from avatar.geometry.meshes import vertex_normals
-from avatar.geometry.rotations import axis_angle_to_matrix
+from avatar.geometry.rotations import yaw_of
 from avatar.kernels.mesh.op import MeshQuery
 from capture_tools.detect.landmark_detector import inside_picture
 from capture_tools.detect.segmentation import PersonSegmenter, fill_holes, refine_mask
@@ -40,8 +40,8 @@ PROFILE = np.deg2rad(55)
 """Yaw from which on a photograph shows one side of the face only."""
 FACING, HIDDEN = 0.2, 0.004
 """Cosine to the viewer, and metres behind another surface, from which on a vertex is not seen."""
-OFFSET = 1.0
-"""Weight of the static offset: a few photographs tell less of what the identity coefficients cannot say than a clip."""
+PHOTOGRAPH_WEIGHTS = EnergyWeights(offset=1.0)
+"""A few photographs tell less of what the identity coefficients cannot say than a clip."""
 COMMON = 0.15
 """Share of the smaller part of the face that two photographs must both show to be of use to each other."""
 
@@ -71,11 +71,9 @@ def reconstruct(
     landmarks: list[np.ndarray],
     asset: HeadAsset,
     settings: ReconstructSettings | None = None,
-    weights: EnergyWeights | None = None,
+    weights: EnergyWeights = PHOTOGRAPH_WEIGHTS,
 ) -> Reconstruction:
     """Fit one head to photographs of one person with detected landmarks, `[478, 2]` in the pixels of each.
-
-    weights: of the energy; None for those of photographs.
 
     Raises InputError for a single profile, and for photographs that show no part of the face in common.
     """
@@ -89,7 +87,7 @@ def reconstruct(
     tracker = TrackSettings(
         focal_prior=frame.focal_prior,
         focal_deviation=KNOWN_LENS if frame.known else TrackSettings().focal_deviation,
-        weights=weights or EnergyWeights(offset=OFFSET),
+        weights=weights,
         identity=guess,
         photographs=True,
     )
@@ -120,8 +118,7 @@ def masks_of(images: np.ndarray) -> np.ndarray:
 
 def yaws(result: TrackResult) -> np.ndarray:
     """`[N]` radians by which each photograph sees the head from its left (positive) or right side."""
-    turned = axis_angle_to_matrix(result.params.rotation).numpy()
-    return np.arctan2(turned[:, 0, 2], turned[:, 2, 2])
+    return yaw_of(result.params.rotation).numpy()
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from torch import Tensor
 from avatar.flame.assets import HeadAsset
 from avatar.flame.landmark_sets import inter_ocular_distance
 from avatar.flame.model import HeadModel, HeadParameters, landmark_vertices
-from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle, yaw_of
 from capture_tools.track.energy import (
     JAW_UNIT,
     EnergyWeights,
@@ -296,9 +296,8 @@ class ClipFit:
         visibility = (facing / 0.3).clamp(0.1, 1.0)
         weights = landmark_weights() * visibility * self.free
         if self.settings.photographs:
-            turned = axis_angle_to_matrix(self.v["rotation"])
-            yaw = torch.atan2(turned[:, 0, 2], turned[:, 2, 2]).abs()
-            weights = weights * ((ASIDE[1] - yaw) / (ASIDE[1] - ASIDE[0])).clamp(ASIDE_WEIGHT, 1.0)[:, None]
+            aside = yaw_of(self.v["rotation"]).abs()
+            weights = weights * ((ASIDE[1] - aside) / (ASIDE[1] - ASIDE[0])).clamp(ASIDE_WEIGHT, 1.0)[:, None]
         return weights
 
     def facing(self, vertices: Tensor) -> Tensor:

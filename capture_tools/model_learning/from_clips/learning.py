@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -138,17 +139,23 @@ def beside(asset: HeadAsset, shape: Basis) -> Tensor:
 
 def with_directions(asset: HeadAsset, directions: Tensor, name: str) -> HeadAsset:
     """The head `asset` with other identity directions `[K, 3 V]`."""
-    arrays = {key: getattr(asset, key) for key in (*GEOMETRY, *LANDMARKS)}
-    if asset.uv is not None and asset.uv_faces is not None:
-        arrays |= {"uv": asset.uv, "uv_faces": asset.uv_faces}
-    arrays["shapedirs"] = directions.unflatten(1, (-1, 3)).permute(1, 2, 0).numpy()
-    return make_head(name, arrays, expression_names=asset.expression_names, regions=asset.regions, extras=asset.extras)
+    return _remade(asset, name, {"shapedirs": directions.unflatten(1, (-1, 3)).permute(1, 2, 0).numpy()}, {})
 
 
 def with_albedo(asset: HeadAsset, albedo: AlbedoSpace, name: str) -> HeadAsset:
     """The head `asset` with the albedo of people among its extras."""
-    arrays = {key: getattr(asset, key) for key in (*GEOMETRY, *LANDMARKS)}
+    return _remade(asset, name, {}, albedo_arrays(albedo, asset))
+
+
+def _remade(asset: HeadAsset, name: str, arrays: dict[str, np.ndarray], extras: dict[str, np.ndarray]) -> HeadAsset:
+    """The head `asset` as `name`, with other arrays and further extras."""
+    kept = {key: getattr(asset, key) for key in (*GEOMETRY, *LANDMARKS)}
     if asset.uv is not None and asset.uv_faces is not None:
-        arrays |= {"uv": asset.uv, "uv_faces": asset.uv_faces}
-    extras = asset.extras | albedo_arrays(albedo, asset)
-    return make_head(name, arrays, expression_names=asset.expression_names, regions=asset.regions, extras=extras)
+        kept |= {"uv": asset.uv, "uv_faces": asset.uv_faces}
+    return make_head(
+        name,
+        kept | arrays,
+        expression_names=asset.expression_names,
+        regions=asset.regions,
+        extras=asset.extras | extras,
+    )

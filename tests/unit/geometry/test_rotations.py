@@ -63,3 +63,9 @@ def test_shapes_batch():
     assert rotations.axis_angle_to_matrix(torch.zeros(2, 5, 3)).shape == (2, 5, 3, 3)
     assert rotations.matrix_to_axis_angle(torch.eye(3).expand(2, 5, 3, 3)).shape == (2, 5, 3)
     assert rotations.axis_angle_to_matrix(torch.zeros(0, 3)).shape == (0, 3, 3)
+
+
+def test_yaw_is_the_first_of_the_angles_about_y_x_and_z():
+    angles = torch.tensor([[40.0, 0.0, 0.0], [-75.0, 20.0, -10.0], [0.0, 30.0, 50.0], [120.0, -15.0, 5.0]])
+    v = torch.from_numpy(Rotation.from_euler("YXZ", angles.double().numpy(), degrees=True).as_rotvec())
+    assert torch.rad2deg(rotations.yaw_of(v)).tolist() == pytest.approx(angles[:, 0].tolist())
