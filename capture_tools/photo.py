@@ -24,6 +24,7 @@ from avatar.flame.library import open_head_model
 from avatar.media.focal_metadata import focal_over_longer_side
 from avatar.media.images import write_png
 from avatar.media.video import turned
+from capture_tools.dense_landmarks.placing import place_dense_landmarks
 from capture_tools.detect.checks import CUT, MINIMAL_EYES, STEP_BACK, require_person
 from capture_tools.detect.landmark_detector import (
     MINIMAL_INSIDE,
@@ -185,6 +186,7 @@ def _fit_and_write(
         *(pixels[None], np.zeros(1), width, height, asset, lens_settings(focal)),
         occluded=~inside_picture(pixels[None], width, height),
         pictures=Pictures(images, masks, crop),
+        dense=place_dense_landmarks(asset, images, crop, pixels[None]),
     )
     camera, detected = crop_camera(result.camera, crop), crop.to_crop(pixels[None])
     assert result.light is not None  # the picture was given

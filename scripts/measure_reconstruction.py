@@ -4,9 +4,9 @@
     python scripts/measure_reconstruction.py --people 5 --without pictures
     python scripts/measure_reconstruction.py --people 0 --scan ../shared/data/scans/lee_perry_smith/LeePerrySmith.obj
 
-Each person, of an identity and a sitter that the first guess was not trained on, is photographed from the front and
-from 30 to 60 degrees on either side; so is a scan, in its own colours. Points spread evenly over the skin of the true
-face are compared with the head found, which is moved and scaled onto it (first by the same points, then by closest
+Each person, of an identity and a sitter that the dense landmarks were not trained on, is photographed from the front
+and from 30 to 60 degrees on either side; so is a scan, in its own colours. Points spread evenly over the skin of the
+true face are compared with the head found, which is moved and scaled onto it (first by the same points, then by closest
 ones): the benchmark (Zhu et al., TPAMI 2023) compares heads laid over each other in the picture, which knows no size.
 Chamfer distance (mean of both ways, mm), the angle between normals (radians), the benchmark's own figure of it (after
 one is added to every component, as its published code does: less than half as large), and completeness (share of the
@@ -61,7 +61,7 @@ SCAN_SHOWN = 0.30
 """Metres across a photograph of a scan."""
 
 
-Part = Literal["pictures", "landmarks", "lids", "lips", "regulariser", "guess"]
+Part = Literal["pictures", "landmarks", "lids", "lips", "regulariser", "dense"]
 """Parts of the fit that can be left out."""
 FAR = 1e3
 """A deviation so large that a term says nothing."""
@@ -208,8 +208,8 @@ def photograph_scan(path: Path, size: int, asset: HeadAsset) -> Sitting:
 def main() -> None:
     settings = tyro.cli(Settings, description=__doc__)
     asset = load_head()
-    if "guess" in settings.without:
-        reconstructing.guess_identity = lambda *arguments: None
+    if "dense" in settings.without:
+        reconstructing.place_dense_landmarks = lambda *arguments: None
     options = ReconstructSettings(refine="pictures" not in settings.without)
     weights = weights_without(settings.without)
     figures: dict[str, list[dict[str, list[float]]]] = {}

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from first_guess_data import detect
+from landmark_portraits import detect
 
 from avatar.base.files import write_npz
 from avatar.flame.assets import HeadAsset

@@ -99,6 +99,10 @@ class Crop:
         """Source pixels `[..., 2]` to crop pixels (both with pixel centres at 0.5)."""
         return ((pixels - np.array([self.x0, self.y0])) * self.scale).astype(np.float32)
 
+    def to_source(self, pixels: np.ndarray) -> np.ndarray:
+        """The inverse of `to_crop`."""
+        return (pixels / self.scale + np.array([self.x0, self.y0])).astype(np.float32)
+
 
 def choose_crop(pixels: np.ndarray, width: int, height: int, size: int) -> Crop:
     """One square around head and shoulders for a whole clip with a fixed camera.

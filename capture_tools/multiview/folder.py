@@ -163,7 +163,7 @@ def report_of(made: Reconstruction, asset: HeadAsset, paths: Sequence[Path], war
         ],
         "head_model": {"name": asset.name, "fingerprint": asset.fingerprint},
         "focal_source": "the photographs' Exif" if made.frame.known else "estimated from the landmarks, with a prior",
-        "first_guess": made.guessed,
+        "dense_landmarks": made.dense,
         "face_seen": round(float(seen), 3),
         "warnings": warnings,
     }

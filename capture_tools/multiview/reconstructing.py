@@ -2,7 +2,7 @@
 
 One identity and one expression, a pose, a gaze and a light per photograph. The fit is the tracker's (docs/tracking.md):
 its photometric term carries the colours of the skin from every photograph to every other in which the same skin is
-seen, and asks for one albedo. The network's first guess is the prior of the identity.
+seen, and asks for one albedo. Landmarks are dense (`dense_landmarks/`) where the head model has them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from avatar.geometry.cameras import Camera, project
 from avatar.geometry.meshes import vertex_normals
 from avatar.geometry.rotations import yaw_of
 from avatar.kernels.mesh.op import MeshQuery
+from capture_tools.dense_landmarks.placing import place_dense_landmarks
 from capture_tools.detect.landmark_detector import inside_picture
 from capture_tools.detect.segmentation import PersonSegmenter, fill_holes, refine_mask
 from capture_tools.detect.selection import Crop
 from capture_tools.multiview.common_frame import SIDE, CommonFrame, common_frame, face_crop
-from capture_tools.multiview.first_guess import guess_identity
 from capture_tools.multiview.settings import ReconstructSettings
 from capture_tools.photo import Photograph
 from capture_tools.stages.tracking import track_with_progress
@@ -60,8 +60,8 @@ class Reconstruction:
     """`[N, S, S, 3]` uint8: the crop of the common frame in each photograph."""
     landmarks: np.ndarray
     """`[N, 478, 2]` detected, pixels of the common frame."""
-    guessed: bool
-    """Whether the network's guess was the prior."""
+    dense: bool
+    """Whether dense landmarks were fitted, or the detector's own."""
     seen: np.ndarray
     """`[N, V]` bool: vertices that each photograph shows."""
 
@@ -81,25 +81,26 @@ def reconstruct(
     frame = common_frame(photographs)
     placed = frame.to_frame(landmarks)
     hidden = np.stack([~inside_picture(m, *p.image.shape[1::-1]) for m, p in zip(landmarks, photographs, strict=True)])
-    guess = guess_identity(asset, placed, hidden)
     crop = face_crop(placed, frame.scales)
     images = frame.cut([p.image for p in photographs], crop)
     tracker = TrackSettings(
         focal_prior=frame.focal_prior,
         focal_deviation=KNOWN_LENS if frame.known else TrackSettings().focal_deviation,
         weights=weights,
-        identity=guess,
         photographs=True,
     )
     pictures = Pictures(images, masks_of(images), crop) if settings.refine else None
     times = APART * np.arange(len(photographs))
-    result = track_with_progress(placed, times, SIDE, SIDE, asset, tracker, occluded=hidden, pictures=pictures)
+    dense = place_dense_landmarks(asset, images, crop, placed)
+    result = track_with_progress(
+        *(placed, times, SIDE, SIDE, asset, tracker), occluded=hidden, pictures=pictures, dense=dense
+    )
     seen = seen_vertices(asset, result)
     require_common_view(asset, result, seen)
     model = HeadModel(asset)
     with torch.no_grad():
         vertices = model(upright(result.params)).vertices[0].numpy()
-    return Reconstruction(result, vertices, frame, crop, images, placed, guess is not None, seen)
+    return Reconstruction(result, vertices, frame, crop, images, placed, dense is not None, seen)
 
 
 def upright(params: HeadParameters) -> HeadParameters:

@@ -8,6 +8,7 @@ import numpy as np
 
 from avatar.base.progress import Progress
 from avatar.flame.assets import HeadAsset
+from capture_tools.dense_landmarks.placing import DenseLandmarks, place_dense_landmarks
 from capture_tools.detect.found_clip import FoundClip
 from capture_tools.detect.selection import Crop
 from capture_tools.stages.store import Stages
@@ -30,11 +31,13 @@ def tracking_stage(
     if stored is not None:
         return TrackResult.from_arrays(stored)
     used = clip.used
+    images = stages.open_array("images")
     with stages.timed("tracking"):
         result = track_with_progress(
             *(clip.pixels[used], clip.timestamps[used], clip.width, clip.height, asset, settings),
             occluded=clip.unseen[used],
-            pictures=Pictures(stages.open_array("images"), stages.open_array("masks"), crop),
+            dense=place_dense_landmarks(asset, images, crop, clip.pixels[used]),
+            pictures=Pictures(images, stages.open_array("masks"), crop),
         )
         stages.save("tracking", **result.to_arrays())
     return result
@@ -83,6 +86,7 @@ def track_with_progress(
     *,
     occluded: np.ndarray | None = None,
     pictures: Pictures | None = None,
+    dense: DenseLandmarks | None = None,
 ) -> TrackResult:
     """`track`, with a progress bar."""
     settings = settings or TrackSettings()
@@ -91,4 +95,5 @@ def track_with_progress(
             *(pixels, times, width, height, asset, settings, lambda done, _, note: bar.update(done, note)),
             occluded=occluded,
             pictures=pictures,
+            dense=dense,
         )

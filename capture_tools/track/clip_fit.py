@@ -14,21 +14,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avatar.base.conventions import LANDMARK_COUNT
 from avatar.flame.assets import HeadAsset
 from avatar.flame.landmark_sets import inter_ocular_distance
 from avatar.flame.model import HeadModel, HeadParameters, landmark_vertices
 from avatar.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle, yaw_of
+from capture_tools.dense_landmarks.placing import DenseLandmarks
 from capture_tools.track.energy import (
     JAW_UNIT,
     EnergyWeights,
     ExpressionPrior,
     landmark_term,
-    landmark_weights,
     opening_term,
     pose_prior,
     smoothness,
 )
-from capture_tools.track.landmark_bias import bias_of
+from capture_tools.track.landmark_evidence import dense_evidence, detected_evidence, with_dense
 from capture_tools.track.offset_space import offset_space
 from capture_tools.track.photometric import PhotometricTerm
 from capture_tools.track.surface_points import SurfacePoints
@@ -58,16 +59,6 @@ of one sign, which more of them do not average out."""
 
 
 @dataclass(frozen=True)
-class IdentityPrior:
-    """What is known about a person's identity before the fit."""
-
-    mean: np.ndarray
-    """`[S]` expected coefficients."""
-    precision: np.ndarray
-    """`[S, S]` inverse covariance of the coefficients around them."""
-
-
-@dataclass(frozen=True)
 class TrackSettings:
     """How the tracker fits a clip."""
 
@@ -85,8 +76,6 @@ class TrackSettings:
     """Standard deviation of the log focal length."""
     weights: EnergyWeights = field(default_factory=EnergyWeights)
     """Deviations and weights of the energy."""
-    identity: IdentityPrior | None = None
-    """A guess of the person's identity; None for the head model's own prior, the unit normal."""
     photographs: bool = False
     """The frames are photographs of one person: they share expression and jaw, each has its own light."""
     static_offset: bool = True
@@ -109,14 +98,13 @@ class ClipFit:
         asset: HeadAsset,
         settings: TrackSettings,
         occluded: np.ndarray | None = None,
+        dense: DenseLandmarks | None = None,
     ) -> None:
         self.asset, self.settings, self.w = asset, settings, settings.weights
         self.width, self.height = width, height
         self.model = HeadModel(asset, landmark_vertices(asset))
         self.prior = ExpressionPrior.of(asset)
         self.space = offset_space(asset)
-        embedding = asset.mediapipe_faces, asset.mediapipe_barycentrics
-        self.landmarks = SurfacePoints(asset, *embedding, self.space.basis, bias_of(asset))
         self.done = 0
         self.times = torch.as_tensor(np.asarray(times), dtype=torch.float32)
         seen = np.all(np.isfinite(pixels), axis=(1, 2))
@@ -129,21 +117,21 @@ class ClipFit:
         self.scale = float(np.median(eyes[seen]))
         hidden = torch.zeros(filled.shape[:2]) if occluded is None else torch.as_tensor(occluded, dtype=torch.float32)
         self.free = self.seen[:, None] * (1 - hidden)
+        if dense is None:
+            self.evidence = detected_evidence(asset, self.space.basis, self.detected)
+        else:
+            self.evidence = dense_evidence(asset, self.space.basis, dense, self.unit, self.w)
+            self.w = with_dense(self.w)
+            others = self.evidence.points.count - LANDMARK_COUNT
+            self.free = torch.cat([self.free, self.seen[:, None].expand(-1, others)], 1)
         self.focal_prior = settings.focal_prior * max(width, height)
         self.principal = torch.tensor([width / 2, height / 2])
-        known = settings.identity
-        shapes = asset.shape_count
-        self.identity_mean, self.identity_precision = (
-            (torch.zeros(shapes), torch.eye(shapes))
-            if known is None
-            else (torch.as_tensor(known.mean).float(), torch.as_tensor(known.precision).float())
-        )
         with torch.no_grad():
             rest = self.model(HeadParameters.neutral(asset))
             self.root = rest.joints[0, 0]
             corners = self.model.landmarks(rest.vertices)[0]
             self.centre = corners.mean(0)
-            self.growth = growth_of(self.landmarks, asset.shape_count)
+            self.growth = growth_of(self.evidence.points, asset.shape_count)
         self._initialise(filled, corners.numpy())
 
     def _initialise(self, filled: np.ndarray, template: np.ndarray) -> None:
@@ -161,7 +149,7 @@ class ClipFit:
             "place": variable(places / self.scale),
             "size": variable(np.log(sizes)),
             "focal": variable(torch.zeros(())),
-            "shape": variable(self.identity_mean),
+            "shape": variable(torch.zeros(self.asset.shape_count)),
             "expr": variable(torch.zeros(faces, self.asset.expression_count)),
             "jaw": variable(torch.zeros(faces, 3)),
             "gaze": variable(torch.zeros(count, 4)),
@@ -202,23 +190,19 @@ class ClipFit:
         return self.focal() * flat / depth[..., None] + self.principal
 
     def landmark_points(self, p: HeadParameters, with_offset: bool) -> Tensor:
-        """`[N, 478, 3]` where the detector sees the landmarks of heads `p`: off the skin by its bias, in general and on
+        """`[N, P, 3]` where the landmarks of heads `p` are seen: off the skin by the detector's bias, in general and on
         this person."""
-        return self.landmarks.at(p, self.v["offset"] + self.v["bias"] if with_offset else None)
+        return self.evidence.points.at(p, self.v["offset"] + self.v["bias"] if with_offset else None)
 
     def energy(self, weights: Tensor, with_offset: bool, photometric: PhotometricTerm | None = None) -> Tensor:
-        """The tracking energy; `weights` `[N, 478]` of the landmarks (`landmark_weights`)."""
+        """The tracking energy; `weights` `[N, P]` of the landmarks (`landmark_weights`)."""
         v, w = self.v, self.w
         p = self.parameters(with_offset=False)
         points = self.landmark_points(p, with_offset)
-        residual = (self.project(points) - self.detected) / self.unit[:, None, None]
-        total = landmark_term(residual, weights, w) + opening_term(residual, self.free, w)
-        away = v["shape"] - self.identity_mean
-        total = (
-            total
-            + w.shape * away @ self.identity_precision @ away
-            + (v["focal"] / self.settings.focal_deviation).square()
-        )
+        residual = (self.project(points) - self.evidence.places) / self.unit[:, None, None]
+        total = landmark_term(residual * self.evidence.trust[..., None], weights, w)
+        total = total + opening_term(residual, self.free, w) + w.shape * v["shape"].square().sum()
+        total = total + (v["focal"] / self.settings.focal_deviation).square()
         # Size and distance are ambiguous: priors on lengths must not favour a small head.
         size = 1 + self.growth @ v["shape"]
         total = total + self.prior.energy(p.expr / size, w) + pose_prior(p.jaw, p.eyes, w)
@@ -288,13 +272,16 @@ class ClipFit:
 
     @torch.no_grad()
     def landmark_weights(self, with_offset: bool) -> Tensor:
-        """`[N, 478]`: the constant weights, reduced where the skin faces away, zero in frames without a face.
+        """`[N, P]`: the constant weights, reduced where the skin faces away, zero in frames without a face.
 
-        In photographs those seen from aside count less: in a clip smooth motion holds them, too.
+        In photographs those seen from aside count less: in a clip smooth motion holds them, too. Dense landmarks say
+        by their deviations what is hidden.
         """
+        if self.evidence.knows_hidden:
+            return self.evidence.weights * self.free
         facing = self.facing(self.model(self.parameters(with_offset)).vertices)
         visibility = (facing / 0.3).clamp(0.1, 1.0)
-        weights = landmark_weights() * visibility * self.free
+        weights = self.evidence.weights * visibility * self.free
         if self.settings.photographs:
             aside = yaw_of(self.v["rotation"]).abs()
             weights = weights * ((ASIDE[1] - aside) / (ASIDE[1] - ASIDE[0])).clamp(ASIDE_WEIGHT, 1.0)[:, None]

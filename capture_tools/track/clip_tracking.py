@@ -14,6 +14,7 @@ from avatar.flame.landmark_sets import inter_ocular_distance
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
 from avatar.kernels.runtime.threads import one_torch_thread
+from capture_tools.dense_landmarks.placing import DenseLandmarks
 from capture_tools.track.clip_fit import WORLD_FROM_CAMERA_AXES, ClipFit, TrackSettings
 from capture_tools.track.photometric import PhotometricTerm, Pictures
 
@@ -83,6 +84,7 @@ def track(
     *,
     occluded: np.ndarray | None = None,
     pictures: Pictures | None = None,
+    dense: DenseLandmarks | None = None,
 ) -> TrackResult:
     """Fit a head model to a clip.
 
@@ -95,6 +97,7 @@ def track(
         progress: called with (steps done, total steps, a note).
         occluded: `[N, 478]` bool: hidden landmarks; they carry no weight.
         pictures: the N frames, for the photometric stage, which is skipped without them.
+        dense: dense landmarks of the N frames, fitted in place of the detected ones.
 
     Raises HeadModelError for a head without landmarks, InputError when no frame has a face.
     """
@@ -106,7 +109,7 @@ def track(
         )
     total = step_count(settings, pictures is not None)
     with one_torch_thread():
-        fit = ClipFit(pixels, times, width, height, asset, settings, occluded)
+        fit = ClipFit(pixels, times, width, height, asset, settings, occluded, dense)
         photometric = None
         if pictures is not None:
             photometric = PhotometricTerm(asset, fit.space, pictures, fit.scale, settings.photographs)

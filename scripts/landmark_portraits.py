@@ -1,6 +1,6 @@
-"""Portraits of synthetic people with the landmarks that the detector finds on them: what the first guess learns from.
+"""Portraits of synthetic people with the landmarks that the detector finds: what dense landmarks are learned from.
 
-    python scripts/first_guess_data.py --out DATA --sitters 60 --people 60
+    python scripts/landmark_portraits.py --out DATA --sitters 300 --people 20
 
 Each sitter's paint, hair and clothes are worn by `people` heads of random identities, seen in `views` portraits each. A
 file of DATA holds one sitter's; a sitter depends on the seed and its number only, and files that are there are kept, so
@@ -31,16 +31,14 @@ class Settings:
     """Folder of the files."""
     seed: int = 0
     """Everything follows from it."""
-    sitters: int = 60
+    sitters: int = 300
     """Paints, hair styles and clothes."""
-    people: int = 60
+    people: int = 20
     """Identities of a sitter."""
     views: int = 5
     """Portraits of an identity."""
-    size: int = 132
+    size: int = 160
     """Pixels of a portrait."""
-    side: int = 96
-    """Pixels of the view that is kept."""
     first: int = 0
     """Number of the first sitter."""
 
@@ -71,7 +69,6 @@ def portraits_of(number: int, settings: Settings) -> dict[str, np.ndarray]:
     from avatar.flame.library import load_head
     from avatar.synthetic import portraits
     from capture_tools.detect.face_mesh import FaceMesh
-    from capture_tools.multiview.views import cut_view, view_of
 
     rng = np.random.default_rng([settings.seed, 31, number])
     asset = load_head()
@@ -100,12 +97,11 @@ def portraits_of(number: int, settings: Settings) -> dict[str, np.ndarray]:
             portrait = sitter.draw(params, turned, camera, light, backdrop, shadows=shadows)
             image = degraded(rng, portrait.image)
             found = detect(mesh, rng, image, portrait.landmarks)
-            view = view_of(portrait.landmarks if found is None else found)
             keep(
                 found=found is not None,
                 detected=np.zeros((478, 2), np.float32) if found is None else found,
                 true=portrait.landmarks,
-                picture=cut_view(image, view, settings.side),
+                picture=image,
                 expr=params.expr[0].numpy(),
                 jaw=params.jaw[0].numpy(),
                 eyes=params.eyes[0].numpy(),

@@ -1,0 +1,84 @@
+"""Dense landmarks of pictures with detected faces.
+
+The weights belong to one head model; other heads are tracked by the detector's landmarks. docs/tracking.md says how
+they were trained and what they reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from avatar.base.errors import HeadModelError
+from avatar.base.files import read_json
+from avatar.flame.assets import HeadAsset
+from avatar.kernels.runtime.threads import one_torch_thread
+from capture_tools.dense_landmarks.network import DenseNetwork
+from capture_tools.dense_landmarks.points import DensePoints, dense_points
+from capture_tools.detect.face_view import SIDE, cut_view, in_view, view_of
+from capture_tools.detect.selection import Crop
+
+WEIGHTS = Path(__file__).parent / "data" / "dense_landmarks.safetensors"
+"""Its record, with the scripts, the seed and the figures that made it, lies beside it as JSON."""
+
+
+@dataclass(frozen=True)
+class DenseLandmarks:
+    """P surface points (`DensePoints`) in N pictures."""
+
+    points: DensePoints
+    places: np.ndarray
+    """`[N, P, 2]` float32 pixels; NaN in pictures without a face."""
+    deviation: np.ndarray
+    """`[N, P]` float32 pixels."""
+
+
+def place_dense_landmarks(
+    asset: HeadAsset, images: Iterable[np.ndarray], crop: Crop, landmarks: np.ndarray
+) -> DenseLandmarks | None:
+    """Find the head's surface points in N pictures.
+
+    images: their crops, uint8 `[S, S, 3]`. landmarks: `[N, 478, 2]` detected, source pixels; NaN without a face.
+    Returns source pixels; None for a head model that the network does not know.
+    """
+    network = load_network(asset.fingerprint)
+    if network is None:
+        return None
+    points = dense_points(asset)
+    places = np.full((len(landmarks), len(points), 2), np.nan, np.float32)
+    deviation = np.full(places.shape[:2], np.nan, np.float32)
+    for row, (image, found) in enumerate(zip(images, crop.to_crop(landmarks), strict=True)):
+        if np.isfinite(found).all():
+            places[row], deviation[row] = look(network, image, found)
+    return DenseLandmarks(points, crop.to_source(places), deviation / crop.scale)
+
+
+@torch.no_grad()
+def look(network: DenseNetwork, image: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places `[P, 2]` and deviations `[P]` of the points in one picture with landmarks `[478, 2]`, pixels."""
+    view = view_of(landmarks)
+    picture = torch.from_numpy(cut_view(image, view)).permute(2, 0, 1)[None].float() / 255
+    with one_torch_thread():
+        _, places, deviation = network(picture, torch.from_numpy(in_view(landmarks, view))[None])
+    back = np.linalg.inv(view[:, :2])
+    found = (places[0].double().numpy() - view[:, 2]) @ back.T
+    return found.astype(np.float32), (deviation[0].exp().numpy() / np.linalg.norm(view[0, :2])).astype(np.float32)
+
+
+@cache
+def load_network(fingerprint: str) -> DenseNetwork | None:
+    """The trained network; None where it was trained for another head."""
+    from safetensors.torch import load_file
+
+    record = read_json(WEIGHTS.with_suffix(".json"), HeadModelError)
+    if record["head_fingerprint"] != fingerprint:
+        return None
+    weights = {name: value.float() for name, value in load_file(WEIGHTS).items()}
+    network = DenseNetwork(len(weights["rest"]), SIDE)
+    network.load_state_dict(weights)
+    return network.eval()
