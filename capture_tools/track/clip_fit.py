@@ -120,7 +120,7 @@ class ClipFit:
         if dense is None:
             self.evidence = detected_evidence(asset, self.space.basis, self.detected)
         else:
-            self.evidence = dense_evidence(asset, self.space.basis, dense, self.unit, self.w)
+            self.evidence = dense_evidence(asset, self.space.basis, dense, self.unit)
             self.w = with_dense(self.w)
             others = self.evidence.points.count - LANDMARK_COUNT
             self.free = torch.cat([self.free, self.seen[:, None].expand(-1, others)], 1)
@@ -199,9 +199,12 @@ class ClipFit:
         v, w = self.v, self.w
         p = self.parameters(with_offset=False)
         points = self.landmark_points(p, with_offset)
-        residual = (self.project(points) - self.evidence.places) / self.unit[:, None, None]
-        total = landmark_term(residual * self.evidence.trust[..., None], weights, w)
-        total = total + opening_term(residual, self.free, w) + w.shape * v["shape"].square().sum()
+        projected, unit = self.project(points), self.unit[:, None, None]
+        residual = (projected - self.evidence.places) / unit
+        total = self.evidence.worth * landmark_term(residual * self.evidence.trust[..., None], weights, w)
+        # Of openings the detector, whose errors go by face, knows more than the dense landmarks.
+        apart = (projected[:, :LANDMARK_COUNT] - self.detected) / unit
+        total = total + opening_term(apart, self.free, w) + w.shape * v["shape"].square().sum()
         total = total + (v["focal"] / self.settings.focal_deviation).square()
         # Size and distance are ambiguous: priors on lengths must not favour a small head.
         size = 1 + self.growth @ v["shape"]
