@@ -98,7 +98,7 @@ def test_two_faces(avatar, recordings, tmp_path):
     assert "frames" in warned[0]
     assert "larger" in warned[0]
     assert report["crop"]["x0"] > 200  # the larger face is the one on the right
-    assert report["landmark_error_iod"] < 0.025
+    assert report["landmark_error_iod"] < 0.028
 
 
 def test_too_few_usable_frames(avatar, tiny_driver, tmp_path):

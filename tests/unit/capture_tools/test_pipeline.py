@@ -249,7 +249,7 @@ def test_full_disk_is_noticed_before_work(painted_video: Path, tmp_path: Path, m
 def test_real_clips_are_tracked_closely(real_clips: Path, tmp_path: Path, name: str, end: float | None) -> None:
     out = capture(real_clips / name, tmp_path / "capture", CaptureSettings(size=256, end=end, max_frames=24))
     report = json.loads((out / "report" / "report.json").read_text())
-    assert report["landmark_error_iod"] < 0.02
+    assert report["landmark_error_iod"] < 0.025  # to the detector's landmarks; the head is fitted to dense ones
     assert report["frames_dropped"] == []
     assert report["camera_mode"] == "static"
     assert not any("background moves" in warning for warning in report["warnings"])
