@@ -28,7 +28,7 @@ from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.rotations import axis_angle_to_matrix
 from capture_tools.dense_landmarks.network import DenseNetwork
-from capture_tools.dense_landmarks.points import DensePoints, dense_points
+from capture_tools.dense_landmarks.points import EXTRA, DensePoints, dense_points
 from capture_tools.detect.face_view import SIDE, cut_view, in_view, view_of
 
 WARM_UP = 300
@@ -233,11 +233,8 @@ def main() -> None:
         torch.as_tensor(points.at(asset.template, asset.faces), dtype=torch.float32),
         torch.as_tensor(in_view(known.detected[some], views)),
     )
-    regions = {
-        "ears": np.arange(LANDMARK_COUNT, LANDMARK_COUNT + 40),
-        "neck": np.arange(LANDMARK_COUNT + 40, LANDMARK_COUNT + 64),
-        "scalp": np.arange(LANDMARK_COUNT + 64, len(points)),
-    }
+    ends = np.cumsum([LANDMARK_COUNT, *EXTRA.values()])
+    regions = {name: np.arange(*rows) for name, rows in zip(EXTRA, itertools.pairwise(ends), strict=True)}
     adam = torch.optim.AdamW(network.parameters(), lr=settings.rate, weight_decay=0.02)
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.997), use_buffers=False

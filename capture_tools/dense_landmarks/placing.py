@@ -52,9 +52,10 @@ def place_dense_landmarks(
     points = dense_points(asset)
     places = np.full((len(landmarks), len(points), 2), np.nan, np.float32)
     deviation = np.full(places.shape[:2], np.nan, np.float32)
-    for row, (image, found) in enumerate(zip(images, crop.to_crop(landmarks), strict=True)):
-        if np.isfinite(found).all():
-            places[row], deviation[row] = look(network, image, found)
+    with one_torch_thread():
+        for row, (image, found) in enumerate(zip(images, crop.to_crop(landmarks), strict=True)):
+            if np.isfinite(found).all():
+                places[row], deviation[row] = look(network, image, found)
     return DenseLandmarks(points, crop.to_source(places), deviation / crop.scale)
 
 
@@ -63,8 +64,7 @@ def look(network: DenseNetwork, image: np.ndarray, landmarks: np.ndarray) -> tup
     """Places `[P, 2]` and deviations `[P]` of the points in one picture with landmarks `[478, 2]`, pixels."""
     view = view_of(landmarks)
     picture = torch.from_numpy(cut_view(image, view)).permute(2, 0, 1)[None].float() / 255
-    with one_torch_thread():
-        _, places, deviation = network(picture, torch.from_numpy(in_view(landmarks, view))[None])
+    _, places, deviation = network(picture, torch.from_numpy(in_view(landmarks, view))[None])
     back = np.linalg.inv(view[:, :2])
     found = (places[0].double().numpy() - view[:, 2]) @ back.T
     return found.astype(np.float32), (deviation[0].exp().numpy() / np.linalg.norm(view[0, :2])).astype(np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 
 from avatar.base.conventions import LANDMARK_COUNT
 from avatar.flame.assets import HeadAsset
-from avatar.flame.landmarks import mediapipe_mirror
+from avatar.flame.landmarks import mediapipe_mirror, surface_points
 
 EXTRA = {"ears": 40, "neck": 24, "scalp": 32}
 """Vertices of each region, without those on the middle line half of them on either side."""
@@ -30,7 +30,7 @@ class DensePoints:
 
     def at(self, vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
         """The points `[..., P, 3]` of heads with vertices `[..., V, 3]`."""
-        return (vertices[..., triangles[self.faces], :] * self.barycentrics[..., None]).sum(-2)
+        return surface_points(vertices, triangles, self.faces, self.barycentrics)
 
 
 def dense_points(asset: HeadAsset) -> DensePoints:

@@ -202,7 +202,7 @@ class ClipFit:
         projected, unit = self.project(points), self.unit[:, None, None]
         residual = (projected - self.evidence.places) / unit
         total = self.evidence.worth * landmark_term(residual * self.evidence.trust[..., None], weights, w)
-        # Of openings the detector, whose errors go by face, knows more than the dense landmarks.
+        # Openings are the detector's: its networks for lips and eyes learned from real faces.
         apart = (projected[:, :LANDMARK_COUNT] - self.detected) / unit
         total = total + opening_term(apart, self.free, w) + w.shape * v["shape"].square().sum()
         total = total + (v["focal"] / self.settings.focal_deviation).square()
