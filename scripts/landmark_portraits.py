@@ -21,6 +21,10 @@ FIRST_SEED = 100_000
 
 SHADOWS = 0.25
 """Share of the portraits in which the lamp throws shadows, which cost as much as all else."""
+BALD, GLASSES = 0.12, 0.1
+"""Shares of the people without hair, and of the portraits with glasses."""
+EYES = ((33, 133, 159, 145), (263, 362, 386, 374))
+"""Landmarks of the right and the left eye: outer and inner corner, upper and lower lid."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def portraits_of(number: int, settings: Settings) -> dict[str, np.ndarray]:
         shape = portraits.random_identity(rng, asset, rng.uniform(0.45, 0.75))
         keep(shape=shape.numpy())
         same_face = portraits.random_face(rng, asset) if rng.random() < 0.4 else None
+        bald = bool(rng.random() < BALD)
         for _ in range(settings.views):
             params = same_face.clone() if same_face is not None else portraits.random_face(rng, asset)
             params.shape = shape
@@ -94,8 +99,9 @@ def portraits_of(number: int, settings: Settings) -> dict[str, np.ndarray]:
             backdrop = portraits.random_backdrop(rng, sitter.backdrop, settings.size)
             light = portraits.random_light(rng)
             turned, shadows = yaw * rng.uniform(0, 1), bool(rng.random() < SHADOWS)
-            portrait = sitter.draw(params, turned, camera, light, backdrop, shadows=shadows)
-            image = degraded(rng, portrait.image)
+            portrait = sitter.draw(params, turned, camera, light, backdrop, shadows=shadows, bald=bald)
+            image = with_glasses(rng, portrait.image, portrait.landmarks) if rng.random() < GLASSES else portrait.image
+            image = degraded(rng, blotched(rng, image) if rng.random() < 0.5 else image)
             found = detect(mesh, rng, image, portrait.landmarks)
             keep(
                 found=found is not None,
@@ -150,6 +156,9 @@ def degraded(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         ]
         image = np.mean(moved, 0).astype(np.uint8)
     values = image.astype(np.float32)
+    if rng.random() < 0.3:  # what phones sharpen
+        values += rng.uniform(0.3, 1.5) * (values - cv2.GaussianBlur(values, (0, 0), float(rng.uniform(0.7, 2.0))))
+        values = values.clip(0, 255)
     gamma, gain = np.exp(rng.normal(0, 0.12)), np.exp(rng.normal(0, 0.06, 3))
     values = 255 * (values / 255) ** gamma * gain
     values += rng.normal(0, rng.uniform(0, 3), values.shape)
@@ -158,6 +167,50 @@ def degraded(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         quality = int(rng.integers(50, 95))
         image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1)
     return np.ascontiguousarray(image)
+
+
+def blotched(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Smooth patches of other brightness and colour: uneven skin, coloured lights, local tone mapping."""
+    import cv2
+
+    size = image.shape[0]
+    cells = int(rng.integers(3, 14))
+    patches = rng.normal(0, 1, (cells, cells, 1)) * rng.uniform(0, 0.14) + rng.normal(0, 0.04, (cells, cells, 3))
+    patches = cv2.resize(patches.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.clip(image * np.exp(patches), 0, 255).astype(np.uint8)
+
+
+def with_glasses(rng: np.random.Generator, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Rims around the eyes, a bridge and temples towards the ears, drawn over the picture; now and then dark glasses."""
+    import cv2
+
+    image, shades = image.copy(), image.copy()
+    colour = tuple(int(v) for v in rng.integers(0, 200, 3) * rng.choice([0.15, 1.0]))
+    width, round_ones = int(rng.integers(1, 4)), rng.random() < 0.5
+    across, up = landmarks[263] - landmarks[33], landmarks[10] - landmarks[152]
+    wide, high = rng.uniform(0.19, 0.27), rng.uniform(0.10, 0.16)
+    angles = np.linspace(0, 2 * np.pi, 33)
+    power = 1.0 if round_ones else 0.45
+    lobe = np.stack([np.cos(angles), np.sin(angles)], 1)
+    lobe = np.sign(lobe) * np.abs(lobe) ** power
+    inner = []
+    for eye, ear, side in zip(EYES, (127, 356), (-1, 1), strict=True):
+        middle = landmarks[list(eye)].mean(0) - 0.03 * up
+        shown = np.linalg.norm(landmarks[eye[0]] - landmarks[eye[1]]) / (0.33 * np.linalg.norm(across) + 1e-6)
+        rim = middle + lobe[:, :1] * across * wide * np.clip(shown, 0.3, 1.2) + lobe[:, 1:] * up * high
+        points = np.rint(8 * rim).astype(np.int32)
+        cv2.fillPoly(shades, [points], colour, cv2.LINE_AA, 3)
+        cv2.polylines(image, [points], True, colour, width, cv2.LINE_AA, 3)
+        outer = middle + side * across * wide * np.clip(shown, 0.3, 1.2)
+        cv2.line(image, _pixel(outer), _pixel(landmarks[ear]), colour, width, cv2.LINE_AA)
+        inner.append(2 * middle - outer)
+    cv2.line(image, _pixel(inner[0]), _pixel(inner[1]), colour, width, cv2.LINE_AA)
+    tint = rng.uniform(0.0, 0.15) if rng.random() < 0.85 else rng.uniform(0.5, 0.95)
+    return np.rint((1 - tint) * image + tint * shades).astype(np.uint8)
+
+
+def _pixel(place: np.ndarray) -> tuple[int, int]:
+    return int(round(float(place[0]))), int(round(float(place[1])))
 
 
 def occluded(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:

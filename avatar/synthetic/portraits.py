@@ -74,8 +74,11 @@ class Sitter:
         self._neck = torch.as_tensor(np.flatnonzero(asset.region("neck")))
 
     @torch.no_grad()
-    def pose(self, params: HeadParameters, turned: float) -> Posed:
-        """All meshes of the person with the head of `params` (one frame) and shoulders turned by `turned` radians."""
+    def pose(self, params: HeadParameters, turned: float, bald: bool = False) -> Posed:
+        """All meshes of the person with the head of `params` (one frame) and shoulders turned by `turned` radians.
+
+        bald: whether the hair is left out; the scalp then has the colour it has below hair.
+        """
         person = self.person
         still = HeadParameters.neutral(self.asset)
         still.shape = params.shape
@@ -89,6 +92,8 @@ class Sitter:
         head = self.model(params)
         skull = head.world_from_skull[0]
         hair = hair @ skull[:3, :3].T + skull[:3, 3]
+        if bald:  # a point inside the skull, where no ray finds it
+            hair = hair.mean(0).expand_as(hair)
         lashes = grow_lashes(person, head.vertices[0], skull[:3, 1])
         vertices = torch.cat([head.vertices[0], hair, torso, *lashes])
         tangents = torch.zeros_like(vertices)
@@ -108,10 +113,11 @@ class Sitter:
         backdrop: np.ndarray,
         *,
         shadows: bool = True,
+        bald: bool = False,
     ) -> Portrait:
         """Render one ray a pixel. backdrop: `[S, S, 3]` linear float32 of the camera's size. shadows: whether the lamp
-        throws any, which takes as long as the rest."""
-        posed = self.pose(params, turned)
+        throws any, which takes as long as the rest. bald: see `pose`."""
+        posed = self.pose(params, turned, bald)
         person = self.person
         if not shadows:
             person = replace(person, shadowed=torch.zeros_like(person.shadowed))

@@ -83,11 +83,10 @@ def reconstruct(
     hidden = np.stack([~inside_picture(m, *p.image.shape[1::-1]) for m, p in zip(landmarks, photographs, strict=True)])
     crop = face_crop(placed, frame.scales)
     images = frame.cut([p.image for p in photographs], crop)
-    tracker = TrackSettings(
+    tracker = TrackSettings.of_photographs(
         focal_prior=frame.focal_prior,
         focal_deviation=KNOWN_LENS if frame.known else TrackSettings().focal_deviation,
         weights=weights,
-        photographs=True,
     )
     pictures = Pictures(images, masks_of(images), crop) if settings.refine else None
     times = APART * np.arange(len(photographs))
