@@ -1,7 +1,7 @@
 """Dense landmarks of pictures with detected faces.
 
-The weights belong to one head model; other heads are tracked by the detector's landmarks. docs/tracking.md says how
-they were trained and what they reach.
+The weights belong to the open head, and to the heads learned from it, whose vertices are the same places of a face;
+other heads are tracked by the detector's landmarks. docs/tracking.md says how they were trained and what they reach.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from avatar.base.errors import HeadModelError
 from avatar.base.files import read_json
 from avatar.flame.assets import HeadAsset
+from avatar.flame.library import load_head
 from avatar.kernels.runtime.threads import one_torch_thread
 from capture_tools.dense_landmarks.network import DenseNetwork
 from capture_tools.dense_landmarks.points import DensePoints, dense_points
@@ -46,10 +47,10 @@ def place_dense_landmarks(
     images: their crops, uint8 `[S, S, 3]`. landmarks: `[N, 478, 2]` detected, source pixels; NaN without a face.
     Returns source pixels; None for a head model that the network does not know.
     """
-    network = load_network(asset.fingerprint)
-    if network is None:
+    known = load_head()
+    if not np.array_equal(asset.faces, known.faces):
         return None
-    points = dense_points(asset)
+    network, points = load_network(known.fingerprint), dense_points(known)
     places = np.full((len(landmarks), len(points), 2), np.nan, np.float32)
     deviation = np.full(places.shape[:2], np.nan, np.float32)
     with one_torch_thread():
@@ -71,13 +72,19 @@ def look(network: DenseNetwork, image: np.ndarray, landmarks: np.ndarray) -> tup
 
 
 @cache
-def load_network(fingerprint: str) -> DenseNetwork | None:
-    """The trained network; None where it was trained for another head."""
+def load_network(fingerprint: str) -> DenseNetwork:
+    """The trained network. HeadModelError where it was trained for another head."""
     from safetensors.torch import load_file
 
     record = read_json(WEIGHTS.with_suffix(".json"), HeadModelError)
     if record["head_fingerprint"] != fingerprint:
-        return None
+        raise HeadModelError(
+            "the network of dense landmarks was trained for another head",
+            where=WEIGHTS,
+            expected=fingerprint[:12],
+            found=str(record["head_fingerprint"])[:12],
+            fix="train it: python scripts/train_dense_landmarks.py",
+        )
     weights = {name: value.float() for name, value in load_file(WEIGHTS).items()}
     network = DenseNetwork(len(weights["rest"]), SIDE)
     network.load_state_dict(weights)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from avatar.base.conventions import LANDMARK_COUNT
+from avatar.base.errors import HeadModelError
 from avatar.flame.library import load_head
 from avatar.flame.model import HeadModel, HeadParameters
 from avatar.geometry.cameras import project
@@ -54,10 +55,16 @@ def test_points_begin_with_the_landmarks_and_every_one_has_its_mirror_image(asse
     assert first == len(points)
 
 
-def test_the_network_is_for_the_open_head_alone(asset):
-    assert load_network(asset.fingerprint) is not None
-    other = replace(asset, fingerprint="0" * 64)
-    assert place_dense_landmarks(other, [], Crop(0, 0, 8, 8), np.zeros((0, 478, 2))) is None
+def test_the_network_is_for_heads_with_the_open_heads_surface(asset, points):
+    nothing = ([], Crop(0, 0, 8, 8), np.zeros((0, 478, 2)))
+    learned = replace(asset, template=1.02 * asset.template, fingerprint="0" * 64)
+    placed = place_dense_landmarks(learned, *nothing)
+    assert placed is not None
+    assert np.array_equal(placed.points.faces, points.faces)  # the open head's, not the farthest of this one
+    other = replace(asset, faces=asset.faces[:, [1, 2, 0]], fingerprint="0" * 64)
+    assert place_dense_landmarks(other, *nothing) is None
+    with pytest.raises(HeadModelError, match="another head"):
+        load_network("0" * 64)
 
 
 def test_each_point_has_gradients_from_both_steps_and_from_the_picture(asset, points):
