@@ -20,11 +20,16 @@ from avatar.geometry.meshes import vertex_normals
 from avatar.training.over_mesh import fill_over_mesh, mirrored
 
 FRAMES = 32
-HIGHEST, STEPS = 0.08, 33
+HIGHEST, STEPS = 0.08, 65
 """Metres off the scalp up to which hair is measured, and places looked at on the way."""
-OUTLINE = 0.25
+OUTLINE = 0.12
 """Greatest cosine between view and normal on the mesh's outline."""
 INSIDE = 0.5
+LOWEST_SHARE = 0.25
+"""Quantile of the heights that frames tell of a vertex. Each is as high as the hair at most: the mask's edge is that of
+all hair along the ray."""
+LEVEL = 0.012
+"""Metres up or down within which hair that no frame shows in outline is as high as what is."""
 ROW, ROW_OUTLINES = 0.005, 8
 """Height in metres of a row around the neck, and the places on outlines that have to tell of one."""
 THINNEST, THICKEST = 0.001, 0.025
@@ -48,7 +53,7 @@ def hair_heights(identity: Identity, frames: FrameSet) -> Tensor:
     neutral = identity.neutral()
     reached, shown = reached_in_outline(identity, frames, scalp | neck)
     clothes = clothes_heights(neutral[:, 1], torch.where(neck, reached, torch.nan))
-    middle = torch.where(scalp, reached, torch.nan).nanmedian(0).values[:, None]
+    middle = torch.where(scalp, reached, torch.nan).nanquantile(LOWEST_SHARE, 0)[:, None]
     known = middle.isfinite().float()
     middle = middle.nan_to_num(0.0)
     other, other_known = mirrored(neutral, faces, torch.cat([middle.expand(-1, 3), known], 1))
@@ -57,6 +62,9 @@ def hair_heights(identity: Identity, frames: FrameSet) -> Tensor:
     hair = torch.full_like(clothes, HIGHEST)
     if known.any():
         filled = fill_over_mesh(middle, known, faces, scalp)[:, 0]
+        there = known > 0
+        level = same_level(neutral[:, 1], neutral[there, 1], middle[there, 0])
+        filled = torch.where(there, filled, torch.minimum(filled, level))
         hair = torch.where((known > 0) | ~shown, filled, HIGHEST)
     return torch.where(scalp, hair, torch.where(neck & ~shown, clothes, 0.0))
 
@@ -83,6 +91,12 @@ def reached_in_outline(identity: Identity, frames: FrameSet, region: Tensor) -> 
         reached[outline] = (inside.float().cumprod(1).sum(1) - 1).clamp_min(0) * (HIGHEST / (STEPS - 1))
         found.append(reached)
     return torch.stack(found), shown
+
+
+def same_level(level: Tensor, known_level: Tensor, height: Tensor) -> Tensor:
+    """`[V]` mean of heights `[K]` known at `known_level` `[K]`, weighted by how near that is to `level` `[V]`; metres."""
+    apart = (level[:, None] - known_level) / LEVEL
+    return torch.softmax(-apart.square() / 2, 1) @ height
 
 
 def clothes_heights(level: Tensor, reached: Tensor) -> Tensor:

@@ -66,8 +66,8 @@ HAIR_FROM, HAIR_TO = 0.02, 0.06
 """Metres off scalp, ears and neck between which hair and clothes are less and less expected."""
 HAIR_WEIGHT = 0.4
 """Weight from HAIR_TO on, relative to that off bare skin."""
-HAIR_SLACK, HAIR_EDGE = 0.003, 0.005
-"""Metres beyond the hair's measured height from which on space has to be empty, and over which that sets in."""
+HAIR_EDGE = 0.004
+"""Metres beyond the hair's measured height over which the demand that space be empty sets in."""
 HAIR_DEPTH = 0.004
 """Metres within the hair's measured height at which rays meet its surface."""
 OFF_HAIR = 0.08
@@ -290,7 +290,7 @@ def off_head(query: MeshQuery, vertices: Tensor, marks: Tensor, hair: Tensor, se
     """
     generator = torch.Generator().manual_seed(seed)
     found, weights = [], []
-    for bare, low, high in ((True, SKIN, OFF_SKIN), (False, HAIR_SLACK, OFF_HAIR)):
+    for bare, low, high in ((True, SKIN, OFF_SKIN), (False, 0.0, OFF_HAIR)):
         chosen = (marks[:, 7] if bare else marks[:, 5:7].amax(1)) > 0.99
         pool = chosen.nonzero().squeeze(1)
         if len(pool) == 0:
@@ -315,7 +315,7 @@ def off_head(query: MeshQuery, vertices: Tensor, marks: Tensor, hair: Tensor, se
 def emptiness_off_hair(distance: Tensor, hair: Tensor) -> Tensor:
     """Weights `[Q]` with which space has to be empty at `[Q]` metres from a head with hair `[Q]` metres high."""
     expected = HAIR_WEIGHT * ((distance - HAIR_FROM) / (HAIR_TO - HAIR_FROM)).clamp(0, 1)
-    return torch.maximum(expected, ((distance - hair - HAIR_SLACK) / HAIR_EDGE).clamp(0, 1))
+    return torch.maximum(expected, ((distance - hair) / HAIR_EDGE).clamp(0, 1))
 
 
 def shell_loss(density: Tensor, offset: Tensor, tolerance: Tensor) -> Tensor:
