@@ -30,8 +30,10 @@ LONGEST_SIDE = 720
 SMALL_SIDE = 480
 """Pixels of the longer side up to which frames are enlarged for features, as SIFT does; it takes four times as long."""
 MOST_FEATURES = 800
-KEYFRAMES = 40
-"""Frames that build the scene; all pairs of them are matched."""
+PEAK, SMALL_PEAK = 0.004, 0.0025
+"""Least contrast of a feature, in large and in small frames, which have few."""
+KEYFRAMES, SMALL_KEYFRAMES = 40, 56
+"""Frames that build the scene, of large and of small frames; all pairs of them are matched."""
 FOCAL_STARTS = (0.75, 1.0, 1.4, 1.8, 2.2, 2.8, 3.5)
 """Focal lengths over the longer side to start from where none is known: wide phones to long lenses."""
 MINIMAL_POINTS = 60
@@ -89,12 +91,13 @@ def _quiet() -> Iterator[None]:
 
 
 def solve_cameras(
-    views: Iterable[tuple[np.ndarray, np.ndarray]], focal: float | None = None, keyframes: int = KEYFRAMES
+    views: Iterable[tuple[np.ndarray, np.ndarray]], focal: float | None = None, keyframes: int | None = None
 ) -> CameraPath:
     """Find the camera of every frame of a clip from its static background.
 
     views: frames uint8 `[H, W, 3]` sRGB in time order, each with its mask uint8 `[h, w]`, 255 = person, which is
-    resized to the frame and dilated; read once. focal: pixels, where it is known; it is then kept. All frames share one
+    resized to the frame and dilated; read once. focal: pixels, where it is known; it is then kept. keyframes: the usual
+    number where it is None. All frames share one
     pinhole without distortion, its principal point in the centre. The same input gives the same trajectory.
     Raises InputError, in words for a user, where the background has too little texture or parallax.
     """
@@ -103,7 +106,8 @@ def solve_cameras(
     held, width, height = _prepare(views)
     if len(held) < 3:
         raise InputError("too few frames to find the camera trajectory", expected="at least 3", found=len(held))
-    chosen = np.unique(np.linspace(0, len(held) - 1, min(keyframes, len(held))).round().astype(int))
+    usual = SMALL_KEYFRAMES if _is_small(held[0]) else KEYFRAMES
+    chosen = np.unique(np.linspace(0, len(held) - 1, min(keyframes or usual, len(held))).round().astype(int))
     with _quiet():
         found = _features([held[index] for index in chosen])
         scale = min(1.0, LONGEST_SIDE / max(width, height))
@@ -128,6 +132,10 @@ def _size(width: int, height: int, scale: float) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
+def _is_small(view: View) -> bool:
+    return max(view.grey.shape) <= SMALL_SIDE
+
+
 def _prepare(views: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[list[View], int, int]:
     """The frames as they are looked at, and the width and height of those given."""
     import cv2
@@ -148,8 +156,8 @@ def _features(views: list[View]) -> list[Features]:
 
     options = pycolmap.FeatureExtractionOptions(num_threads=1, use_gpu=False)
     options.sift.max_num_features = 3 * MOST_FEATURES  # many lie on the person
-    options.sift.peak_threshold = 0.004
-    options.sift.first_octave = -1 if max(views[0].grey.shape) <= SMALL_SIDE else 0
+    options.sift.peak_threshold = SMALL_PEAK if _is_small(views[0]) else PEAK
+    options.sift.first_octave = -1 if _is_small(views[0]) else 0
 
     def some(part: list[View]) -> list[Features]:
         extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
