@@ -181,7 +181,7 @@ def blotched(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def with_glasses(rng: np.random.Generator, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """Rims around the eyes, a bridge and temples towards the ears, drawn over the picture; now and then dark glasses."""
+    """Rims around the eyes, a bridge and temples, drawn over the picture; now and then the glasses are dark."""
     import cv2
 
     image, shades = image.copy(), image.copy()
@@ -210,7 +210,7 @@ def with_glasses(rng: np.random.Generator, image: np.ndarray, landmarks: np.ndar
 
 
 def _pixel(place: np.ndarray) -> tuple[int, int]:
-    return int(round(float(place[0]))), int(round(float(place[1])))
+    return round(float(place[0])), round(float(place[1]))
 
 
 def occluded(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:

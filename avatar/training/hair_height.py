@@ -94,7 +94,7 @@ def reached_in_outline(identity: Identity, frames: FrameSet, region: Tensor) -> 
 
 
 def same_level(level: Tensor, known_level: Tensor, height: Tensor) -> Tensor:
-    """`[V]` mean of heights `[K]` known at `known_level` `[K]`, weighted by how near that is to `level` `[V]`; metres."""
+    """`[V]` mean of heights `[K]` known at `known_level` `[K]`, weighted by its nearness to `level` `[V]`; metres."""
     apart = (level[:, None] - known_level) / LEVEL
     return torch.softmax(-apart.square() / 2, 1) @ height
 

@@ -85,7 +85,7 @@ def reconstruct(
     images = frame.cut([p.image for p in photographs], crop)
     tracker = TrackSettings.of_photographs(
         focal_prior=frame.focal_prior,
-        focal_deviation=KNOWN_LENS if frame.known else TrackSettings().focal_deviation,
+        focal_deviation=KNOWN_LENS if frame.known else None,
         weights=weights,
     )
     pictures = Pictures(images, masks_of(images), crop) if settings.refine else None

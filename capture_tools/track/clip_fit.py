@@ -1,9 +1,8 @@
 """The variables of one clip's tracking and their optimisation.
 
 Identity, focal length and a smooth static offset are shared by the clip; head pose, expression, jaw and eyes are per
-frame and smooth in time. All of them are optimised jointly on surface points; no vertex is computed in the loop. Clips
-are descended by Adam, which ends before it follows the noise of single frames; a few photographs by L-BFGS, which takes a
-fifth of the time.
+frame and smooth in time. All of them are optimised jointly on surface points; no vertex is computed in the loop. Adam
+fits clips, for it ends before it follows the noise of single frames; L-BFGS fits photographs, in a fifth of the time.
 """
 
 from __future__ import annotations
@@ -32,7 +31,13 @@ from capture_tools.track.energy import (
     pose_prior,
     smoothness,
 )
-from capture_tools.track.landmark_evidence import dense_evidence, detected_evidence, with_dense
+from capture_tools.track.landmark_evidence import (
+    DENSE_LENS_DEVIATION,
+    LENS_DEVIATION,
+    dense_evidence,
+    detected_evidence,
+    with_dense,
+)
 from capture_tools.track.offset_space import offset_space
 from capture_tools.track.photometric import PhotometricTerm
 from capture_tools.track.surface_points import SurfacePoints
@@ -40,7 +45,7 @@ from capture_tools.track.surface_points import SurfacePoints
 WORLD_FROM_CAMERA_AXES = np.diag([1.0, -1.0, -1.0])
 """The camera looks along -z of the world with y up: OpenCV's axes flipped, its own inverse."""
 REFRESH, PHOTOGRAPHS_REFRESH = 60, 25
-"""Steps, by Adam and by L-BFGS, between updates of landmark weights, light and visibility, which are constant in between."""
+"""Steps, by Adam and by L-BFGS, between updates of landmark weights, light and visibility."""
 RATES = {
     "rotation": 0.01,
     "place": 0.01,
@@ -75,8 +80,8 @@ class TrackSettings:
     """Steps with the photometric term, where pictures are given."""
     focal_prior: float = 1.4
     """Expected focal length over the longer side of the frame."""
-    focal_deviation: float = 0.3
-    """Standard deviation of the log focal length."""
+    focal_deviation: float | None = None
+    """Standard deviation of the log focal length; None where nothing tells it (`landmark_evidence`)."""
     weights: EnergyWeights = field(default_factory=EnergyWeights)
     """Deviations and weights of the energy."""
     photographs: bool = False
@@ -129,12 +134,14 @@ class ClipFit:
         self.free = self.seen[:, None] * (1 - hidden)
         if dense is None:
             self.evidence = detected_evidence(asset, self.space.basis, self.detected)
+            lens = LENS_DEVIATION
         else:
             self.evidence = dense_evidence(asset, self.space.basis, dense, self.unit)
-            self.w = with_dense(self.w)
+            self.w, lens = with_dense(self.w), DENSE_LENS_DEVIATION
             others = self.evidence.points.count - LANDMARK_COUNT
             self.free = torch.cat([self.free, self.seen[:, None].expand(-1, others)], 1)
         self.focal_prior = settings.focal_prior * max(width, height)
+        self.focal_deviation = settings.focal_deviation or lens
         self.principal = torch.tensor([width / 2, height / 2])
         with torch.no_grad():
             rest = self.model(HeadParameters.neutral(asset))
@@ -215,7 +222,7 @@ class ClipFit:
         # Openings are the detector's: its networks for lips and eyes learned from real faces.
         apart = (projected[:, :LANDMARK_COUNT] - self.detected) / unit
         total = total + opening_term(apart, self.free, w) + w.shape * v["shape"].square().sum()
-        total = total + (v["focal"] / self.settings.focal_deviation).square()
+        total = total + (v["focal"] / self.focal_deviation).square()
         # Size and distance are ambiguous: priors on lengths must not favour a small head.
         size = 1 + self.growth @ v["shape"]
         total = total + self.prior.energy(p.expr / size, w) + pose_prior(p.jaw, p.eyes, w)
