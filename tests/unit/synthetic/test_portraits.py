@@ -34,6 +34,26 @@ def test_hair_keeps_its_distance_from_scalps_of_other_shapes(sitter):
     assert float((other - own)[near].abs().mean()) < 0.002
 
 
+def test_bald_heads_show_their_scalp_where_hair_was(sitter):
+    params = HeadParameters.neutral(sitter.asset)
+    centre = sitter.model.landmarks(sitter.model(params).vertices)[0].mean(0)
+    camera = portraits.place(np.random.default_rng(1), params, 0.2, 48, centre)
+    backdrop = np.full((48, 48, 3), (0.0, 1.0, 0.0), np.float32)
+    light = portraits.random_light(np.random.default_rng(2))
+    usual, bald = (
+        sitter.draw(params, 0.0, camera, light, backdrop, shadows=False, bald=bald) for bald in (False, True)
+    )
+    assert np.array_equal(usual.landmarks, bald.landmarks)
+    assert not (bald.mask & ~usual.mask).any()  # nothing is added
+    person = sitter.person
+    first = person.asset.vertex_count
+    hair = sitter.pose(params, 0.0, bald=True).vertices[first : first + len(person.hair.vertices)]
+    head = sitter.model(params).vertices[0].detach()
+    assert ((hair > head.amin(0)) & (hair < head.amax(0))).all()
+    changed = (usual.image != bald.image).any(-1)
+    assert 0.03 < changed[bald.mask].mean() < 0.6  # the scalp, not the face
+
+
 def test_a_portrait_shows_the_face_at_its_landmarks(sitter):
     draws = []
     for _ in range(2):
