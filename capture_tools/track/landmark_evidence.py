@@ -16,7 +16,7 @@ from capture_tools.track.surface_points import SurfacePoints
 
 LEAST_DEVIATION = 0.004
 """Of the eye distance: below it no dense landmark is believed."""
-DENSE_EVIDENCE, DENSE_SHAPE, DENSE_OFFSET = 0.4, 0.2, 4.0
+DENSE_EVIDENCE, DENSE_SHAPE, DENSE_OFFSET = 0.4, 0.3, 3.0
 """Factors on the weights of landmarks and of the priors of identity and offset. The errors of dense landmarks on one
 person are alike, so a frame says less; they are small, so identity can be believed more, and the static offset less."""
 
