@@ -6,7 +6,7 @@ other heads are tracked by the detector's landmarks. docs/tracking.md says how t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,8 +24,9 @@ from capture_tools.dense_landmarks.points import DensePoints, dense_points
 from capture_tools.detect.face_view import SIDE, cut_view, in_view, view_of
 from capture_tools.detect.selection import Crop
 
-WEIGHTS = Path(__file__).parent / "data" / "dense_landmarks.safetensors"
-"""Its record, with the scripts, the seed and the figures that made it, lies beside it as JSON."""
+WEIGHTS = tuple(Path(__file__).parent / "data" / f"dense_landmarks_{number}.safetensors" for number in (1, 2))
+"""Two trainings, whose mean is taken: on real faces they err differently. The record of each, with the scripts, the
+seed and the figures that made it, lies beside it as JSON."""
 
 
 @dataclass(frozen=True)
@@ -50,42 +51,51 @@ def place_dense_landmarks(
     known = load_head()
     if not np.array_equal(asset.faces, known.faces):
         return None
-    network, points = load_network(known.fingerprint), dense_points(known)
+    networks, points = load_networks(known.fingerprint), dense_points(known)
     places = np.full((len(landmarks), len(points), 2), np.nan, np.float32)
     deviation = np.full(places.shape[:2], np.nan, np.float32)
     with one_torch_thread():
         for row, (image, found) in enumerate(zip(images, crop.to_crop(landmarks), strict=True)):
             if np.isfinite(found).all():
-                places[row], deviation[row] = look(network, image, found)
+                places[row], deviation[row] = look(networks, image, found)
     return DenseLandmarks(points, crop.to_source(places), deviation / crop.scale)
 
 
 @torch.no_grad()
-def look(network: DenseNetwork, image: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places `[P, 2]` and deviations `[P]` of the points in one picture with landmarks `[478, 2]`, pixels."""
+def look(networks: Sequence[DenseNetwork], image: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places `[P, 2]` and deviations `[P]` of the points in one picture with landmarks `[478, 2]`, pixels.
+
+    Places are the networks' mean, deviations their geometric mean.
+    """
     view = view_of(landmarks)
     picture = torch.from_numpy(cut_view(image, view)).permute(2, 0, 1)[None].float() / 255
-    _, places, deviation = network(picture, torch.from_numpy(in_view(landmarks, view))[None])
+    detected = torch.from_numpy(in_view(landmarks, view))[None]
+    answers = [network(picture, detected)[1:] for network in networks]
+    places, deviation = (torch.stack(values).mean(0)[0] for values in zip(*answers, strict=True))
     back = np.linalg.inv(view[:, :2])
-    found = (places[0].double().numpy() - view[:, 2]) @ back.T
-    return found.astype(np.float32), (deviation[0].exp().numpy() / np.linalg.norm(view[0, :2])).astype(np.float32)
+    found = (places.double().numpy() - view[:, 2]) @ back.T
+    return found.astype(np.float32), (deviation.exp().numpy() / np.linalg.norm(view[0, :2])).astype(np.float32)
 
 
 @cache
-def load_network(fingerprint: str) -> DenseNetwork:
-    """The trained network. HeadModelError where it was trained for another head."""
+def load_networks(fingerprint: str) -> tuple[DenseNetwork, ...]:
+    """The trained networks. HeadModelError where they were trained for another head."""
+    return tuple(_load(path, fingerprint) for path in WEIGHTS)
+
+
+def _load(path: Path, fingerprint: str) -> DenseNetwork:
     from safetensors.torch import load_file
 
-    record = read_json(WEIGHTS.with_suffix(".json"), HeadModelError)
+    record = read_json(path.with_suffix(".json"), HeadModelError)
     if record["head_fingerprint"] != fingerprint:
         raise HeadModelError(
             "the network of dense landmarks was trained for another head",
-            where=WEIGHTS,
+            where=path,
             expected=fingerprint[:12],
             found=str(record["head_fingerprint"])[:12],
             fix="train it: python scripts/train_dense_landmarks.py",
         )
-    weights = {name: value.float() for name, value in load_file(WEIGHTS).items()}
+    weights = {name: value.float() for name, value in load_file(path).items()}
     network = DenseNetwork(len(weights["rest"]), SIDE)
     network.load_state_dict(weights)
     return network.eval()

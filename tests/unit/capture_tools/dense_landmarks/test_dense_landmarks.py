@@ -17,7 +17,7 @@ from avatar.geometry.cameras import project
 from avatar.geometry.rotations import matrix_to_axis_angle
 from avatar.synthetic import portraits
 from capture_tools.dense_landmarks.network import DenseNetwork
-from capture_tools.dense_landmarks.placing import DenseLandmarks, load_network, place_dense_landmarks
+from capture_tools.dense_landmarks.placing import WEIGHTS, DenseLandmarks, load_networks, place_dense_landmarks
 from capture_tools.dense_landmarks.points import EXTRA, dense_points
 from capture_tools.detect.landmark_detector import LandmarkDetector
 from capture_tools.detect.selection import Crop
@@ -64,7 +64,8 @@ def test_the_network_is_for_heads_with_the_open_heads_surface(asset, points):
     other = replace(asset, faces=asset.faces[:, [1, 2, 0]], fingerprint="0" * 64)
     assert place_dense_landmarks(other, *nothing) is None
     with pytest.raises(HeadModelError, match="another head"):
-        load_network("0" * 64)
+        load_networks("0" * 64)
+    assert sum(path.stat().st_size for path in WEIGHTS) < 12e6
 
 
 def test_each_point_has_gradients_from_both_steps_and_from_the_picture(asset, points):
