@@ -197,11 +197,12 @@ def with_glasses(rng: np.random.Generator, image: np.ndarray, landmarks: np.ndar
     for eye, ear, side in zip(EYES, (127, 356), (-1, 1), strict=True):
         middle = landmarks[list(eye)].mean(0) - 0.03 * up
         shown = np.linalg.norm(landmarks[eye[0]] - landmarks[eye[1]]) / (0.33 * np.linalg.norm(across) + 1e-6)
-        rim = middle + lobe[:, :1] * across * wide * np.clip(shown, 0.3, 1.2) + lobe[:, 1:] * up * high
+        half = across * wide * np.clip(shown, 0.3, 1.2)
+        rim = middle + lobe[:, :1] * half + lobe[:, 1:] * up * high
         points = np.rint(8 * rim).astype(np.int32)
         cv2.fillPoly(shades, [points], colour, cv2.LINE_AA, 3)
         cv2.polylines(image, [points], True, colour, width, cv2.LINE_AA, 3)
-        outer = middle + side * across * wide * np.clip(shown, 0.3, 1.2)
+        outer = middle + side * half
         cv2.line(image, _pixel(outer), _pixel(landmarks[ear]), colour, width, cv2.LINE_AA)
         inner.append(2 * middle - outer)
     cv2.line(image, _pixel(inner[0]), _pixel(inner[1]), colour, width, cv2.LINE_AA)

@@ -65,7 +65,7 @@ def hair_heights(identity: Identity, frames: FrameSet) -> Tensor:
         there = known > 0
         level = same_level(neutral[:, 1], neutral[there, 1], middle[there, 0])
         filled = torch.where(there, filled, torch.minimum(filled, level))
-        hair = torch.where((known > 0) | ~shown, filled, HIGHEST)
+        hair = torch.where(there | ~shown, filled, HIGHEST)
     return torch.where(scalp, hair, torch.where(neck & ~shown, clothes, 0.0))
 
 

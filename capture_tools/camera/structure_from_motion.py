@@ -97,8 +97,8 @@ def solve_cameras(
 
     views: frames uint8 `[H, W, 3]` sRGB in time order, each with its mask uint8 `[h, w]`, 255 = person, which is
     resized to the frame and dilated; read once. focal: pixels, where it is known; it is then kept. keyframes: the usual
-    number where it is None. All frames share one
-    pinhole without distortion, its principal point in the centre. The same input gives the same trajectory.
+    number where it is None. All frames share one pinhole without distortion, its principal point in the centre. The
+    same input gives the same trajectory.
     Raises InputError, in words for a user, where the background has too little texture or parallax.
     """
     import pycolmap

@@ -13,11 +13,8 @@ ROW = {"kernel", "backend", "device", "dtype", "direction", "points", "ms_median
 
 
 @pytest.fixture
-def timing(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import benchmark_timing
-
-    return benchmark_timing
+def timing(script):
+    return script("benchmark_timing")
 
 
 def test_a_quick_run_writes_every_kernel(tmp_path):

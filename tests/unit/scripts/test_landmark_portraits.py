@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 SIZE = 96
 
 
 @pytest.fixture
-def portraits(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import landmark_portraits
-
-    yield landmark_portraits
-    sys.modules.pop("landmark_portraits", None)
+def portraits(script):
+    return script("landmark_portraits")
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """The split by yaw: frames near the median train, those turned far are scored, and the capture itself stays."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,16 +9,10 @@ from avatar.base.errors import CaptureError
 from avatar.base.files import write_json
 from avatar.data.capture import read_capture
 
-SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
-
 
 @pytest.fixture
-def module(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import measure_turned
-
-    yield measure_turned
-    sys.modules.pop("measure_turned", None)
+def module(script):
+    return script("measure_turned")
 
 
 @pytest.fixture

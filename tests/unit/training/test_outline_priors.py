@@ -45,6 +45,18 @@ def paint_masks(training: TrainingData, outline) -> None:
         training.frames.masks[i] = 255 * outline(i, camera).to(torch.uint8)
 
 
+def paint_raised(training: TrainingData, height: Tensor) -> None:
+    """Masks of heads whose vertices are raised along their normals by `height` `[V]` metres."""
+    identity = training.identity
+
+    def outline(i: int, camera) -> Tensor:
+        vertices = identity.head(identity.params.frame(i)).vertices[0]
+        normals = vertex_normals(vertices, identity.query.faces)
+        return rasterize(identity.query, vertices + height[:, None] * normals, camera).face >= 0
+
+    paint_masks(training, outline)
+
+
 def still_torso(training: TrainingData) -> tuple[TorsoMotion, Tensor]:
     """A torso that does not move, and the pose of reference."""
     reference = reference_pose(training.data.world_from_skull)
@@ -55,13 +67,7 @@ def still_torso(training: TrainingData) -> tuple[TorsoMotion, Tensor]:
 def test_the_height_of_hair_is_found_and_continued(training: TrainingData) -> None:
     identity = training.identity
     scalp = torch.as_tensor(identity.asset.region("scalp"))
-
-    def with_hair(i: int, camera) -> Tensor:
-        vertices = identity.head(identity.params.frame(i)).vertices[0]
-        normals = vertex_normals(vertices, identity.query.faces)
-        return rasterize(identity.query, vertices + HAIR * scalp[:, None] * normals, camera).face >= 0
-
-    paint_masks(training, with_hair)
+    paint_raised(training, HAIR * scalp)
     heights = hair_heights(identity, training.frames)
     neck = torch.as_tensor(identity.asset.region("neck"))
     assert (heights[~scalp & ~neck] == 0).all()
@@ -81,13 +87,7 @@ def test_the_back_is_as_high_as_the_sides_at_its_level(training: TrainingData) -
     level = neutral[:, 1]
     low, high = level[scalp].amin(), level[scalp].amax()
     true = 0.004 + 0.026 * ((level - low) / (high - low)).clamp(0, 1)
-
-    def with_hair(i: int, camera) -> Tensor:
-        vertices = identity.head(identity.params.frame(i)).vertices[0]
-        normals = vertex_normals(vertices, identity.query.faces)
-        return rasterize(identity.query, vertices + (true * scalp)[:, None] * normals, camera).face >= 0
-
-    paint_masks(training, with_hair)
+    paint_raised(training, true * scalp)
     heights = hair_heights(identity, training.frames)
     back = scalp & (vertex_normals(neutral, identity.query.faces)[:, 2] < -0.6)
     wrong = (heights - true)[back]
@@ -106,13 +106,7 @@ def test_bald_heads_have_no_hair(training: TrainingData) -> None:
 def test_a_collar_is_as_thick_all_around_and_shoulders_are_none(training: TrainingData, collar, found) -> None:
     identity = training.identity
     neck = torch.as_tensor(identity.asset.region("neck")) & ~torch.as_tensor(identity.asset.region("scalp"))
-
-    def worn(i: int, camera) -> Tensor:
-        vertices = identity.head(identity.params.frame(i)).vertices[0]
-        normals = vertex_normals(vertices, identity.query.faces)
-        return rasterize(identity.query, vertices + collar * neck[:, None] * normals, camera).face >= 0
-
-    paint_masks(training, worn)
+    paint_raised(training, collar * neck)
     neutral, heights = identity.neutral(), hair_heights(identity, training.frames)
     level = neutral[neck, 1]
     middle = neck & (neutral[:, 1] > torch.quantile(level, 0.3)) & (neutral[:, 1] < torch.quantile(level, 0.7))
