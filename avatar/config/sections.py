@@ -274,7 +274,7 @@ class TrainingConfig:
     """Share of the rays drawn anywhere in the picture. The rest falls on the person."""
     expected_body: bool = True
     """Where a pixel shows hair or shoulders, the person stands where a body of that outline has them (FLAME warp)."""
-    room_rays: Annotated[int, Limits(1, 2**18)] = 1024
+    room_rays: Annotated[int, Limits(1, 2**18)] = 1536
     """Rays per step, besides, that the room is learned from (moving camera)."""
     table_rate: Annotated[float, RATE] = 2e-2
     """Learning rate of the hash tables."""
@@ -288,6 +288,8 @@ class TrainingConfig:
     """Learning rate of the pose corrections (radians and metres)."""
     room_rate: Annotated[float, RATE] = 1e-2
     """Learning rate of the room's hash tables (moving camera)."""
+    room_network_rate: Annotated[float, RATE] = 1e-2
+    """Learning rate of the room's networks (moving camera)."""
     camera_rate: Annotated[float, RATE] = 5e-5
     """Learning rate of the corrections of a moving camera (radians and metres)."""
     final_rate: Annotated[float, Limits(0, 1, above=True)] = 0.05

@@ -192,7 +192,7 @@ class RoomField(nn.Module):
         weights = render_weights(density, coarse)[0].view(rays, COARSE)
         weights = weights / weights.sum(1, keepdim=True).clamp_min(1e-6)
         weights = (1 - EXPLORING) * weights + EXPLORING / COARSE
-        fine = importance(depths, weights, self.config.samples, noise(self.config.samples)).sort(1).values
+        fine = importance(depths, weights, self.config.samples, noise(self.config.samples))
         samples = dense_samples(fine, far, everywhere)
         samples.deltas.view(rays, -1)[:, -1] = CLOSED
         return samples

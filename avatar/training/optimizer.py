@@ -29,7 +29,7 @@ def make_optimizer(scene: Scene, settings: TrainingConfig) -> torch.optim.Optimi
         "poses": (settings.pose_rate, EPSILON, 0.0),
         "cameras": (settings.camera_rate, EPSILON, 0.0),
         "room tables": (settings.room_rate, TABLE_EPSILON, 0.0),
-        "room networks": (settings.network_rate, EPSILON, 0.0),
+        "room networks": (settings.room_network_rate, EPSILON, 0.0),
     }
     members: dict[str, list[torch.nn.Parameter]] = {kind: [] for kind in rates}
     for name, parameter in scene.named_parameters():

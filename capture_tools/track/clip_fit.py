@@ -32,7 +32,6 @@ from capture_tools.track.energy import (
     smoothness,
 )
 from capture_tools.track.landmark_evidence import (
-    DENSE_LENS_DEVIATION,
     LENS_DEVIATION,
     dense_evidence,
     detected_evidence,
@@ -134,14 +133,13 @@ class ClipFit:
         self.free = self.seen[:, None] * (1 - hidden)
         if dense is None:
             self.evidence = detected_evidence(asset, self.space.basis, self.detected)
-            lens = LENS_DEVIATION
         else:
             self.evidence = dense_evidence(asset, self.space.basis, dense, self.unit)
-            self.w, lens = with_dense(self.w), DENSE_LENS_DEVIATION
+            self.w = with_dense(self.w)
             others = self.evidence.points.count - LANDMARK_COUNT
             self.free = torch.cat([self.free, self.seen[:, None].expand(-1, others)], 1)
         self.focal_prior = settings.focal_prior * max(width, height)
-        self.focal_deviation = settings.focal_deviation or lens
+        self.focal_deviation = settings.focal_deviation or LENS_DEVIATION
         self.principal = torch.tensor([width / 2, height / 2])
         with torch.no_grad():
             rest = self.model(HeadParameters.neutral(asset))

@@ -128,6 +128,17 @@ def test_importance_follows_the_weights():
     assert abs(float(drawn[1].mean()) - 0.5) < 0.05
 
 
+def test_importance_draws_one_depth_from_each_quantile():
+    depths, weights = torch.linspace(0, 1, 11).expand(3, -1), torch.rand(1, 11).expand(3, -1)
+    count = 7
+    middles = importance(depths, weights, count)
+    jitter = torch.stack([torch.zeros(count), torch.rand(count), torch.full((count,), 0.999)])
+    drawn = importance(depths, weights, count, jitter)
+    assert (drawn.diff(dim=1) > 0).all(), "so they need no sorting"
+    assert (drawn[0] < middles[0]).all() and (middles[2] < drawn[2]).all()
+    assert torch.allclose(drawn[0, 1:], drawn[2, :-1], atol=1e-3), "a quantile ends where the next begins"
+
+
 def test_hierarchical_samples_gather_at_a_surface():
     near, far = torch.tensor([0.0, 0.0, 1.0]), torch.tensor([1.0, 1.0, 0.5])
     surface = 0.6
