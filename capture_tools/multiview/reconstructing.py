@@ -27,7 +27,7 @@ from capture_tools.multiview.common_frame import SIDE, CommonFrame, common_frame
 from capture_tools.multiview.settings import ReconstructSettings
 from capture_tools.photo import Photograph
 from capture_tools.stages.tracking import track_with_progress
-from capture_tools.track.clip_fit import TrackSettings
+from capture_tools.track.clip_fit import UNKNOWN_LENS, TrackSettings
 from capture_tools.track.clip_tracking import TrackResult
 from capture_tools.track.energy import EnergyWeights
 from capture_tools.track.photometric import Pictures
@@ -85,7 +85,7 @@ def reconstruct(
     images = frame.cut([p.image for p in photographs], crop)
     tracker = TrackSettings.of_photographs(
         focal_prior=frame.focal_prior,
-        focal_deviation=KNOWN_LENS if frame.known else None,
+        focal_deviation=KNOWN_LENS if frame.known else UNKNOWN_LENS,
         weights=weights,
     )
     pictures = Pictures(images, masks_of(images), crop) if settings.refine else None

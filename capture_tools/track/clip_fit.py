@@ -31,18 +31,15 @@ from capture_tools.track.energy import (
     pose_prior,
     smoothness,
 )
-from capture_tools.track.landmark_evidence import (
-    LENS_DEVIATION,
-    dense_evidence,
-    detected_evidence,
-    with_dense,
-)
+from capture_tools.track.landmark_evidence import dense_evidence, detected_evidence, with_dense
 from capture_tools.track.offset_space import offset_space
 from capture_tools.track.photometric import PhotometricTerm
 from capture_tools.track.surface_points import SurfacePoints
 
 WORLD_FROM_CAMERA_AXES = np.diag([1.0, -1.0, -1.0])
 """The camera looks along -z of the world with y up: OpenCV's axes flipped, its own inverse."""
+UNKNOWN_LENS = 0.3
+"""Standard deviation of the log focal length where no file tells it."""
 REFRESH, PHOTOGRAPHS_REFRESH = 60, 25
 """Steps, by Adam and by L-BFGS, between updates of landmark weights, light and visibility."""
 RATES = {
@@ -79,8 +76,8 @@ class TrackSettings:
     """Steps with the photometric term, where pictures are given."""
     focal_prior: float = 1.4
     """Expected focal length over the longer side of the frame."""
-    focal_deviation: float | None = None
-    """Standard deviation of the log focal length; None where nothing tells it (`landmark_evidence`)."""
+    focal_deviation: float = UNKNOWN_LENS
+    """Standard deviation of the log focal length."""
     weights: EnergyWeights = field(default_factory=EnergyWeights)
     """Deviations and weights of the energy."""
     photographs: bool = False
@@ -139,7 +136,6 @@ class ClipFit:
             others = self.evidence.points.count - LANDMARK_COUNT
             self.free = torch.cat([self.free, self.seen[:, None].expand(-1, others)], 1)
         self.focal_prior = settings.focal_prior * max(width, height)
-        self.focal_deviation = settings.focal_deviation or LENS_DEVIATION
         self.principal = torch.tensor([width / 2, height / 2])
         with torch.no_grad():
             rest = self.model(HeadParameters.neutral(asset))
@@ -220,7 +216,7 @@ class ClipFit:
         # Openings are the detector's: its networks for lips and eyes learned from real faces.
         apart = (projected[:, :LANDMARK_COUNT] - self.detected) / unit
         total = total + opening_term(apart, self.free, w) + w.shape * v["shape"].square().sum()
-        total = total + (v["focal"] / self.focal_deviation).square()
+        total = total + (v["focal"] / self.settings.focal_deviation).square()
         # Size and distance are ambiguous: priors on lengths must not favour a small head.
         size = 1 + self.growth @ v["shape"]
         total = total + self.prior.energy(p.expr / size, w) + pose_prior(p.jaw, p.eyes, w)

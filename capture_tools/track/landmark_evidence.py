@@ -20,9 +20,6 @@ DENSE_EVIDENCE, DENSE_SHAPE, DENSE_OFFSET = 0.4, 0.3, 3.0
 """Factors on the weights of landmarks and of the priors of identity and offset. The errors of dense landmarks on one
 person are alike, so a frame says less; they are small, so identity can be believed more, and the static offset less."""
 
-LENS_DEVIATION = 0.3
-"""Standard deviation of the log focal length where no file tells it: a lens hardly shows in a face."""
-
 
 @dataclass(frozen=True)
 class LandmarkEvidence:

@@ -135,7 +135,8 @@ def test_importance_draws_one_depth_from_each_quantile():
     jitter = torch.stack([torch.zeros(count), torch.rand(count), torch.full((count,), 0.999)])
     drawn = importance(depths, weights, count, jitter)
     assert (drawn.diff(dim=1) > 0).all(), "so they need no sorting"
-    assert (drawn[0] < middles[0]).all() and (middles[2] < drawn[2]).all()
+    assert (drawn[0] < middles[0]).all()
+    assert (middles[2] < drawn[2]).all()
     assert torch.allclose(drawn[0, 1:], drawn[2, :-1], atol=1e-3), "a quantile ends where the next begins"
 
 
