@@ -69,15 +69,14 @@ def importance(depths: Tensor, weights: Tensor, count: int, noise: Tensor | None
     """`count` further depths `[R, count]` by inverse transform sampling of `weights` (NeRF, section 5.2).
 
     depths: `[R, S]` ascending; weights: `[R, S]`, a piecewise constant density between the midpoints of the depths.
-    noise: `[R, count]` in [0, 1), the place of each depth in its own one of `count` equal quantiles (mip-NeRF, Barron
-    et al. 2021, stratifies likewise); None takes their middles.
+    noise: `[R, count]` in [0, 1), the position of each depth within its own one of `count` equal quantiles (mip-NeRF,
+    Barron et al. 2021, stratifies likewise); None takes the middle.
     """
     middles = (depths[:, 1:] + depths[:, :-1]) / 2
     inner = weights[:, 1:-1] + 1e-5
     share = inner / inner.sum(-1, keepdim=True)
     cumulative = torch.cat([torch.zeros_like(share[:, :1]), share.cumsum(-1)], -1)
-    place = torch.arange(count, device=depths.device, dtype=depths.dtype)
-    quantile = ((place + (0.5 if noise is None else noise)) / count).expand(len(depths), count).contiguous()
+    quantile = stratified(torch.zeros_like(depths[:, 0]), torch.ones_like(depths[:, 0]), count, noise)
     above = torch.searchsorted(cumulative, quantile, right=True).clamp(1, cumulative.shape[1] - 1)
     below = above - 1
     low, high = cumulative.gather(1, below), cumulative.gather(1, above)

@@ -129,7 +129,7 @@ def test_importance_follows_the_weights():
 
 
 def test_importance_draws_one_depth_from_each_quantile():
-    depths, weights = torch.linspace(0, 1, 11).expand(3, -1), torch.rand(1, 11).expand(3, -1)
+    depths, weights = torch.linspace(0, 1, 11).expand(3, -1), torch.linspace(0.2, 1, 11).expand(3, -1)
     count = 7
     middles = importance(depths, weights, count)
     jitter = torch.stack([torch.zeros(count), torch.rand(count), torch.full((count,), 0.999)])
