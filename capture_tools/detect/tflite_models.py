@@ -46,7 +46,7 @@ def model_bytes(name: str) -> bytes:
 
 def require_networks() -> None:
     """Raise MissingDependencyError, before any work, where the networks are not installed; they come all at once."""
-    model_bytes("face_detection_short_range.tflite")
+    model_bytes("pose_landmark_full.tflite")  # the last to be added: earlier installations lack it
 
 
 def _files_of_the_wheel() -> list[Path]:

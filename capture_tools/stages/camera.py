@@ -127,7 +127,7 @@ def _views(video: Path, selection: FrameSelection, clip: FoundClip) -> Iterator[
     """The frames used, whole, with the person's confidence as uint8 `[256, 256]` over the whole frame."""
     wanted = set(clip.used.tolist())
     frames = selection.read(video)
-    with PersonSegmenter() as segmenter, Progress("camera", len(wanted)) as bar:
+    with PersonSegmenter(doubting=False) as segmenter, Progress("camera", len(wanted)) as bar:
         done = 0
         for index, (_, image) in enumerate(frames):
             if index in wanted:

@@ -73,3 +73,17 @@ def test_a_real_speaker_is_cut_out(real_clips) -> None:
     skin = (red > blue + 40) & (red > 120)
     assert (mask[surely_wall] < 30).mean() > 0.98
     assert (mask[skin] > 200).mean() > 0.97
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("clip", ["s1.mp4", "s2.mp4", "address_5s_letterbox.mp4"])
+def test_the_second_opinion_leaves_a_dark_suit(real_clips, clip: str) -> None:
+    """Suits before dark shelves, cut off by the picture's lower corners: what the second network is least sure of."""
+    _, frame = next(read_video(real_clips / "white_house" / clip, start=1.0))
+    height, width = frame.shape[:2]
+    square = frame[:, (width - height) // 2 : (width + height) // 2]
+    alone, doubting = (
+        refine_mask(PersonSegmenter(doubting=way).confidence(square), square) > 127 for way in (False, True)
+    )
+    assert alone.mean() > 0.2
+    assert (alone & ~doubting).sum() < 0.01 * alone.sum()
