@@ -8,9 +8,10 @@ face and without what moves or sizes all of it: people need what it cannot say. 
 and is measured on the others, with all frames and with one: the neutral head found by the identity coefficients alone
 against the true one (median over the face, mm, one similarity apart), and the albedo inside the face (dB of 8-bit sRGB,
 one gain per channel apart). The same with the starting model and with the whole open head, which knows the people's
-true directions, say where the ends are. `--landmarks detected` takes what the detector found; `noisy` takes true
-landmarks with noise, in metres per axis: 0.8 mm of each landmark in each frame, 0.8 mm smooth over the face in each
-frame, 0.6 mm smooth over the face and the same in all frames of a person, turning with the head.
+true directions, say where the ends are. `--landmarks detected` takes what the detector found; `dense` takes dense
+landmarks found by it, as `avatar model learn` does; `noisy` takes true landmarks with noise, in metres per axis: 0.8 mm
+of each landmark in each frame, 0.8 mm smooth over the face in each frame, 0.6 mm smooth over the face and the same in
+all frames of a person, turning with the head.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.library import load_head
 from avatar.geometry.rotations import axis_angle_to_matrix
 from avatar.media.images import to_srgb, to_uint8, write_png
+from capture_tools.dense_landmarks.placing import place_dense_landmarks
 from capture_tools.detect.selection import Crop
 from capture_tools.model_learning.from_clips.albedo import SIDE, SeenAlbedo, face_samples
 from capture_tools.model_learning.from_clips.albedo_space import albedo_from_head, complete
@@ -63,7 +65,7 @@ class Settings:
     """Clips to learn from."""
     test: int = 10
     """Clips after them to measure on."""
-    landmarks: Literal["noisy", "detected"] = "noisy"
+    landmarks: Literal["noisy", "detected", "dense"] = "noisy"
     """Where landmarks come from."""
     options: ClipLearnSettings = field(default_factory=ClipLearnSettings)
     json: Path | None = None
@@ -128,13 +130,14 @@ def read(path: Path, asset: HeadAsset, landmarks: str) -> tuple[Clip, np.ndarray
     with np.load(path) as arrays:
         data = dict(arrays)
     size = data["images"].shape[1]
-    marks = data["detected"] if landmarks == "detected" else noisy(data, asset, int(path.stem[-3:]))
+    marks = noisy(data, asset, int(path.stem[-3:])) if landmarks == "noisy" else data["detected"]
     rows = np.flatnonzero(np.isfinite(marks).all((1, 2)))
     masks = data["masks"][rows].astype(np.uint8) * 255
     pictures = Pictures(data["images"][rows], masks, Crop(size / 2, size / 2, size, size))
     hidden = np.zeros((len(rows), 478), bool)
     marks = marks[rows].astype(np.float64) + size / 2
-    clip = Clip(path.stem, marks, hidden, rows * 1.0, pictures, 2 * size, float(data["focal"]))
+    dense = place_dense_landmarks(asset, pictures.images, pictures.crop, marks) if landmarks == "dense" else None
+    clip = Clip(path.stem, marks, hidden, rows * 1.0, pictures, 2 * size, float(data["focal"]), dense)
     return clip, data["shape"], data["albedo"].reshape(-1, 3)[face_samples(asset).place.numpy()]
 
 

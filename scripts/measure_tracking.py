@@ -4,7 +4,8 @@
     avatar capture runs/synthetic/clip.mp4 --out runs/tracked
     python scripts/measure_tracking.py runs/tracked [runs/synthetic/truth] [--json FILE]
 
-Jitter: mean second difference of an expression coefficient at rest over its range, of the worst coefficient.
+Jitter: mean second difference of an expression coefficient at rest over its range, of the worst coefficient; with the
+truth also that of the vertices' errors (`expression_jitter_mm`), to which a coefficient counts by what it moves.
 Vertices are the face region's, in millimetres. Identity: neutral heads, one rigid motion apart (`identity_scaled`: and
 one scale, which a picture does not tell; `size` is found over true). Expression: what
 expression, jaw and eyes do to the neutral head, tracked minus true. Rotation and gaze are angles in degrees; `rotation`
@@ -85,12 +86,13 @@ def compare(tracked: Capture, truth: Capture, asset: HeadAsset) -> dict[str, flo
     aligned = align(neutral_found, neutral_real)
     size = float((neutral_found - neutral_found.mean(0)).norm() / (neutral_real - neutral_real.mean(0)).norm())
     scaled = align(neutral_found / size, neutral_real)
-    expression = []
+    errors = []
     for i in range(len(pairs)):
         moved_found = head(without_rigid(found.frame(i))).vertices[0][face] - neutral_found
         moved_real = head(without_rigid(real.frame(i))).vertices[0][face] - neutral_real
-        expression.append((moved_found - moved_real).norm(dim=-1) * 1000)
-    expression = torch.stack(expression)
+        errors.append((moved_found - moved_real) * 1000)
+    errors = torch.stack(errors)
+    expression = errors.norm(dim=-1)
     skull_found, skull_real = (
         camera_from_world(capture, [pair[side] for pair in pairs]) @ head(params).world_from_skull[:, :3, :3]
         for side, (capture, params) in enumerate(((tracked, found), (truth, real)))
@@ -109,6 +111,7 @@ def compare(tracked: Capture, truth: Capture, asset: HeadAsset) -> dict[str, flo
         "size": size,
         "expression_median_mm": float(expression.median()),
         "expression_mean_mm": float(expression.mean()),
+        "expression_jitter_mm": float((errors[:-2] - 2 * errors[1:-1] + errors[2:]).norm(dim=-1).mean()),
         "expression_worst_frame_mm": float(expression.mean(1).max()),
         "rotation_mean_degrees": float(turned.norm(dim=-1).mean().rad2deg()),
         "rotation_without_bias_mean_degrees": float((turned - turned.mean(0)).norm(dim=-1).mean().rad2deg()),

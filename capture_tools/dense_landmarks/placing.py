@@ -39,6 +39,10 @@ class DenseLandmarks:
     deviation: np.ndarray
     """`[N, P]` float32 pixels."""
 
+    def select(self, rows: Sequence[int]) -> DenseLandmarks:
+        """Those of some pictures."""
+        return DenseLandmarks(self.points, self.places[rows], self.deviation[rows])
+
 
 def place_dense_landmarks(
     asset: HeadAsset, images: Iterable[np.ndarray], crop: Crop, landmarks: np.ndarray

@@ -72,7 +72,7 @@ def fit_person(
         static_offset=offset_weight is not None,
     )
     with one_torch_thread():
-        fit = ClipFit(clip.landmarks, clip.times, clip.side, clip.side, asset, settings, clip.hidden)
+        fit = ClipFit(clip.landmarks, clip.times, clip.side, clip.side, asset, settings, clip.hidden, clip.dense)
         for name, value in (start or {}).items():
             fit.v[name].data.copy_(value)
         term = PhotometricTerm(asset, fit.space, clip.pictures, fit.scale, own_light=True)

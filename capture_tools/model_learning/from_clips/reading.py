@@ -13,6 +13,7 @@ from avatar.base.errors import CaptureError, InputError
 from avatar.base.files import distinct_names
 from avatar.data.capture import Capture, read_capture
 from avatar.flame.assets import HeadAsset
+from capture_tools.dense_landmarks.placing import DenseLandmarks, place_dense_landmarks
 from capture_tools.detect.selection import Crop
 from capture_tools.report.texture import frames_by_turn
 from capture_tools.track.photometric import Pictures
@@ -37,13 +38,16 @@ class Clip:
     """Pixels of the frame, each way."""
     focal: float
     """Pixels."""
+    dense: DenseLandmarks | None
+    """Of the N frames, pixels of that frame; None for a head model whose surface the network does not know."""
 
     def select(self, rows: Sequence[int]) -> Clip:
         """Some of its frames."""
         keep = list(rows)
         pictures = Pictures(self.pictures.images[keep], self.pictures.masks[keep], self.pictures.crop)
+        dense = None if self.dense is None else self.dense.select(keep)
         return Clip(
-            self.name, self.landmarks[keep], self.hidden[keep], self.times[keep], pictures, self.side, self.focal
+            self.name, self.landmarks[keep], self.hidden[keep], self.times[keep], pictures, self.side, self.focal, dense
         )
 
 
@@ -67,10 +71,11 @@ def read_clips(places: Sequence[Path], asset: HeadAsset, frames: int) -> list[Cl
     """
     places = find_captures(places)
     captures = [read_capture(place, expect_head=asset) for place in places]
-    return [read_clip(name, capture, frames) for name, capture in zip(distinct_names(places), captures, strict=True)]
+    names = distinct_names(places)
+    return [read_clip(name, capture, asset, frames) for name, capture in zip(names, captures, strict=True)]
 
 
-def read_clip(name: str, capture: Capture, frames: int) -> Clip:
+def read_clip(name: str, capture: Capture, asset: HeadAsset, frames: int) -> Clip:
     """Up to `frames` frames of a capture, called `name`, with a face, spread over the turn of the head."""
     found, visible = capture.landmarks()
     faces = np.flatnonzero(np.isfinite(found).all((1, 2)))
@@ -89,16 +94,18 @@ def read_clip(name: str, capture: Capture, frames: int) -> Clip:
     # The principal point lies between pixels: the corner is no whole number, as it is in crops of videos.
     corner: tuple[Any, Any] = (side / 2 - camera.cx, side / 2 - camera.cy)
     crop = Crop(*corner, max(capture.width, capture.height), side // 2)
-    images = [_square(capture.read_image(int(i)), side // 2) for i in chosen]
-    masks = [_square(capture.read_mask(int(i)), side // 2) for i in chosen]
+    images = np.stack([_square(capture.read_image(int(i)), side // 2) for i in chosen])
+    masks = np.stack([_square(capture.read_mask(int(i)), side // 2) for i in chosen])
+    landmarks = found[chosen].astype(np.float64) + np.array([crop.x0, crop.y0])
     return Clip(
         name,
-        found[chosen].astype(np.float64) + np.array([crop.x0, crop.y0]),
+        landmarks,
         ~visible[chosen],
         np.array([capture.frames[int(i)].timestamp for i in chosen]),
-        Pictures(np.stack(images), np.stack(masks), crop),
+        Pictures(images, masks, crop),
         side,
         float(camera.fl_x),
+        place_dense_landmarks(asset, images, crop, landmarks),
     )
 
 

@@ -15,6 +15,8 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.library import load_head
 from avatar.flame.model import HeadParameters
 from avatar.geometry.cameras import Camera
+from capture_tools.dense_landmarks.placing import place_dense_landmarks
+from capture_tools.detect.selection import Crop
 from capture_tools.model_learning.from_clips.reading import check_enough, find_captures, read_clips
 
 WIDTH, HEIGHT, COUNT = 48, 40, 6
@@ -60,6 +62,21 @@ def test_a_clip_holds_frames_with_a_face_about_the_principal_point(asset: HeadAs
     # The principal point (20, 30) of the capture is the middle of the clip's frame.
     assert (clip.pictures.crop.x0 + 20, clip.pictures.crop.y0 + 30) == (clip.side / 2, clip.side / 2)
     assert clip.select([1]).landmarks.shape == (1, 478, 2)
+
+
+def test_a_clip_has_dense_landmarks_in_its_frame(asset: HeadAsset, tmp_path: Path) -> None:
+    """They are those of the capture's pictures, moved with the principal point."""
+    (clip,) = read_clips([capture(tmp_path / "anna", asset)], asset, 3)
+    corner = np.array([clip.pictures.crop.x0, clip.pictures.crop.y0])
+    plain = Crop(0, 0, WIDTH, WIDTH)
+    expected = place_dense_landmarks(asset, clip.pictures.images, plain, clip.landmarks - corner)
+    assert clip.dense is not None
+    assert expected is not None
+    np.testing.assert_allclose(clip.dense.places - corner, expected.places, atol=1e-3)
+    part = clip.select([1]).dense
+    assert part is not None
+    np.testing.assert_array_equal(part.places, clip.dense.places[1:2])
+    np.testing.assert_array_equal(part.deviation, clip.dense.deviation[1:2])
 
 
 def test_captures_that_cannot_be_used_are_refused(asset: HeadAsset, tmp_path: Path) -> None:
