@@ -38,6 +38,7 @@ from capture_tools.detect.picture_quality import picture_warnings
 from capture_tools.detect.segmentation import PersonSegmenter, fill_holes, refine_mask
 from capture_tools.detect.selection import choose_crop
 from capture_tools.detect.sharpness import absolute_detail, detail_tensor
+from capture_tools.detect.tflite_models import require_networks
 from capture_tools.detect.turning import turned_note, upright_rotation
 from capture_tools.embed.embedding import ready_head
 from capture_tools.report.overlay import MARGIN, draw_panels
@@ -140,6 +141,7 @@ def capture_photograph(path: Path, out: Path, settings: CaptureSettings | None =
     """
     settings = (settings or CaptureSettings()).check()
     path, out, size, rotate = Path(path), Path(out), settings.pixels, settings.rotate
+    require_networks()
     asset = open_head_model(settings.head_model)
     completion = completion_of(settings.texture_space, asset)
     photograph = read_photograph(path)

@@ -26,6 +26,7 @@ from capture_tools.detect.checks import require_usable
 from capture_tools.detect.choosing import LOOKED_AT, choose_frames, only_frames
 from capture_tools.detect.found_clip import find_clip
 from capture_tools.detect.selection import FrameSelection, choose_crop, select_frames
+from capture_tools.detect.tflite_models import require_networks
 from capture_tools.detect.turning import chosen_rotation
 from capture_tools.embed.embedding import ready_head
 from capture_tools.report.texture import Completion
@@ -54,6 +55,7 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
     """
     settings = (settings or CaptureSettings()).check()
     video, out = Path(video), Path(out)
+    require_networks()
     asset = open_head_model(settings.head_model)
     settings = replace(settings, size=settings.pixels, head_model=asset.name)
     completion = completion_of(settings.texture_space, asset)

@@ -17,6 +17,7 @@ from avatar.flame.assets import HeadAsset
 from avatar.flame.library import open_head_model
 from avatar.media.images import write_png
 from avatar.media.video import turned
+from capture_tools.detect.tflite_models import require_networks
 from capture_tools.detect.turning import upright_rotation
 from capture_tools.embed.embedding import ready_head
 from capture_tools.multiview.reconstructing import Reconstruction, reconstruct, yaws
@@ -57,6 +58,7 @@ def reconstruct_files(
             fix="one alone is fitted by: avatar capture --image PHOTO --out CAPTURE" if len(paths) == 1 else None,
         )
     asset = open_head_model(settings.head_model)
+    require_networks()
     photographs, landmarks, warnings = read_views(paths)
     if describe is None:
         warnings.append("the face-recognition network is not installed: nothing checked that this is one person")

@@ -10,13 +10,14 @@ import pytest
 import torch
 from painted_clip import PaintedClip
 
-from avatar.base.errors import HeadModelError, InputError, OutputError
+from avatar.base.errors import HeadModelError, InputError, MissingDependencyError, OutputError
 from avatar.data.capture import read_capture
 from avatar.flame.assets import HeadAsset, save_head
 from avatar.flame.model import HeadModel
 from avatar.geometry.cameras import project
 from avatar.media.video import has_synthetic_tag, probe_video, write_video
 from capture_tools import pipeline
+from capture_tools.detect import tflite_models
 from capture_tools.detect.selection import Crop
 from capture_tools.driver import track_driver
 from capture_tools.pipeline import capture
@@ -232,6 +233,20 @@ def test_other_folders_and_heads_are_refused(painted_video: Path, tmp_path: Path
     with pytest.raises(HeadModelError, match="unknown head model"):
         capture(painted_video, tmp_path / "new", CaptureSettings(head_model="nobody"))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_missing_network_is_told_before_work(painted_video: Path, tmp_path: Path, monkeypatch) -> None:
+    """An installation of an earlier version has all but the last network."""
+    older = tmp_path / "models"
+    older.mkdir()
+    for path in tflite_models.INSTALLED_MODELS.glob("*.tflite"):
+        if not path.name.startswith("pose"):
+            (older / path.name).symlink_to(path)
+    monkeypatch.setattr(tflite_models, "INSTALLED_MODELS", older)
+    monkeypatch.setattr(tflite_models, "WHEEL", "no-such-package")
+    with pytest.raises(MissingDependencyError, match=r"capture_tools\.fetch_models"):
+        capture(painted_video, tmp_path / "out", SETTINGS)
+    assert not (tmp_path / "out").exists()
 
 
 def test_full_disk_is_noticed_before_work(painted_video: Path, tmp_path: Path, monkeypatch) -> None:
