@@ -137,7 +137,8 @@ def capture_photograph(path: Path, out: Path, settings: CaptureSettings | None =
     Of the settings, `size`, `head_model` and `rotate` (applied after the Exif orientation) are used. Besides the
     parameters the folder holds `appearance/` (texture and light) and `report/overlay.png`.
     Raises InputError for a picture that cannot be used, HeadModelError for an unknown head, OutputError where `out`
-    holds something else or is being written by another command.
+    holds something else or is being written by another command, MissingDependencyError where a network is not
+    installed.
     """
     settings = (settings or CaptureSettings()).check()
     path, out, size, rotate = Path(path), Path(out), settings.pixels, settings.rotate

@@ -51,7 +51,8 @@ def capture(video: Path, out: Path, settings: CaptureSettings | None = None) -> 
     returns at once where it is finished.
     Raises InputError for a clip that cannot be used (unreadable, cut, no face, fewer than 20 usable
     frames, a still picture), HeadModelError for an unknown head model, OutputError where `out` holds something else, is
-    being written by another command, or the disk is full. The `out` of a refused clip is removed again.
+    being written by another command, or the disk is full, MissingDependencyError where a network is not
+    installed. The `out` of a refused clip is removed again.
     """
     settings = (settings or CaptureSettings()).check()
     video, out = Path(video), Path(out)

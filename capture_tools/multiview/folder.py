@@ -46,7 +46,8 @@ def reconstruct_files(
 
     describe: tells people apart; without it nobody checks that all photographs show the same person. A folder that the
     same command has finished before is left as it is. Raises InputError for photographs that cannot be used,
-    HeadModelError for an unknown head, OutputError where `out` holds something else or is being written.
+    HeadModelError for an unknown head, OutputError where `out` holds something else or is being written,
+    MissingDependencyError where a network is not installed.
     """
     settings = settings or ReconstructSettings()
     paths, out = [Path(path) for path in paths], Path(out)
