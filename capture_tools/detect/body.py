@@ -11,7 +11,7 @@ import numpy as np
 from capture_tools.detect.tflite_models import Network, model_bytes, unit_values
 
 MODEL_SIZE = 256
-"""Pixels of the network's square input."""
+"""Pixels of both networks' square inputs, and of their answers."""
 PICTURE_SHARE = 1 / 3
 """Side of the picture in the network's input. The network knows whole bodies: head and shoulders that fill the input
 lose their lower corners, at this size they do not."""

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from capture_tools.detect.body import BodyFinder
+from capture_tools.detect.body import MODEL_SIZE, BodyFinder
 from capture_tools.detect.tflite_models import Network, model_bytes, unit_values
 
-MODEL_SIZE = 256
-"""Pixels of the segmentation network's square input."""
 LOW, HIGH = 0.25, 0.75
 """Confidences mapped to 0 and 1 after the guided filter."""
 FILLED = 0.7
@@ -45,8 +43,7 @@ class PersonSegmenter:
         confidence = self._network(cv2.LUT(small, unit_values(0.0, 1.0)))[0][..., 0]
         if self._body is None or (confidence > 0.5).mean() > FILLED:
             return confidence
-        reach = cv2.resize(self._body.reach(rgb), (MODEL_SIZE, MODEL_SIZE), interpolation=cv2.INTER_LINEAR)
-        return confidence * reach
+        return confidence * self._body.reach(rgb)
 
 
 def steady(confidences: np.ndarray) -> np.ndarray:

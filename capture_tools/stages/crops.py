@@ -11,9 +11,10 @@ import numpy as np
 from avatar.base.progress import Progress
 from capture_tools.camera.background import camera_travel
 from capture_tools.camera.steadying import Sway, find_sway
+from capture_tools.detect.body import MODEL_SIZE
 from capture_tools.detect.checks import require_person
 from capture_tools.detect.found_clip import FoundClip
-from capture_tools.detect.segmentation import MODEL_SIZE, PersonSegmenter, fill_holes, refine_mask, steady
+from capture_tools.detect.segmentation import PersonSegmenter, fill_holes, refine_mask, steady
 from capture_tools.detect.selection import Crop, FrameSelection
 from capture_tools.stages.camera import choose_camera_mode
 from capture_tools.stages.store import Stages

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from capture_tools.detect.body import MODEL_SIZE
 from capture_tools.detect.box_detector import face_detector
 from capture_tools.detect.hands import HandDetector
 from capture_tools.detect.landmark_detector import PIXEL_CENTRE, LandmarkDetector
-from capture_tools.detect.segmentation import MODEL_SIZE, PersonSegmenter
+from capture_tools.detect.segmentation import PersonSegmenter
 
 STORED = Path(__file__).with_name("as_mediapipe.npz")
 FRAMES = 6
