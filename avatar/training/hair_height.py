@@ -34,24 +34,32 @@ ROW, ROW_OUTLINES = 0.005, 8
 """Height in metres of a row around the neck, and the places on outlines that have to tell of one."""
 THINNEST, THICKEST = 0.001, 0.025
 """Metres that clothes stand off the neck; further out, the outline is that of shoulders or hair."""
+GAP = 0.005
+"""Metres off a vertex from which on the mesh has to cover nothing for the vertex to be on the outline. The scalp beside an
+ear is not."""
+BARE, EAR_SHARE, EAR_OUTLINES = 0.01, 0.75, 20
+"""An ear is bare where half of its outlines are as near as this to the mesh's, metres; this quantile of them tells how
+far it stands off; so many places have to tell."""
 SHOWN = 0.5
 """Cosine between view and normal from which a frame shows a vertex."""
 
 
 @torch.no_grad()
 def hair_heights(identity: Identity, frames: FrameSet) -> Tensor:
-    """Metres `[V]` by which hair stands off the neutral head's scalp, and clothes off its neck; zero elsewhere.
+    """Metres `[V]` by which hair stands off the neutral head's scalp, clothes off its neck, and bare ears off the
+    model's; zero elsewhere.
 
     On the scalp at most HIGHEST, which means no limit: where hair falls over the shoulders, and above the forehead,
-    which the clip shows, but never in outline. On the neck zero means the same.
+    which the clip shows, but never in outline. On neck and ears zero means the same.
     """
     asset, faces = identity.asset, identity.query.faces
     nothing = np.zeros(asset.vertex_count, bool)
-    scalp, neck = (
-        torch.as_tensor(asset.regions.get(name, nothing), device=identity.device) for name in ("scalp", "neck")
+    scalp, neck, ears = (
+        torch.as_tensor(asset.regions.get(name, nothing), device=identity.device) for name in ("scalp", "neck", "ears")
     )
+    ears = ears & ~scalp
     neutral = identity.neutral()
-    reached, shown = reached_in_outline(identity, frames, scalp | neck)
+    reached, shown = reached_in_outline(identity, frames, scalp | neck | ears)
     clothes = clothes_heights(neutral[:, 1], torch.where(neck, reached, torch.nan))
     middle = torch.where(scalp, reached, torch.nan).nanquantile(LOWEST_SHARE, 0)[:, None]
     known = middle.isfinite().float()
@@ -66,7 +74,21 @@ def hair_heights(identity: Identity, frames: FrameSet) -> Tensor:
         level = same_level(neutral[:, 1], neutral[there, 1], middle[there, 0])
         filled = torch.where(there, filled, torch.minimum(filled, level))
         hair = torch.where(there | ~shown, filled, HIGHEST)
-    return torch.where(scalp, hair, torch.where(neck & ~shown, clothes, 0.0))
+    hair = torch.where(scalp, hair, torch.where(neck & ~shown, clothes, 0.0))
+    for side in (neutral[:, 0] > 0, neutral[:, 0] < 0):
+        hair = torch.where(ears & side, bare_height(reached[:, ears & side]), hair)
+    return hair
+
+
+def bare_height(reached: Tensor) -> Tensor:
+    """Metres `[]` within which a bare ear keeps to the head model's; zero where hair covers it, or no frame tells.
+
+    reached: `[F, E]` metres at the ear's vertices, as of `reached_in_outline`.
+    """
+    told = reached[reached.isfinite()]
+    if len(told) < EAR_OUTLINES or float(told.median()) > BARE:
+        return reached.new_zeros(())
+    return told.quantile(EAR_SHARE).clamp_min(THINNEST)
 
 
 def reached_in_outline(identity: Identity, frames: FrameSet, region: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,6 +109,10 @@ def reached_in_outline(identity: Identity, frames: FrameSet, region: Tensor) -> 
         places = 2 * project(points, camera)[0] / size - 1
         mask = frames.masks[index].float()[None, None] / 255
         inside = F.grid_sample(mask, places[None], align_corners=False)[0, 0] > INSIDE
+        mesh = identity.silhouette(identity.params.frame(index), camera).float()[None, None]
+        covered = F.grid_sample(mesh, places[None, :, heights > GAP], align_corners=False)[0, 0] > INSIDE
+        outline[outline.clone()] = ~covered.any(1)
+        inside = inside[~covered.any(1)]
         reached = torch.full((len(vertices),), torch.nan, device=identity.device)
         reached[outline] = (inside.float().cumprod(1).sum(1) - 1).clamp_min(0) * (HIGHEST / (STEPS - 1))
         found.append(reached)
