@@ -35,8 +35,8 @@ ROW, ROW_OUTLINES = 0.005, 8
 THINNEST, THICKEST = 0.001, 0.025
 """Metres that clothes stand off the neck; further out, the outline is that of shoulders or hair."""
 GAP = 0.005
-"""Metres off a vertex from which on the mesh has to cover nothing, for the vertex to be on the outline. The scalp beside
-an ear is not."""
+"""Metres off a vertex from which on the mesh has to cover nothing, for the vertex to be on the outline. The scalp
+beside an ear is not."""
 BARE, EAR_SHARE, EAR_OUTLINES = 0.01, 0.75, 20
 """An ear is bare where half of its outlines are as near as this to the mesh's, metres; this quantile of them tells how
 far it stands off; so many places have to tell."""
