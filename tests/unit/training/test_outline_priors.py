@@ -69,8 +69,8 @@ def test_the_height_of_hair_is_found_and_continued(training: TrainingData) -> No
     scalp = torch.as_tensor(identity.asset.region("scalp"))
     paint_raised(training, HAIR * scalp)
     heights = hair_heights(identity, training.frames)
-    neck = torch.as_tensor(identity.asset.region("neck"))
-    assert (heights[~scalp & ~neck] == 0).all()
+    neck, ears = (torch.as_tensor(identity.asset.region(name)) for name in ("neck", "ears"))
+    assert (heights[~scalp & ~neck & ~ears] == 0).all()
     bare = heights[neck & ~scalp]
     assert float(bare[bare > 0].median()) < 0.006, "but for where the jaw is close"
     assert float((heights[scalp] - HAIR).abs().median()) < 0.0025
@@ -100,6 +100,28 @@ def test_bald_heads_have_no_hair(training: TrainingData) -> None:
     heights = hair_heights(training.identity, training.frames)
     scalp = torch.as_tensor(training.identity.asset.region("scalp")) & (heights < HIGHEST)
     assert float(heights[scalp].median()) < 0.003
+
+
+def test_the_scalp_beside_an_ear_is_no_outline(training: TrainingData) -> None:
+    """Ears stand off bald heads by centimetres, and are no hair there."""
+    paint_masks(training, lambda i, _: training.silhouettes[i])
+    identity = training.identity
+    heights, neutral = hair_heights(identity, training.frames), identity.neutral()
+    scalp, ears = (torch.as_tensor(identity.asset.region(name)) for name in ("scalp", "ears"))
+    beside = scalp & ~ears & (torch.cdist(neutral, neutral[ears]).amin(1) < 0.02) & (heights < HIGHEST)
+    assert int(beside.sum()) > 50
+    assert float(heights[beside].quantile(0.9)) < 0.004
+
+
+@pytest.mark.parametrize(("height", "low", "high"), [(0.0, 0.0005, 0.004), (0.006, 0.004, 0.011), (0.025, 0.0, 0.0)])
+def test_bare_ears_are_told_from_covered_ones(training: TrainingData, height, low, high) -> None:
+    """Ears as the model's, larger than these, and under hair."""
+    identity = training.identity
+    scalp, ears = (torch.as_tensor(identity.asset.region(name)) for name in ("scalp", "ears"))
+    paint_raised(training, height * ears)
+    found = hair_heights(identity, training.frames)[ears & ~scalp]
+    for side in (identity.neutral()[ears & ~scalp, 0] > 0, identity.neutral()[ears & ~scalp, 0] < 0):
+        assert low <= float(found[side].min()) <= float(found[side].max()) <= high
 
 
 @pytest.mark.parametrize(("collar", "found"), [(0.012, 0.012), (0.05, 0.0)])
