@@ -14,7 +14,6 @@ from torch import Tensor
 
 from avatar.base.errors import InputError
 from avatar.config import Config
-from avatar.field.captured_view import CapturedView
 from avatar.field.frame_states import CanonicalSamples, FrameStates, Rays
 from avatar.field.identity import Identity
 from avatar.field.picture_edge import PictureEdge
@@ -80,12 +79,6 @@ class Posed:
     def cells(self) -> Tensor:
         """Cells `[X, Y, Z]` bool that hold something of this frame, dilated by one."""
         return self.avatar.scene.dilated_occupancy(self.states.grids)
-
-    @cached_property
-    def captured(self) -> CapturedView:
-        """The frame as the captured camera sees it."""
-        camera = self.avatar.camera
-        return CapturedView.of([camera], self.avatar.identity.silhouette(self.params, camera)[None])
 
     @cached_property
     def cells_beyond(self) -> Tensor:
@@ -277,10 +270,12 @@ class Avatar:
         """
         states, between = posed.states, between or (lambda: None)
         origins, directions = (part.reshape(-1, 3) for part in image_rays(camera, device=self.device))
-        captured, edge, occupied, dilated = None, None, None, None
+        seen_from, edge, occupied, dilated = None, None, None, None
         if not self.is_captured(camera):
             edge = self.edge
-            captured = posed.captured if self.camera_mode == "static" else None
+            if self.camera_mode == "static":
+                position = torch.tensor(self.camera.position, dtype=torch.float32, device=self.device)
+                seen_from = position.expand_as(origins)
         if self.config.render.sampling == "occupancy":
             dilated = posed.cells if edge is None else posed.cells_beyond
             occupied = None if edge is None else self.known_cells_beyond
@@ -289,7 +284,8 @@ class Avatar:
             between()
             part = slice(begin, begin + self.config.render.chunk)
             frame = torch.zeros(len(origins[part]), dtype=torch.int64, device=self.device)
-            rays = states.carry(Rays(origins[part], directions[part], frame, mask.reshape(-1)[part], captured))
+            looks = None if seen_from is None else seen_from[part]
+            rays = states.carry(Rays(origins[part], directions[part], frame, mask.reshape(-1)[part], looks))
             parts.append(
                 self._render_marched(states, rays, dilated, occupied, edge, between)
                 if dilated is not None

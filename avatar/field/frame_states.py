@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from avatar.field.captured_view import CapturedView
 from avatar.field.radiance import FieldInputs
-from avatar.field.warp import RigidMotion, rigid_inverse
+from avatar.field.warp import RigidMotion
 
 
 @dataclass
@@ -66,8 +64,8 @@ class FrameStates:
         def rotated(vectors: Tensor) -> Tensor:
             return (rotation * vectors.unsqueeze(1)).sum(-1)
 
-        captured = None if rays.captured is None else rays.captured.carried(rigid_inverse(self.torso_from_world))
-        return Rays(rotated(rays.origins) + translation, rotated(rays.directions), rays.frame, rays.mask, captured)
+        seen_from = None if rays.seen_from is None else rotated(rays.seen_from) + translation
+        return Rays(rotated(rays.origins) + translation, rotated(rays.directions), rays.frame, rays.mask, seen_from)
 
 
 @dataclass
@@ -82,22 +80,18 @@ class Rays:
     """`[R]` int64 index of the ray's frame among the B."""
     mask: Tensor
     """`[R]` bool ray mask: whether the posed head's silhouette covers the ray's pixel."""
-    captured: CapturedView | None = None
-    """The view from which samples take colour and expression; None for that of the rays themselves. In front of a
-    static camera only the head rotates, so the view dependence that the field learns is that of the shading on the
-    head's rotation. Other cameras therefore show the colours that the captured camera would see."""
-
-    def at(self, ray: Tensor, depth: Tensor) -> Tensor:
-        """Points `[M, 3]` on the rays `ray` `[M]` at depths `[M]`, metres."""
-        along = self.directions.index_select(0, ray)
-        return torch.addcmul(self.origins.index_select(0, ray), depth.unsqueeze(1), along)
+    seen_from: Tensor | None = None
+    """`[R, 3]` view points for the colours, metres; None for the rays' origins. In front of a static camera only the
+    head rotates, so the view dependence that the field learns is that of the shading on the head's rotation. Other
+    cameras therefore show the colours that the captured camera would see."""
 
     def select(self, index: Tensor) -> Rays:
         """The rays `index` `[R']` int64."""
         origins, directions, frame, mask = (
             part.index_select(0, index) for part in (self.origins, self.directions, self.frame, self.mask)
         )
-        return Rays(origins, directions, frame, mask, self.captured)
+        seen_from = None if self.seen_from is None else self.seen_from.index_select(0, index)
+        return Rays(origins, directions, frame, mask, seen_from)
 
 
 @dataclass
@@ -117,9 +111,7 @@ class Probes:
     points: Tensor
     """`[P, 3]` points x', metres."""
     frame: Tensor
-    """`[P]` int64 index of the point's frame among the B."""
-    mask: Tensor
-    """`[P]` bool ray mask."""
+    """`[P]` int64 index of the point's frame among the B; the ray mask is true for all of them."""
 
 
 @dataclass

@@ -149,9 +149,9 @@ def canonical_samples(
     )
     if scene.torso is not None and states.torso_transforms is not None and states.torso_transforms.requires_grad:
         points = scene.torso.with_gradient(points, states.torso_transforms, rays.frame.index_select(0, ray))
-    if rays.captured is not None:  # the directions of the same points, each on its own ray from its view point
-        seen_from = rays.captured.positions[rays.frame[ray]]
-        away = rays.at(ray, depth) - seen_from
+    if rays.seen_from is not None:  # the directions of the same points, each on its own ray from its view point
+        seen_from = rays.seen_from[ray]
+        away = rays.origins[ray] + depth.unsqueeze(1) * rays.directions[ray] - seen_from
         distance = away.norm(dim=-1)
         own = torch.arange(len(distance), device=distance.device)
         _, directions = to_canonical(
@@ -186,10 +186,9 @@ def field_functions(
     def query_density(samples: Samples) -> tuple[Tensor, SampleState]:
         warped = canonical_samples(scene, states, rays, samples) if canonical is None else canonical
         frame = rays.frame.index_select(0, samples.ray)
-        if rays.captured is None:
-            mask = rays.mask.index_select(0, samples.ray)
-        else:
-            mask = rays.captured.covers(rays.at(samples.ray, samples.depth), frame)
+        mask = rays.mask.index_select(0, samples.ray)
+        if rays.seen_from is not None:
+            mask = mask | scene.at_head(warped.points)
         if not scene.field.gate:
             mask = torch.ones_like(mask)
         answer = scene.query(warped.points, states, frame, mask, window, probes)

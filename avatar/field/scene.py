@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from avatar.config import BackendConfig, FieldConfig, RenderConfig
-from avatar.field.captured_view import CapturedView
 from avatar.field.conditions import ConditionScale
 from avatar.field.contraction import contract
 from avatar.field.deformation import TranslationField
@@ -240,7 +239,7 @@ class Scene(nn.Module):
         count = len(points)
         if probes is not None:
             points, frame = torch.cat([points, probes.points]), torch.cat([frame, probes.frame])
-            mask = torch.cat([mask, probes.mask])
+            mask = torch.cat([mask, mask.new_ones(len(probes.points))])
         normalised = self.normalise(points)
         deformed = self.deform(normalised, states.deform, frame, window)
         inputs = FieldInputs(deformed.clamp(0, 1), frame, mask, states.coefficients)
@@ -251,40 +250,19 @@ class Scene(nn.Module):
         answers = ProbeAnswers(density[count:], translation, features[count:], inputs.after(count))
         return FieldAnswer(density[:count], features[:count], inputs.first(count), answers)
 
-    @torch.no_grad()
-    def in_view(self, captured: CapturedView, states: FrameStates, points: Tensor, frame: Tensor) -> Tensor:
-        """Ray masks `[M]` bool of points x' `[M, 3]` (metres) of frames `[M]`, as `captured` sees these frames.
-
-        Expressions are not applied: they move the outline by millimetres.
-        """
-        if not self.field.gate:
-            return torch.ones_like(frame, dtype=torch.bool)
-        if states.torso_from_world is not None:
-            captured = captured.carried(rigid_inverse(states.torso_from_world))
-        if states.motion is not None:
-            points = states.motion.undone(points, frame, self.blend)
-        return captured.covers(points, frame)
-
     # -- occupancy ----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def update_occupancy(
-        self,
-        data: FrameData,
-        frame: Tensor,
-        captured: CapturedView,
-        window: float,
-        points: int,
-        generator: torch.Generator | None = None,
+        self, data: FrameData, frame: Tensor, window: float, points: int, generator: torch.Generator | None = None
     ) -> None:
-        """Update the occupancy with `points` random points under the states of training frames `frame` `[B]`, which
-        `captured` shows."""
+        """Update the occupancy with `points` random points under the states of training frames `frame` `[B]`."""
         positions, cells = self.occupancy.candidates(points, generator)
         if len(positions) == 0:
             return
         states = self.training_states(data, frame)
         drawn = torch.randint(len(frame), (len(positions),), generator=generator, device=positions.device)
-        mask = self.in_view(captured, states, positions, drawn)
+        mask = torch.ones_like(drawn, dtype=torch.bool)
         density = self.query(positions, states, drawn, mask, window).density
         self.occupancy.update(cells, density, self.density_threshold)
         self.dilated_memory.mul_(DILATED_DECAY)
@@ -323,6 +301,11 @@ class Scene(nn.Module):
     def in_canonical(self, points: Tensor) -> Tensor:
         """Skull points `[P, 3]` of the reference pose in canonical coordinates, metres."""
         return torch.addmm(self.reference[:3, 3], points, self.reference[:3, :3].T)
+
+    def at_head(self, points: Tensor) -> Tensor:
+        """`[M]` bool: canonical points `[M, 3]` (metres) that go with the head in full, above the neck."""
+        height = rigid_inverse(self.reference)[1]
+        return points @ height[:3] + height[3] > self.blend.top
 
     def remember_dilated(self, grids: Tensor | None) -> None:
         """Add the cells that frames with these grids need to the dilated occupancy of training."""

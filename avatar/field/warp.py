@@ -60,13 +60,6 @@ class RigidMotion:
         """The motion of the frames `index`."""
         return RigidMotion(self.canonical_from_world[index], self.height[index])
 
-    def undone(self, points: Tensor, frame: Tensor, blend: NeckBlend) -> Tensor:
-        """Canonical points `[M, 3]` of frames `[M]` back in the world, metres: as `apply_rigid`, each in its frame."""
-        matrix, row = self.canonical_from_world.index_select(0, frame), self.height.index_select(0, frame)
-        head = (matrix[:, :, :3] * (points - matrix[:, :, 3]).unsqueeze(-1)).sum(1)
-        share = blend.share((row[:, :3] * head).sum(-1) + row[:, 3])
-        return points + share.unsqueeze(1) * (head - points)
-
 
 def rigid_inverse(transform: Tensor) -> Tensor:
     """Inverse of rigid transforms `[..., 4, 4]`."""

@@ -26,7 +26,6 @@ from avatar.field.bounds import (
     spread_frames,
 )
 from avatar.field.building import Space, has_room, is_unbounded, make_scene
-from avatar.field.captured_view import CapturedView
 from avatar.field.frame_states import FrameData
 from avatar.field.identity import Identity
 from avatar.field.torso import TorsoMotion
@@ -99,11 +98,6 @@ class TrainingData:
     def cameras(self) -> tuple[Tensor, Tensor]:
         """Origins `[N, 3]` and rotations to the world `[N, 3, 3]` of the frames' cameras, metres."""
         return self.poses[:, :3, 3].contiguous(), self.poses[:, :3, :3].contiguous()
-
-    @cached_property
-    def captured(self) -> CapturedView:
-        """The frames as their cameras see them."""
-        return CapturedView.of(self.frames.cameras, self.silhouettes)
 
     def world_rays(self, frame: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Origins (metres) and unit directions `[R, 3]` of rays through pixels x, y `[R]` of frames `frame` `[R]`."""

@@ -13,7 +13,6 @@ from avatar.avatar import Avatar
 from avatar.base.errors import InputError, TrainingError
 from avatar.data.checkpoint_files import checkpoint_path, has_checkpoint
 from avatar.data.sampler import RayBatch, RaySampler
-from avatar.field.captured_view import CapturedView
 from avatar.field.frame_states import FrameStates, ProbeAnswers, Probes, Rays
 from avatar.field.ray_sampling import field_functions, sample_rays
 from avatar.field.scene import Scene
@@ -141,8 +140,7 @@ def training_losses(state: TrainState, batch: RayBatch, *, include_hidden: bool 
     held = None
     if settings.loss.vertex and states.deform is not None:
         held = vertex_points(avatar, training, batch, generator)
-    probes = probes_of(scene, states, training.captured.select(batch.frames), drawn, held)
-    query_density, query_colour = field_functions(scene, states, rays, window, canonical, probes)
+    query_density, query_colour = field_functions(scene, states, rays, window, canonical, probes_of(drawn, held))
     rendered = render_samples(samples, query_density, query_colour, backend=scene.backends.marching.name)
     if canonical is not None:
         scene.observe(canonical.points, rendered.density, rendered.transmittance)
@@ -158,13 +156,13 @@ def training_losses(state: TrainState, batch: RayBatch, *, include_hidden: bool 
     if not scene.unbounded:  # the opacity is the person's alone only where nothing else is in the field
         terms["opacity"] = settings.loss.opacity * losses.opacity_loss(rendered.opacity, batch.mask)
         terms["entropy"] = settings.loss.entropy * losses.opacity_entropy(rendered.opacity)
-    answers = rendered.state.probes
+    probes = rendered.state.probes
     if drawn is not None:
-        terms["surface"] = settings.loss.surface * drawn.loss(answers.density[: len(drawn.points)])
+        terms["surface"] = settings.loss.surface * drawn.loss(probes.density[: len(drawn.points)])
         if settings.loss.completion:
-            terms["completion"] = settings.loss.completion * completion_loss(avatar, states, drawn, answers, generator)
+            terms["completion"] = settings.loss.completion * completion_loss(avatar, states, drawn, probes, generator)
     if held is not None:
-        terms["vertex"] = settings.loss.vertex * losses.vertex_loss(answers.translation[-VERTEX_SAMPLES:])
+        terms["vertex"] = settings.loss.vertex * losses.vertex_loss(probes.translation[-VERTEX_SAMPLES:])
     terms |= regularisers(scene, states, settings.loss.code, settings.loss.pose)
     return StepResult(terms, len(samples) + room_samples)
 
@@ -213,23 +211,11 @@ def batch_rays(training: TrainingData, batch: RayBatch) -> Rays:
     return Rays(origins, directions, batch.slot, training.silhouettes[batch.frame_index, y, x])
 
 
-def probes_of(
-    scene: Scene,
-    states: FrameStates,
-    captured: CapturedView,
-    drawn: SurfaceSamples | None,
-    held: tuple[Tensor, Tensor] | None,
-) -> Probes | None:
-    """The prior's samples, then the vertices that are held, as probes; None where there are neither.
-
-    captured: the frames' views, by which the probes ask for the field as rays learn it there.
-    """
+def probes_of(drawn: SurfaceSamples | None, held: tuple[Tensor, Tensor] | None) -> Probes | None:
+    """The prior's samples, then the vertices that are held, as probes; None where there are neither."""
     parts = [] if drawn is None else [(drawn.points, drawn.frame)]
     parts += [] if held is None else [held]
-    if not parts:
-        return None
-    points, frame = (torch.cat(part) for part in zip(*parts, strict=True))
-    return Probes(points, frame, scene.in_view(captured, states, points, frame))
+    return Probes(*(torch.cat(part) for part in zip(*parts, strict=True))) if parts else None
 
 
 def vertex_points(
@@ -258,8 +244,7 @@ def update_occupancy(avatar: Avatar, training: TrainingData, generator: torch.Ge
     device = training.frames.device
     chosen = torch.randint(len(training.frames), (count,), generator=generator, device=device)
     window = avatar.scene.window(avatar.progress)
-    data, captured = training.data.select(chosen), training.captured.select(chosen)
-    avatar.scene.update_occupancy(data, chosen, captured, window, OCCUPANCY_POINTS, generator)
+    avatar.scene.update_occupancy(training.data.select(chosen), chosen, window, OCCUPANCY_POINTS, generator)
 
 
 def check_finite(scene: Scene, terms: dict[str, Tensor], run: Path, step: int) -> None:

@@ -2,13 +2,11 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from tiny_clip import shrink
 
 from avatar.config import load_preset
-from avatar.field.captured_view import CapturedView
 from avatar.field.frame_states import FrameData, Probes, Rays
 from avatar.field.identity import Identity
 from avatar.field.ray_sampling import canonical_samples, field_functions, march_rays
@@ -16,7 +14,6 @@ from avatar.field.scene import Scene
 from avatar.field.warp import neck_blend
 from avatar.flame.library import load_head
 from avatar.flame.model import HeadParameters
-from avatar.geometry.cameras import Camera
 from avatar.rendering.sampling import Samples, ray_box
 
 
@@ -49,17 +46,7 @@ def made():
     return SimpleNamespace(scene=scene, data=data, states=scene.training_states(data, torch.arange(2)))
 
 
-def view_from(position, silhouettes: torch.Tensor) -> CapturedView:
-    """A camera at `position` that looks along -z, before both frames."""
-    pose = np.diag([1.0, -1.0, -1.0, 1.0])
-    pose[:3, 3] = position
-    return CapturedView.of([Camera(64, 64, 128, 128, 32, 32, pose)] * 2, silhouettes)
-
-
-NOTHING = torch.zeros(2, 64, 64, dtype=torch.bool)
-
-
-def rays_to(points: torch.Tensor, origin, frame: int, captured: CapturedView | None = None) -> tuple[Rays, Samples]:
+def rays_to(points: torch.Tensor, origin, frame: int, seen_from=None) -> tuple[Rays, Samples]:
     """One ray from `origin` to each of the points `[M, 3]`, and a sample there."""
     origin = torch.tensor(origin)
     away = points - origin
@@ -70,7 +57,7 @@ def rays_to(points: torch.Tensor, origin, frame: int, captured: CapturedView | N
         away / depth[:, None],
         torch.full((count,), frame),
         torch.ones(count, dtype=torch.bool),
-        captured,
+        None if seen_from is None else torch.tensor(seen_from).expand(count, 3),
     )
     return rays, Samples(torch.arange(count), depth, torch.full((count,), 0.005), count)
 
@@ -83,50 +70,17 @@ CAPTURED, BESIDE = (0.0, 0.0, 1.0), (0.5, 0.1, 0.8)
 def test_other_cameras_see_the_colours_of_the_captured_one(made, frame):
     """The same points: placed alike, and looked at from where the clip was filmed."""
     expected = canonical_samples(made.scene, made.states, *rays_to(POINTS, CAPTURED, frame))
-    beside = canonical_samples(made.scene, made.states, *rays_to(POINTS, BESIDE, frame, view_from(CAPTURED, NOTHING)))
+    beside = canonical_samples(made.scene, made.states, *rays_to(POINTS, BESIDE, frame, seen_from=CAPTURED))
     torch.testing.assert_close(beside.points, expected.points, atol=1e-6, rtol=0)
     torch.testing.assert_close(beside.directions, expected.directions, atol=1e-5, rtol=0)
     plain = canonical_samples(made.scene, made.states, *rays_to(POINTS, BESIDE, frame))
     assert float((plain.directions - expected.directions).norm(dim=-1).min()) > 0.2
 
 
-def test_other_cameras_see_the_expression_where_the_captured_one_does(made):
-    """Half of the captured picture is silhouette: points to the left of the middle ask for the expression, those to the
-    right do not, whatever the mask of their own ray."""
-    left = NOTHING.clone()
-    left[:, :, :32] = True
-    points = torch.tensor([[-0.03, 0.02, 0.08], [-0.05, 0.0, -0.05], [0.03, 0.02, 0.08], [0.05, 0.0, -0.05]])
-    for ray_mask in (True, False):
-        rays, samples = rays_to(points, BESIDE, 0, view_from(CAPTURED, left))
-        rays.mask = torch.full_like(rays.mask, ray_mask)
-        found = field_functions(made.scene, made.states, rays.select(torch.arange(4)), 0.0)[0](samples)[1].inputs.mask
-        assert found.tolist() == [True, True, False, False]
-        made.scene.field.gate = False
-        assert bool(field_functions(made.scene, made.states, rays, 0.0)[0](samples)[1].inputs.mask.all())
-        made.scene.field.gate = True
-
-
-@pytest.mark.parametrize("leans", [False, True])
-def test_points_of_the_field_are_masked_as_their_rays(leaning, leans):
-    """A sample on a ray of the captured camera has that ray's mask; asked for by its canonical point, the same."""
-    scene, data = leaning.scene, leaning.far if leans else leaning.data
-    states = scene.training_states(data, torch.arange(2))
-    where = torch.tensor(CAPTURED) + data.world_from_skull[1, :3, 3]
-    silhouettes = torch.rand(2, 64, 64, generator=torch.Generator().manual_seed(1)) > 0.5
-    captured = view_from(tuple(where), silhouettes)
-    directions = torch.randn(200, 3, generator=torch.Generator().manual_seed(2)) * torch.tensor([0.06, 0.05, 0.05])
-    points = where + torch.tensor([0.0, 0.03, -1.0]) + directions
-    points[:20] -= torch.tensor([0.0, 0.3, 0.0])  # on the torso
-    rays, samples = rays_to(points, tuple(where), 1)
-    pixels = (128 * (points - where)[:, :2] / (where - points)[:, 2:] * torch.tensor([1.0, -1.0]) + 32).floor().long()
-    column, row = pixels.clamp(0, 63).unbind(-1)
-    frame = torch.ones(200, dtype=torch.int64)
-    assert torch.equal(captured.covers(points, frame), silhouettes[1, row, column])
-    moved = canonical_samples(scene, states, states.carry(rays), samples).points
-    found = scene.in_view(captured, states, moved, frame)
-    assert float((found == silhouettes[1, row, column]).float().mean()) > 0.97, "rounding at the pixels' edges"
-    other = scene.in_view(captured, states, moved, torch.zeros_like(frame))
-    assert float((other == silhouettes[1, row, column]).float().mean()) < 0.75
+def test_seen_from_survives_selection():
+    rays, _ = rays_to(POINTS, BESIDE, 0)
+    rays.seen_from = POINTS
+    assert torch.equal(rays.select(torch.tensor([1, 2])).seen_from, POINTS[1:3])
 
 
 def density_at(made, points, coefficients: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -162,13 +116,13 @@ def test_probes_are_answered_as_alone(made):
         scene.deformation.network.layers[-1].weight.normal_()
     rays, samples = rays_to(POINTS, CAPTURED, 1)
     frame = torch.tensor([0, 1, 1])
-    mask = torch.tensor([True, False, True])
-    probes = Probes(POINTS[:3] + 0.01, frame, mask)
+    probes = Probes(POINTS[:3] + 0.01, frame)
     density, colour = field_functions(scene, states, rays, 2.0, probes=probes)
     values, state = density(samples)
     alone, _ = field_functions(scene, states, rays, 2.0)
     torch.testing.assert_close(values, alone(samples)[0])
     assert colour(samples, state, None).shape == (4, 3)
+    mask = torch.ones(3, dtype=torch.bool)
     answers = state.probes
     torch.testing.assert_close(answers.density, scene.query(probes.points, states, frame, mask, 2.0).density)
     resting = scene.normalise(probes.points)
@@ -192,8 +146,8 @@ def leaning(made):
     return made
 
 
-def canonical(made, states, origin, captured=None):
-    rays, samples = rays_to(POINTS + torch.tensor(origin) - torch.tensor(CAPTURED), origin, 1, captured)
+def canonical(made, states, origin, seen_from=None):
+    rays, samples = rays_to(POINTS + torch.tensor(origin) - torch.tensor(CAPTURED), origin, 1, seen_from)
     return canonical_samples(made.scene, states, states.carry(rays), samples)
 
 
@@ -208,9 +162,8 @@ def test_a_torso_that_leans_back_stays_what_it_is(leaning):
         torch.testing.assert_close(two.points, one.points, atol=1e-5, rtol=0)
         torch.testing.assert_close(two.directions, one.directions, atol=1e-5, rtol=0)
         torch.testing.assert_close(one.points[2], POINTS[2] - twist, atol=1e-5, rtol=0)
-        beside = canonical(leaning, far, away, view_from(BESIDE, NOTHING))
-        nearer = view_from(torch.tensor(BESIDE) - torch.tensor([0.02, 0.0, -0.5]), NOTHING)
-        rays, samples = rays_to(POINTS, CAPTURED, 1, nearer)
+        beside = canonical(leaning, far, away, seen_from=BESIDE)
+        rays, samples = rays_to(POINTS, CAPTURED, 1, tuple(torch.tensor(BESIDE) - torch.tensor([0.02, 0.0, -0.5])))
         expected = canonical_samples(scene, near, near.carry(rays), samples)
         torch.testing.assert_close(beside.directions, expected.directions, atol=1e-5, rtol=0)
 

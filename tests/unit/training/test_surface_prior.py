@@ -131,10 +131,7 @@ def test_samples_lie_around_the_mesh(parts, states, prior):
     assert set(drawn.frame.tolist()) == {0, 1, 2, 3}
     on_rays = drawn.points[: RAYS * SAMPLES].contiguous()
     assert float(neutral_query(parts.avatar).closest_points(on_rays, 0.1).distance.max()) <= max(BEFORE, BEHIND) + 1e-5
-    scene, probes = (
-        parts.avatar.scene,
-        Probes(drawn.points, drawn.frame, torch.ones_like(drawn.frame, dtype=torch.bool)),
-    )
+    scene, probes = parts.avatar.scene, Probes(drawn.points, drawn.frame)
     rays = Rays(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([0]), torch.tensor([True]))
     query_density, _ = field_functions(scene, states, rays, 0.0, probes=probes)
     _, state = query_density(Samples(torch.tensor([0]), torch.tensor([0.5]), torch.tensor([0.005]), 1))
@@ -230,7 +227,7 @@ def test_unseen_surfaces_are_met_more_often_and_have_their_completed_colour(part
 
 def test_completion_moves_colours_and_leaves_densities_alone(parts, states, prior, monkeypatch):
     drawn = prior.draw(len(states.coefficients), torch.Generator().manual_seed(1))
-    probes = Probes(drawn.points, drawn.frame, torch.ones_like(drawn.frame, dtype=torch.bool))
+    probes = Probes(drawn.points, drawn.frame)
     rays = Rays(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([0]), torch.tensor([True]))
     query_density, _ = field_functions(parts.avatar.scene, states, rays, 0.0, probes=probes)
     _, state = query_density(Samples(torch.tensor([0]), torch.tensor([0.5]), torch.tensor([0.005]), 1))

@@ -169,8 +169,7 @@ def density_at(state: TrainState, points: Tensor) -> Tensor:
     frame = torch.arange(1)
     states = state.avatar.scene.training_states(state.training.data.select(frame), frame)
     rays = Rays(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([0]), torch.tensor([True]))
-    scene, of_point = state.avatar.scene, torch.zeros(len(points), dtype=torch.int64)
-    mask = scene.in_view(state.training.captured.select(frame), states, points, of_point)
-    query_density, _ = field_functions(scene, states, rays, 1.0, probes=Probes(points, of_point, mask))
+    probes = Probes(points, torch.zeros(len(points), dtype=torch.int64))
+    query_density, _ = field_functions(state.avatar.scene, states, rays, 1.0, probes=probes)
     _, found = query_density(Samples(torch.tensor([0]), torch.tensor([0.5]), torch.tensor([0.005]), 1))
     return found.probes.density
