@@ -111,7 +111,9 @@ class Probes:
     points: Tensor
     """`[P, 3]` points x', metres."""
     frame: Tensor
-    """`[P]` int64 index of the point's frame among the B; the ray mask is true for all of them."""
+    """`[P]` int64 index of the point's frame among the B."""
+    mask: Tensor
+    """`[P]` bool ray mask."""
 
 
 @dataclass

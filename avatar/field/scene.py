@@ -239,7 +239,7 @@ class Scene(nn.Module):
         count = len(points)
         if probes is not None:
             points, frame = torch.cat([points, probes.points]), torch.cat([frame, probes.frame])
-            mask = torch.cat([mask, mask.new_ones(len(probes.points))])
+            mask = torch.cat([mask, probes.mask])
         normalised = self.normalise(points)
         deformed = self.deform(normalised, states.deform, frame, window)
         inputs = FieldInputs(deformed.clamp(0, 1), frame, mask, states.coefficients)
@@ -262,7 +262,7 @@ class Scene(nn.Module):
             return
         states = self.training_states(data, frame)
         drawn = torch.randint(len(frame), (len(positions),), generator=generator, device=positions.device)
-        mask = torch.ones_like(drawn, dtype=torch.bool)
+        mask = self.at_head(positions)
         density = self.query(positions, states, drawn, mask, window).density
         self.occupancy.update(cells, density, self.density_threshold)
         self.dilated_memory.mul_(DILATED_DECAY)

@@ -140,7 +140,7 @@ def training_losses(state: TrainState, batch: RayBatch, *, include_hidden: bool 
     held = None
     if settings.loss.vertex and states.deform is not None:
         held = vertex_points(avatar, training, batch, generator)
-    query_density, query_colour = field_functions(scene, states, rays, window, canonical, probes_of(drawn, held))
+    query_density, query_colour = field_functions(scene, states, rays, window, canonical, probes_of(scene, drawn, held))
     rendered = render_samples(samples, query_density, query_colour, backend=scene.backends.marching.name)
     if canonical is not None:
         scene.observe(canonical.points, rendered.density, rendered.transmittance)
@@ -211,11 +211,23 @@ def batch_rays(training: TrainingData, batch: RayBatch) -> Rays:
     return Rays(origins, directions, batch.slot, training.silhouettes[batch.frame_index, y, x])
 
 
-def probes_of(drawn: SurfaceSamples | None, held: tuple[Tensor, Tensor] | None) -> Probes | None:
-    """The prior's samples, then the vertices that are held, as probes; None where there are neither."""
+def probes_of(scene: Scene, drawn: SurfaceSamples | None, held: tuple[Tensor, Tensor] | None) -> Probes | None:
+    """The prior's samples, then the vertices that are held, as probes; None where there are neither.
+
+    The prior asks for its points as other cameras will (`ray_sampling.field_functions`): for the head with the
+    expression, for the torso without.
+    """
     parts = [] if drawn is None else [(drawn.points, drawn.frame)]
     parts += [] if held is None else [held]
-    return Probes(*(torch.cat(part) for part in zip(*parts, strict=True))) if parts else None
+    if not parts:
+        return None
+    points, frame = (torch.cat(part) for part in zip(*parts, strict=True))
+    mask = torch.ones_like(frame, dtype=torch.bool)
+    if drawn is not None:
+        off = drawn.points[drawn.offset.numel() :]
+        on_head = ~drawn.on_torso.repeat_interleave(drawn.offset.shape[1])
+        mask[: len(drawn.points)] = torch.cat([on_head, scene.at_head(off)])
+    return Probes(points, frame, mask)
 
 
 def vertex_points(

@@ -77,6 +77,19 @@ def test_other_cameras_see_the_colours_of_the_captured_one(made, frame):
     assert float((plain.directions - expected.directions).norm(dim=-1).min()) > 0.2
 
 
+def test_other_cameras_ask_for_the_head_with_the_expression(made):
+    """Beside the silhouette too, down to the chin; the captured camera, whose own pixels say, does not."""
+    chin = made.scene.blend.top
+    points = torch.tensor([[0.12, chin + 0.01, 0.0], [0.0, chin + 0.15, 0.08], [0.12, chin - 0.01, 0.0]])
+    for seen_from, expected in ((CAPTURED, [True, True, False]), (None, [False, False, False])):
+        rays, samples = rays_to(points, BESIDE, 0, seen_from)
+        rays.mask = torch.zeros(3, dtype=torch.bool)
+        made.states.motion.canonical_from_world[:] = torch.eye(4)[:3]
+        made.states.motion.height[:] = torch.eye(4)[1]
+        answer = field_functions(made.scene, made.states, rays, 0.0)[0](samples)[1]
+        assert answer.inputs.mask.tolist() == expected
+
+
 def test_seen_from_survives_selection():
     rays, _ = rays_to(POINTS, BESIDE, 0)
     rays.seen_from = POINTS
@@ -116,13 +129,13 @@ def test_probes_are_answered_as_alone(made):
         scene.deformation.network.layers[-1].weight.normal_()
     rays, samples = rays_to(POINTS, CAPTURED, 1)
     frame = torch.tensor([0, 1, 1])
-    probes = Probes(POINTS[:3] + 0.01, frame)
+    mask = torch.tensor([True, False, True])
+    probes = Probes(POINTS[:3] + 0.01, frame, mask)
     density, colour = field_functions(scene, states, rays, 2.0, probes=probes)
     values, state = density(samples)
     alone, _ = field_functions(scene, states, rays, 2.0)
     torch.testing.assert_close(values, alone(samples)[0])
     assert colour(samples, state, None).shape == (4, 3)
-    mask = torch.ones(3, dtype=torch.bool)
     answers = state.probes
     torch.testing.assert_close(answers.density, scene.query(probes.points, states, frame, mask, 2.0).density)
     resting = scene.normalise(probes.points)

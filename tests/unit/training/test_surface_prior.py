@@ -9,7 +9,7 @@ from tiny_clip import shrink
 
 from avatar.config import load_preset
 from avatar.data.capture import read_capture
-from avatar.field.frame_states import Probes, Rays
+from avatar.field.frame_states import Rays
 from avatar.field.ray_sampling import field_functions
 from avatar.flame.library import load_head
 from avatar.geometry.meshes import vertex_normals
@@ -18,7 +18,7 @@ from avatar.rendering.sampling import Samples
 from avatar.training import prepare
 from avatar.training.hair_height import HIGHEST
 from avatar.training.prepare import load_training_data, make_avatar
-from avatar.training.step import TrainState, completion_loss, train_step
+from avatar.training.step import TrainState, completion_loss, probes_of, train_step
 from avatar.training.surface_prior import (
     BEFORE,
     BEHIND,
@@ -131,7 +131,10 @@ def test_samples_lie_around_the_mesh(parts, states, prior):
     assert set(drawn.frame.tolist()) == {0, 1, 2, 3}
     on_rays = drawn.points[: RAYS * SAMPLES].contiguous()
     assert float(neutral_query(parts.avatar).closest_points(on_rays, 0.1).distance.max()) <= max(BEFORE, BEHIND) + 1e-5
-    scene, probes = parts.avatar.scene, Probes(drawn.points, drawn.frame)
+    scene, probes = parts.avatar.scene, probes_of(parts.avatar.scene, drawn, None)
+    off = drawn.points[drawn.offset.numel() :]
+    assert torch.equal(probes.mask, torch.cat([~drawn.on_torso.repeat_interleave(SAMPLES), scene.at_head(off)]))
+    assert 0 < int(probes.mask.sum()) < len(probes.mask)
     rays = Rays(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([0]), torch.tensor([True]))
     query_density, _ = field_functions(scene, states, rays, 0.0, probes=probes)
     _, state = query_density(Samples(torch.tensor([0]), torch.tensor([0.5]), torch.tensor([0.005]), 1))
@@ -227,7 +230,7 @@ def test_unseen_surfaces_are_met_more_often_and_have_their_completed_colour(part
 
 def test_completion_moves_colours_and_leaves_densities_alone(parts, states, prior, monkeypatch):
     drawn = prior.draw(len(states.coefficients), torch.Generator().manual_seed(1))
-    probes = Probes(drawn.points, drawn.frame)
+    probes = probes_of(parts.avatar.scene, drawn, None)
     rays = Rays(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([0]), torch.tensor([True]))
     query_density, _ = field_functions(parts.avatar.scene, states, rays, 0.0, probes=probes)
     _, state = query_density(Samples(torch.tensor([0]), torch.tensor([0.5]), torch.tensor([0.005]), 1))

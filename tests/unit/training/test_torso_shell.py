@@ -169,7 +169,8 @@ def density_at(state: TrainState, points: Tensor) -> Tensor:
     frame = torch.arange(1)
     states = state.avatar.scene.training_states(state.training.data.select(frame), frame)
     rays = Rays(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([0]), torch.tensor([True]))
-    probes = Probes(points, torch.zeros(len(points), dtype=torch.int64))
+    nowhere = torch.zeros(len(points), dtype=torch.bool)
+    probes = Probes(points, nowhere.long(), nowhere)
     query_density, _ = field_functions(state.avatar.scene, states, rays, 1.0, probes=probes)
     _, found = query_density(Samples(torch.tensor([0]), torch.tensor([0.5]), torch.tensor([0.005]), 1))
     return found.probes.density
