@@ -167,13 +167,15 @@ def beside_head(points: Tensor, views: FrameViews, reference: Tensor, blend: Nec
     return count / seen.clamp_min(1)
 
 
-def inside_masks(points: Tensor, views: FrameViews, reference: Tensor, blend: NeckBlend | None) -> Tensor:
-    """Share `[P]` of the frames that see a canonical point `[P, 3]` in which it projects inside the dilated mask: the
-    visual hull (Laurentini, TPAMI 1994) with a tolerance. 1 for points that no frame sees."""
+def inside_masks(
+    points: Tensor, views: FrameViews, reference: Tensor, blend: NeckBlend | None, margin: float = CARVED_MARGIN
+) -> Tensor:
+    """Share `[P]` of the frames that see a canonical point `[P, 3]` in which it projects inside the mask, dilated by
+    `margin` metres: the visual hull (Laurentini, TPAMI 1994) with a tolerance. 1 for points that no frame sees."""
     inside, seen = torch.zeros(2, len(points), device=points.device)
     for i, camera in enumerate(views.cameras):
         x, y, there, depth = views.pixels_of(i, reference, blend, points)
-        radius = math.ceil(CARVED_MARGIN * camera.fl_x / float(depth.median().clamp_min(1e-3)))
+        radius = math.ceil(margin * camera.fl_x / float(depth.median().clamp_min(1e-3)))
         mask = (views.masks[i] > MASK_ON).float()[None, None]
         mask = torch.nn.functional.max_pool2d(mask, 2 * radius + 1, stride=1, padding=radius)[0, 0] > 0
         seen += there

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from avatar.avatar import Avatar
+from avatar.field.bounds import inside_masks
 from avatar.field.frame_states import FrameStates
 from avatar.field.picture_edge import PictureEdge
 from avatar.flame.assets import HeadAsset
@@ -29,7 +30,7 @@ from avatar.kernels.mesh.op import MeshQuery
 from avatar.kernels.mesh.types import interpolate
 from avatar.rendering.occupancy import Occupancy, dilate
 from avatar.training.hair_height import HIGHEST
-from avatar.training.prepare import TrainingData
+from avatar.training.prepare import TrainingData, hull_views
 from avatar.training.shell import Shell
 from avatar.training.surface_colours import SurfaceColours
 from avatar.training.torso_colours import blended_colours, torso_colours
@@ -53,6 +54,8 @@ SKIN, CLOTHES = 0.008, 0.015
 """Tolerance in metres in front of the mesh: of bare skin (the tracking error) and of the neck (for clothes)."""
 RAYS, TORSO_RAYS, SAMPLES, OFF_HEAD = 96, 48, 12, 256
 """Rays of a step at the head and at the torso, samples on each, and points off both."""
+TORSO_SHOWN = 0.9
+"""Share of the frames that see a point of the fitted torso in which their masks have to hold it."""
 NEAR_NECK = 0.03
 """Metres from the head's mesh within which the torso's neck leaves the surface to the head's."""
 TORSO_DEPTH = 0.02
@@ -134,6 +137,11 @@ class SurfacePrior:
             below = torso_shell(
                 fitted, painted, origins[free].contiguous(), directions[free].contiguous(), query, avatar.edge
             )
+            views = hull_views(training)
+            views.lean(scene.torso)
+            solid = below.points(torch.zeros_like(below.depth)[:, None])[:, 0]
+            shown = inside_masks(solid, views, scene.reference, scene.blend, margin=0.0) > TORSO_SHOWN
+            below = below.select(shown.nonzero().squeeze(1))
         return SurfacePrior(Shell(*shell), below, around, emptiness)
 
     def draw(self, frames: int, generator: torch.Generator) -> SurfaceSamples:
