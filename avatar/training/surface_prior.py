@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from avatar.avatar import Avatar
-from avatar.field.bounds import inside_masks
+from avatar.field.bounds import FrameViews, inside_masks
 from avatar.field.frame_states import FrameStates
 from avatar.field.picture_edge import PictureEdge
+from avatar.field.warp import NeckBlend
 from avatar.flame.assets import HeadAsset
 from avatar.geometry.cameras import Camera, image_rays, turn_camera
 from avatar.geometry.meshes import vertex_normals
@@ -139,9 +140,7 @@ class SurfacePrior:
             )
             views = hull_views(training)
             views.lean(scene.torso)
-            solid = below.points(torch.zeros_like(below.depth)[:, None])[:, 0]
-            shown = inside_masks(solid, views, scene.reference, scene.blend, margin=0.0) > TORSO_SHOWN
-            below = below.select(shown.nonzero().squeeze(1))
+            below = held_by_masks(below, views, scene.reference, scene.blend)
         return SurfacePrior(Shell(*shell), below, around, emptiness)
 
     def draw(self, frames: int, generator: torch.Generator) -> SurfaceSamples:
@@ -279,6 +278,13 @@ def torso_shell(
     free = torch.full((len(index),), 2 * BEFORE, device=at.device)
     torso = torch.ones_like(index, dtype=torch.bool)
     return Shell(origins[index], directions[index], hits.depth[index] + TORSO_DEPTH, free, at[:, 3:6], at[:, 6], torso)
+
+
+def held_by_masks(shell: Shell, views: FrameViews, reference: Tensor, blend: NeckBlend) -> Shell:
+    """Those of the shell's rays whose ends lie inside the masks: the mean torso, fitted, is not that person's."""
+    ends = shell.points(torch.zeros_like(shell.depth)[:, None])[:, 0]
+    shares = inside_masks(ends, views, reference, blend, margin=0.0)
+    return shell.select((shares > TORSO_SHOWN).nonzero().squeeze(1))
 
 
 def with_hair(vertices: Tensor, normals: Tensor, hair: Tensor) -> Tensor:

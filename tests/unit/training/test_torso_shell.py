@@ -25,7 +25,7 @@ from avatar.kernels.mesh.op import MeshQuery
 from avatar.rendering.sampling import Samples
 from avatar.training.prepare import hull_views, load_training_data, make_avatar
 from avatar.training.step import TrainState, train_step
-from avatar.training.surface_prior import BEHIND, TORSO_DEPTH, TORSO_RAYS
+from avatar.training.surface_prior import BEHIND, TORSO_DEPTH, TORSO_RAYS, SurfacePrior
 from avatar.training.torso_colours import torso_colours, torso_moves
 from avatar.training.torso_shape import fit_torso
 from avatar.training.trainer import train
@@ -79,6 +79,25 @@ def test_rays_meet_the_torso_a_little_below_its_mesh_and_within_the_picture(stat
     drawn = state.surface.draw(4, torch.Generator().manual_seed(0))
     assert len(drawn.unseen) == len(drawn.tolerance) == len(drawn.offset)
     assert len(drawn.offset) - TORSO_RAYS > 0
+
+
+def test_the_shell_asks_for_nothing_that_the_masks_rule_out(state: TrainState) -> None:
+    """The shoulder at the picture's left is missing from the masks, though the expected torso has it."""
+    training, before = state.training, state.surface
+    assert before is not None
+    masks, cut = training.frames.masks.clone(), int(0.35 * training.camera.width)
+    training.frames.masks[:, :, :cut] = 0
+    after = SurfacePrior.make(state.avatar, training, 0)
+    training.frames.masks.copy_(masks)
+    assert before.torso is not None
+    assert after.torso is not None
+    columns = [
+        project(shell.points(torch.zeros(len(shell), 1))[:, 0], training.camera)[0][:, 0]
+        for shell in (before.torso, after.torso)
+    ]
+    assert float(columns[0].min()) < cut - 4, "there was a shoulder"
+    assert float(columns[1].min()) > cut - 3
+    assert int((columns[0] > cut + 3).sum()) == int((columns[1] > cut + 3).sum())
 
 
 def test_the_torso_has_its_colour_all_around(state: TrainState) -> None:
