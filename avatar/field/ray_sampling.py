@@ -187,7 +187,7 @@ def field_functions(
         warped = canonical_samples(scene, states, rays, samples) if canonical is None else canonical
         frame = rays.frame.index_select(0, samples.ray)
         mask = rays.mask.index_select(0, samples.ray)
-        if rays.seen_from is not None:
+        if rays.seen_from is not None and scene.field.warp.enabled:  # without the warp no prior taught what is beside
             mask = mask | scene.at_head(warped.points)
         if not scene.field.gate:
             mask = torch.ones_like(mask)

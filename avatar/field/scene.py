@@ -262,7 +262,7 @@ class Scene(nn.Module):
             return
         states = self.training_states(data, frame)
         drawn = torch.randint(len(frame), (len(positions),), generator=generator, device=positions.device)
-        mask = self.at_head(positions)
+        mask = self.at_head(positions) if self.field.warp.enabled else torch.ones_like(drawn, dtype=torch.bool)
         density = self.query(positions, states, drawn, mask, window).density
         self.occupancy.update(cells, density, self.density_threshold)
         self.dilated_memory.mul_(DILATED_DECAY)
